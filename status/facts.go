@@ -1,0 +1,65 @@
+// Package status is what a Mac said: its reports, their merging, and the facts that follow from them.
+package status
+
+import (
+	"time"
+
+	"plimsoll/declarations/release"
+)
+
+// Facts is what is known about a Mac (rules.md 4). Groups are not among them: they are looked up when planning.
+type Facts struct {
+	ID        string `json:"id"` // enrollment id
+	UDID      string `json:"udid,omitempty"`
+	Serial    string `json:"serial,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Model     string `json:"model,omitempty"`      // model identifier: Mac14,2
+	ModelName string `json:"model_name,omitempty"` // marketing name
+	// Board is softwareupdate.device-id, or what stands in for it; BoardFrom says which: "report", "query" or "table".
+	Board     string `json:"board,omitempty"`
+	BoardFrom string `json:"board_from,omitempty"`
+
+	Version           release.Version `json:"version,omitempty"`
+	Build             string          `json:"build,omitempty"`
+	SupplementalBuild string          `json:"supplemental_build,omitempty"`
+	Letter            string          `json:"letter,omitempty"` // normalised: "a"
+
+	Capabilities   Capabilities `json:"capabilities,omitzero"`
+	BootstrapToken bool         `json:"bootstrap_token,omitempty"` // escrowed
+
+	Enrolled      bool      `json:"enrolled,omitempty"`
+	EnrolledAt    time.Time `json:"enrolled_at,omitzero"` // UTC
+	LastContactAt time.Time `json:"last_contact_at,omitzero"`
+	LastReportAt  time.Time `json:"last_report_at,omitzero"`
+}
+
+// Capabilities is the part of management.client-capabilities that planning needs.
+type Capabilities struct {
+	Known       bool `json:"known,omitempty"` // the Mac has reported them
+	Enforcement bool `json:"enforcement,omitempty"`
+	Settings    bool `json:"settings,omitempty"`
+	// Items has bit i set when the Mac supports the status item SubscribedItems[i].
+	Items uint32 `json:"items,omitempty"`
+}
+
+// SubscribedItems are the status items that a Mac is asked to report (rules.md 7), sorted. The order is part of
+// what is stored (Capabilities.Items): items are only ever appended.
+var SubscribedItems = []string{
+	"device.identifier.serial-number",
+	"device.identifier.udid",
+	"device.model.identifier",
+	"device.model.marketing-name",
+	"device.operating-system.build-version",
+	"device.operating-system.family",
+	"device.operating-system.marketing-name",
+	"device.operating-system.supplemental.build-version",
+	"device.operating-system.supplemental.extra-version",
+	"device.operating-system.version",
+	"management.declarations",
+	"softwareupdate.beta-enrollment",
+	"softwareupdate.device-id",
+	"softwareupdate.failure-reason",
+	"softwareupdate.install-reason",
+	"softwareupdate.install-state",
+	"softwareupdate.pending-version",
+}

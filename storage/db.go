@@ -1,0 +1,77 @@
+// Package storage is the small database contract, and one typed Store over it.
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The kinds of error that a use case can end with; everything returned by a Store or a DB wraps one of them, or is a
+// programming error. They are mapped to HTTP in one file.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrConflict    = errors.New("conflict")
+	ErrInvalid     = errors.New("invalid")
+	ErrForbidden   = errors.New("forbidden")
+	ErrUnavailable = errors.New("unavailable") // the database cannot be reached or did not acknowledge in time
+)
+
+// Timeout bounds every call of a DB whose context has no earlier deadline.
+const Timeout = 5 * time.Second
+
+// Entry is a key with its value, as List returns it.
+type Entry struct {
+	Key   string
+	Value []byte
+}
+
+// Reader reads one partition. All reads of one View or Update see the same revision: when another commit comes in
+// between, the function is run again from its start.
+type Reader interface {
+	// Get returns nil when there is no such key. The slice belongs to the caller.
+	Get(key string) ([]byte, error)
+	// GetMany returns one value for each key, nil where there is none, in one round trip.
+	GetMany(keys ...string) ([][]byte, error)
+	// List returns at most limit entries whose keys begin with prefix and sort (bytewise) after "after"
+	// (a whole key, "" for the beginning), in ascending order of their keys. limit must be positive.
+	List(prefix, after string, limit int) ([]Entry, error)
+	// ListDesc is List backwards: keys that sort before "before" ("" for the end), in descending order.
+	ListDesc(prefix, before string, limit int) ([]Entry, error)
+	// Revision counts the commits of this partition that changed something. It survives Drop (it only grows). 0: never written.
+	// It may cost a round trip when nothing was read before.
+	Revision() (uint64, error)
+}
+
+// Tx is a Reader that also writes. Reads see the writes made before them in the same transaction.
+type Tx interface {
+	Reader
+	// Set stores val under key; an empty, non-nil value is kept as such. The Tx keeps val: the caller must not change it afterwards.
+	Set(key string, val []byte)
+	// Delete removes key; it is no error when there is none.
+	Delete(key string)
+}
+
+// DB is a database cut into partitions, the units of atomicity. Every implementation passes storagetest.
+//
+// All methods return an error that wraps ErrUnavailable when the database cannot be reached or does not answer within
+// the context's deadline or Timeout, whichever is earlier; an error of the function is returned as it is, and nothing is written then.
+type DB interface {
+	// View runs fn over one revision of the partition. fn may run more than once.
+	View(ctx context.Context, partition string, fn func(Reader) error) error
+	// Update runs fn and commits what it wrote, atomically and only if nobody else committed to the partition since fn read it;
+	// otherwise fn runs again. A commit that writes nothing changes no revision. When Update returns nil the commit is acknowledged by the database
+	// (bolt: fsync; Redis: as configured there, and by wait=N replicas).
+	// A commit whose answer was lost is recognised when it is retried, and reported as done, not run twice.
+	Update(ctx context.Context, partition string, fn func(Tx) error) error
+	// Revisions returns the revision of each partition, in one round trip (one per cluster node).
+	Revisions(ctx context.Context, partitions ...string) ([]uint64, error)
+	// Collect reads one key (the same) of many partitions, nil where there is none, in as few round trips as possible.
+	Collect(ctx context.Context, partitions []string, key string) ([][]byte, error)
+	// Drop deletes everything in the partition, atomically. Its revision grows.
+	Drop(ctx context.Context, partition string) error
+	// Ping tells whether the database answers and takes writes.
+	Ping(ctx context.Context) error
+	// Close ends what is in flight and closes the database.
+	Close() error
+}
