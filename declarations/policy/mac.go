@@ -1,0 +1,71 @@
+package policy
+
+import (
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/status"
+)
+
+// Lane numbers the three lanes of rules.md 6.1.
+type Lane int
+
+// The lanes.
+const (
+	Patch Lane = iota
+	Upgrade
+	BSI
+	lanes
+)
+
+// String is the lane's name in the API.
+func (l Lane) String() string { return [...]string{"patch", "upgrade", "bsi"}[l] }
+
+// LaneState is what is remembered of one lane of one Mac (rules.md 6.4). The zero value: no obligation, no promise.
+type LaneState struct {
+	// Since is when the obligation began: since then the lane has had a target without a break. Zero: it has none.
+	Since time.Time `json:"s,omitzero"`
+	// Target is the build that was last advertised as the lane's target.
+	Target string `json:"t,omitempty"`
+	// Promise is the deadline that was last advertised in this lane; 0: none.
+	Promise declarations.Local `json:"p,omitzero"`
+	// Served is the deadline that was last served (by declaration-items) in this obligation; 0: none.
+	Served declarations.Local `json:"v,omitzero"`
+	// Renewed: the promise was made anew because it had never been served, and has not been served since.
+	Renewed bool `json:"r,omitempty"`
+	// Returned: the promise was made anew once in this obligation because the Mac came back from silence.
+	Returned bool `json:"b,omitempty"`
+}
+
+// LaneStates are the three lanes of one Mac.
+type LaneStates [lanes]LaneState
+
+// Delayed is a delay that the user of a Mac took (rules.md 9). It holds for one obligation of one lane.
+type Delayed struct {
+	Lane  Lane               `json:"l"`
+	Since time.Time          `json:"s"` // the obligation it belongs to
+	Until declarations.Local `json:"u"` // the deadline that replaces the lane's
+	Hours int                `json:"h"` // hours taken so far
+}
+
+// Wish is an upgrade that the user of a Mac asked for (rules.md 9).
+type Wish struct {
+	Major int       `json:"m"` // the track's major at that time
+	At    time.Time `json:"a"` // UTC
+}
+
+// Mac is what planning needs to know of one Mac: its facts and what it was promised.
+type Mac struct {
+	Facts status.Facts
+	Lanes LaneStates
+	// Generation makes the Mac sync again although nothing changed; it enters the DeclarationsToken when above 0 (rules.md 10).
+	Generation uint64
+	// Asks: the Mac itself asks now (tokens or declaration-items); a sweep does not.
+	Asks bool
+	// BackAt is the last contact that ended a silence of more than 7 days, zero if there was none (rules.md 6.4).
+	BackAt  time.Time
+	Delayed *Delayed
+	Wish    *Wish
+	// SelfURL is the address of the Mac's own page, empty when there is none (rules.md 9).
+	SelfURL string
+}
