@@ -77,5 +77,8 @@ type Board struct {
 type Index struct {
 	boards   map[string]*Board
 	builds   map[string]*Release
-	versions map[Version][]*Release
+	versions map[Version][]*Release // OS builds by Version.key
+	all      []*Release
+	majors   []int
+	newest   Version
 }

@@ -3,6 +3,7 @@ package release
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -59,6 +60,25 @@ func (v Version) Compare(w Version) int {
 		}
 	}
 	return 0
+}
+
+// key is the same for versions that compare as equal: no leading zeros, no trailing zero parts.
+func (v Version) key() Version {
+	var b []byte
+	zeros := 0
+	for rest := string(v); rest != ""; {
+		var n int
+		n, rest = next(rest)
+		if n == 0 {
+			zeros++
+			continue
+		}
+		for ; zeros > 0; zeros-- {
+			b = append(b, "0."...)
+		}
+		b = append(strconv.AppendInt(b, int64(n), 10), '.')
+	}
+	return Version(b)
 }
 
 // Major is the first number, 0 when the version is not known.
