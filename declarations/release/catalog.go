@@ -33,14 +33,17 @@ type Release struct {
 
 // Catalog is everything that is known of Apple's releases at one time.
 type Catalog struct {
-	Revision  int       `json:"revision"`   // counts the accepted contents; the built-in snapshot is 0
+	// Revision counts the accepted contents that really changed, and the marks of the exploited feed that did; the built-in snapshot is 0.
+	Revision  int       `json:"revision"`
 	Source    string    `json:"source"`     // "snapshot" or "feed"
 	FetchedAt time.Time `json:"fetched_at"` // of the last accepted response, UTC
-	// Digest is the canonical, order-free, date-free digest of the last accepted response.
+	// Digest is the canonical, order-free, date-free digest of the last accepted response (see digestOf).
 	Digest string `json:"digest"`
 	// OSBuilds counts the macOS builds of the last accepted response, the measure for refusing a shrunken one.
 	OSBuilds int       `json:"os_builds"`
 	Releases []Release `json:"releases"` // by version, letter, build
+	// Exploited is all that was ever read from the exploited feed, so that a release which Apple posts later is marked as well.
+	Exploited Exploited `json:"exploited,omitempty"`
 }
 
 // Hold keeps releases from being targets (rules.md 3).

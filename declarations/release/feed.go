@@ -37,12 +37,8 @@ const earliestPosting Day = 10957
 type Feed struct {
 	// Releases are the macOS builds and BSIs, each once, in catalogue order. All are Available; FirstSeen is zero.
 	Releases []Release
-	// OSBuilds counts the macOS builds among them.
-	OSBuilds int
 	// Odd lists what was left out, a sentence each; at most 20, then how many more.
 	Odd []string
-	// Digest is the digest of the content: independent of order and of every date (see digestOf).
-	Digest string
 
 	dropped int
 }
@@ -54,7 +50,18 @@ func (f *Feed) odd(format string, a ...any) {
 	}
 }
 
-// feedEntry has pointers nowhere: a missing field is an empty one, and what must be there is checked.
+// OSBuilds counts the macOS builds in the response, the measure for refusing it.
+func (f *Feed) OSBuilds() int {
+	n := 0
+	for _, r := range f.Releases {
+		if r.Kind == KindOS {
+			n++
+		}
+	}
+	return n
+}
+
+// feedEntry is an entry of any set: a missing field is an empty one, and what must be there is checked.
 type feedEntry struct {
 	ProductVersion      string
 	ProductVersionExtra string
@@ -131,7 +138,6 @@ func ParseFeed(b []byte) (*Feed, error) {
 	if n := f.dropped - maxOdd; n > 0 {
 		f.Odd = append(f.Odd, fmt.Sprintf("and %d more", n))
 	}
-	f.Digest = digestOf(f.Releases)
 	return f, nil
 }
 
@@ -204,17 +210,23 @@ func readEntry(raw json.RawMessage, kind Kind) (Release, error) {
 	return r, nil
 }
 
-// isBuild accepts letters and digits, beginning with a digit, as every build of Apple's does; nothing else is read from a build.
+// isBuild accepts digits and letters with at least one letter, beginning with a digit, as every build of Apple's
+// has it: so a build is never taken for a version. Nothing else is read from a build.
 func isBuild(s string) bool {
-	if s == "" || len(s) > maxName || s[0] < '0' || s[0] > '9' {
+	if s == "" || len(s) > maxName || s[0] > '9' {
 		return false
 	}
+	letters := 0
 	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+		switch {
+		case c >= '0' && c <= '9':
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
+			letters++
+		default:
 			return false
 		}
 	}
-	return true
+	return letters > 0
 }
 
 // unite makes one release of the entries of one build: the union of their devices, the earliest posting
@@ -250,9 +262,6 @@ func (f *Feed) unite(found []Release) {
 		if len(r.Devices) > maxDevices {
 			f.odd("SupportedDevices of %s: only the first %d of %d count", r.Build, maxDevices, len(r.Devices))
 			r.Devices = slices.Clone(r.Devices[:maxDevices])
-		}
-		if r.Kind == KindOS {
-			f.OSBuilds++
 		}
 	}
 	slices.SortFunc(f.Releases, compareReleases)

@@ -25,7 +25,7 @@ var snapshotOnce = sync.OnceValue(func() *Catalog {
 	if err != nil { // a test holds that it never happens
 		return c
 	}
-	c.Digest, c.Releases = f.Digest, f.Releases
+	c.Digest, c.Releases = digestOf(f.Releases), f.Releases
 	for i := range c.Releases {
 		c.Releases[i].FirstSeen = taken
 	}
