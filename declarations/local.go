@@ -59,6 +59,14 @@ func (l Local) String() string {
 	return time.Unix(int64(l), 0).UTC().Format(localLayout)
 }
 
+// Append appends what String gives.
+func (l Local) Append(dst []byte) []byte {
+	if l == 0 {
+		return dst
+	}
+	return time.Unix(int64(l), 0).UTC().AppendFormat(dst, localLayout)
+}
+
 // MarshalJSON writes "2006-01-02T15:04:05", or null for the zero value.
 func (l Local) MarshalJSON() ([]byte, error) {
 	if l == 0 {
