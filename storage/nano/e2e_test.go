@@ -1,0 +1,57 @@
+package nano_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/test/e2e"
+
+	"plimsoll/storage"
+	"plimsoll/storage/nano"
+)
+
+// TestNanoMDM runs NanoMDM's own suite through its front door.
+func TestNanoMDM(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/micromdm/nanomdm").Output()
+	if err != nil {
+		t.Fatalf("finding NanoMDM's module: %v", err)
+	}
+	onEach(t, func(t *testing.T, db storage.DB) {
+		t.Chdir(filepath.Join(strings.TrimSpace(string(dir)), "storage", "kv")) // the suite's testdata is relative to it
+		e2e.TestE2E(t, context.Background(), &migrator{Store: nano.New(db)})
+	})
+}
+
+// migrator adds the one interface that the suite wants and Plimsoll has no use for, from the messages that passed.
+type migrator struct {
+	*nano.Store
+	auth []*mdm.Authenticate
+	tok  []*mdm.TokenUpdate
+}
+
+func (m *migrator) StoreAuthenticate(r *mdm.Request, msg *mdm.Authenticate) error {
+	m.auth = slices.DeleteFunc(m.auth, func(old *mdm.Authenticate) bool { return old.UDID == msg.UDID })
+	m.auth = append(m.auth, msg)
+	return m.Store.StoreAuthenticate(r, msg)
+}
+
+func (m *migrator) StoreTokenUpdate(r *mdm.Request, msg *mdm.TokenUpdate) error {
+	m.tok = slices.DeleteFunc(m.tok, func(old *mdm.TokenUpdate) bool { return old.UDID == msg.UDID })
+	m.tok = append(m.tok, msg)
+	return m.Store.StoreTokenUpdate(r, msg)
+}
+
+func (m *migrator) RetrieveMigrationCheckins(_ context.Context, out chan<- any) error {
+	for _, msg := range m.auth {
+		out <- msg
+	}
+	for _, msg := range m.tok {
+		out <- msg
+	}
+	return nil
+}
