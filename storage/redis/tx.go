@@ -1,0 +1,204 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"plimsoll/storage"
+)
+
+// errMoved ends a function that must run again; nobody but the function sees it.
+var errMoved = errors.New("the partition has changed since it was read first")
+
+// tx is a storage.Tx. Every read is one round trip that brings the revision with it.
+type tx struct {
+	ctx       context.Context // of the View or Update that it lives in
+	db        *DB
+	partition string
+	keys      keys
+
+	known    bool // whether revision is
+	revision uint64
+	moved    bool
+	staged   storage.Staged
+}
+
+// saw holds a read's revision against the first read's.
+func (t *tx) saw(revision string) error {
+	n := uint64(0)
+	if revision != "" {
+		var err error
+		if n, err = strconv.ParseUint(revision, 10, 64); err != nil {
+			return fmt.Errorf("partition %q: damaged revision: %w", t.partition, err)
+		}
+	}
+	if t.known && n != t.revision {
+		t.moved = true
+		return errMoved
+	}
+	t.known, t.revision = true, n
+	return nil
+}
+
+func (t *tx) Revision() (uint64, error) {
+	if !t.known {
+		if _, err := t.fetch(nil); err != nil {
+			return 0, err
+		}
+	}
+	return t.revision, nil
+}
+
+func (t *tx) Get(key string) ([]byte, error) {
+	vals, err := t.GetMany(key)
+	if err != nil {
+		return nil, err
+	}
+	return vals[0], nil
+}
+
+func (t *tx) GetMany(keys ...string) ([][]byte, error) {
+	vals := make([][]byte, len(keys))
+	missing := make([]string, 0, len(keys))
+	at := make([]int, 0, len(keys))
+	for i, key := range keys {
+		val, ok := t.staged.Get(key)
+		if !ok {
+			missing, at = append(missing, key), append(at, i)
+		}
+		vals[i] = val
+	}
+	if len(missing) == 0 {
+		return vals, nil
+	}
+	found, err := t.fetch(missing)
+	if err != nil {
+		return nil, err
+	}
+	for i, val := range found {
+		vals[at[i]] = val
+	}
+	return vals, nil
+}
+
+// fetch reads keys and the revision from Redis.
+func (t *tx) fetch(keys []string) ([][]byte, error) {
+	if t.moved {
+		return nil, errMoved
+	}
+	fields := make([]string, 1, len(keys)+1)
+	fields[0] = fieldRevision
+	for _, key := range keys {
+		fields = append(fields, fieldValue+key)
+	}
+	var got []any
+	err := t.db.retry(t.ctx, "read "+t.partition, func(ctx context.Context) (err error) {
+		got, err = t.db.client.HMGet(ctx, t.keys.hash, fields...).Result()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(got) != len(fields) {
+		return nil, fmt.Errorf("read %s: Redis answered %d fields of %d", t.partition, len(got), len(fields))
+	}
+	revision, _ := got[0].(string) // nil: never written
+	if err := t.saw(revision); err != nil {
+		return nil, err
+	}
+	vals := make([][]byte, len(keys))
+	for i, v := range got[1:] {
+		if v == nil {
+			continue
+		}
+		if vals[i], err = t.unpack(keys[i], v); err != nil {
+			return nil, err
+		}
+	}
+	return vals, nil
+}
+
+func (t *tx) unpack(key string, v any) ([]byte, error) {
+	s, ok := v.(string)
+	if !ok {
+		return nil, fmt.Errorf("partition %q: key %q: it is listed and has no value", t.partition, key)
+	}
+	val, err := storage.Unpack([]byte(s))
+	if err != nil {
+		return nil, fmt.Errorf("partition %q: key %q: %w", t.partition, key, err)
+	}
+	return val, nil
+}
+
+func (t *tx) Set(key string, val []byte) { t.staged.Set(key, val) }
+func (t *tx) Delete(key string)          { t.staged.Delete(key) }
+
+func (t *tx) List(prefix, after string, limit int) ([]storage.Entry, error) {
+	return t.staged.List(t.ascend, prefix, after, limit)
+}
+
+func (t *tx) ListDesc(prefix, before string, limit int) ([]storage.Entry, error) {
+	return t.staged.ListDesc(t.descend, prefix, before, limit)
+}
+
+func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
+	start, end := lexRange(prefix)
+	if after != "" && after >= prefix {
+		start = "(" + after
+	}
+	return t.list("ZRANGEBYLEX", start, end, limit)
+}
+
+func (t *tx) descend(prefix, before string, limit int) ([]storage.Entry, error) {
+	end, start := lexRange(prefix)
+	next, bounded := storage.PrefixEnd(prefix)
+	if before != "" && (!bounded || before < next) {
+		start = "(" + before
+	}
+	return t.list("ZREVRANGEBYLEX", start, end, limit)
+}
+
+// lexRange returns the least and the greatest bound of all keys with prefix, as ZRANGEBYLEX takes them.
+func lexRange(prefix string) (least, greatest string) {
+	least, greatest = "-", "+"
+	if prefix != "" {
+		least = "[" + prefix
+	}
+	if next, ok := storage.PrefixEnd(prefix); ok {
+		greatest = "(" + next
+	}
+	return least, greatest
+}
+
+func (t *tx) list(command, start, end string, limit int) ([]storage.Entry, error) {
+	if t.moved {
+		return nil, errMoved
+	}
+	var got []any
+	err := t.db.retry(t.ctx, "list "+t.partition, func(ctx context.Context) (err error) {
+		got, err = listScript.Run(ctx, t.db.client, []string{t.keys.hash, t.keys.list}, command, start, end, limit).Slice()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(got)%2 != 1 {
+		return nil, fmt.Errorf("list %s: Redis answered %d fields", t.partition, len(got))
+	}
+	revision, _ := got[0].(string)
+	if err := t.saw(revision); err != nil {
+		return nil, err
+	}
+	entries := make([]storage.Entry, 0, len(got)/2)
+	for i := 1; i < len(got); i += 2 {
+		key, _ := got[i].(string)
+		val, err := t.unpack(key, got[i+1])
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, storage.Entry{Key: key, Value: val})
+	}
+	return entries, nil
+}
