@@ -117,7 +117,6 @@ func (t *target) connect() redis.UniversalClient {
 		o.ContextTimeoutEnabled, o.DisableIdentity = true, true
 		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(o.ReadTimeout), orTimeout(o.WriteTimeout), orTimeout(o.PoolTimeout)
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = poolSize(o.PoolSize), bufferSize, bufferSize
-		o.MaintNotificationsConfig = quiet
 		return redis.NewFailoverClient(o)
 	case t.cluster != nil:
 		o := t.cluster
