@@ -1,0 +1,119 @@
+package compliance
+
+// Code documents one code of a reason. Text and Advice are patterns: {key} stands for a piece of evidence, and a part in
+// square brackets is left out when a piece of evidence in it is missing.
+type Code struct {
+	Code     string
+	Text     string
+	Advice   string
+	Evidence []string // the keys that the evidence may have
+}
+
+// The codes that this package itself hands out.
+const (
+	NeverContacted        = "never_contacted"
+	NeverSynced           = "never_synced"
+	NotSyncedYet          = "not_synced"
+	NotFetched            = "not_fetched"
+	NotActive             = "not_active"
+	DeclarationRejected   = "rejected"
+	AlreadyNewer          = "already_newer"
+	TargetWithdrawn       = "target_withdrawn"
+	NotOfferedForBoard    = "not_offered_for_board"
+	BaseMissing           = "base_missing"
+	DownloadingLong       = "downloading_long"
+	OtherPhase            = "other_phase"
+	NoBootstrapToken      = "bootstrap_token_missing"
+	InstallFailed         = "install_failed"
+	FailureBattery        = "failure_battery"
+	FailureDisk           = "failure_disk"
+	DeadlinePassedOffline = "deadline_passed_offline"
+	DeadlinePassed        = "deadline_passed"
+	DeadlineAhead         = "deadline_ahead"
+	Returned              = "returned"
+	DelayedByUser         = "delayed"
+	NewerHeld             = "newer_held"
+	PushFailed            = "push_failed"
+	SilentMac             = "silent"
+	StaleReport           = "report_stale"
+	StaleCatalogue        = "catalogue_stale"
+	MacOSTooOld           = "macos_too_old"
+	TypeNotSupported      = "type_not_supported"
+
+	codeNotGoverned       = "not_governed"
+	codePaused            = "paused"
+	codeNothingManaged    = "nothing_managed"
+	codeVersionUnknown    = "version_unknown"
+	codeBoardUnknown      = "board_unknown"
+	codeAssignmentUnknown = "assignment_unknown"
+	codeUnsupported       = "unsupported"
+	codeHeld              = "held"
+)
+
+// Codes are all codes with their meaning, the most decisive first: that is the order of the reasons of a Mac.
+// Those that come from the plan (not_governed to held, above_track, ...) keep the plan's own sentence when it has one.
+var Codes = []Code{
+	{codeNotGoverned, "No policy applies to this Mac.", "Put the Mac into a group that a policy is assigned to, or widen a policy's assignment.", nil},
+	{codePaused, "Enforcement is paused[ since {since_at}][: {reason}].", "Resume enforcement (DELETE /v1/pause) when the cause is gone.", []string{"since_at", "reason", "by"}},
+	{codeNothingManaged, "The policy[ {policy}] that governs this Mac manages nothing.", "Give the policy updates, background_security or settings to manage.", []string{"policy"}},
+	{codeVersionUnknown, "The Mac has not told which macOS it runs.", "Wait for its first status report; if none comes, request a sync and look at its last contact.", []string{"last_seen_at", "last_report_at"}},
+	{codeBoardUnknown, "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.", "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol it again.", []string{"model", "macos"}},
+	{codeAssignmentUnknown, "A fact that decides which policy governs this Mac is not known yet.", "Wait for its first status report, or assign the policy by group.", []string{"policy", "facts"}},
+	{"not_in_catalogue", "The catalogue has no release for this Mac[ (board {board}, macOS {macos})].", "Refresh the catalogue (POST /v1/catalog/refresh). Apple may no longer release anything for this model or major version.", []string{"board", "macos"}},
+	{NotOfferedForBoard, "Apple offers macOS {version}, but not for this Mac[ (board {board})].", "Name a version that Apple offers for this model, or assign another policy to it.", []string{"version", "board", "model"}},
+	{TargetWithdrawn, "Apple does not list[ macOS {withdrawn_version}][ (build {withdrawn_build})] any more[, missing since {lacked_at}][; the target is now macOS {version}].", "Nothing, if there is another target; otherwise name a version that Apple offers.", []string{"withdrawn_version", "withdrawn_build", "lacked_at", "version"}},
+	{codeUnsupported, "No release that satisfies the policy[ {policy}] exists for this Mac.", "Lower what the policy asks for, assign another policy to this model, or replace the Mac.", []string{"policy", "version", "board", "macos"}},
+	{codeHeld, "Only a hold keeps this Mac from an update[: macOS {version}][ is held because of {reason}].", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"version", "letter", "build", "reason", "subject"}},
+	{MacOSTooOld, "macOS[ {macos}] is too old for enforcement by declaration, which came with macOS 14[; this Mac needs {mechanism}].", "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.", []string{"macos", "needs", "mechanism", "version", "letter", "build"}},
+	{TypeNotSupported, "The Mac[ on macOS {macos}] does not list the enforcement of updates among what it supports.", "Make sure that the Mac is supervised and enrolled by device, then request a sync.", []string{"macos", "version", "letter", "build"}},
+
+	{DeclarationRejected, "The Mac rejected the declaration[ {identifier}][: {code}][: {description}].", "Read Apple's words in the evidence. Correct what the policy asks for; a sync request makes the Mac try again.", []string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"}},
+	{FailureBattery, "Installing macOS {version} failed because of the battery or power[ ({count} times)].", "Have the Mac plugged in and left on; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
+	{FailureDisk, "Installing macOS {version} failed for lack of disk space[ ({count} times)].", "Free disk space on the Mac; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
+	{InstallFailed, "Installing macOS {version} failed[ {count} times][, last {failed_at}][: {reason}].", "macOS tries again by itself. If it keeps failing, restart the Mac and look at the text in the evidence.", []string{"version", "letter", "build", "count", "failed_at", "reason", "install_state"}},
+
+	{NeverContacted, "The Mac has never contacted this server[ since it enrolled {enrolled_at}].", "Check that it is switched on, online and still has its enrolment profile.", []string{"enrolled_at"}},
+	{DeadlinePassedOffline, "The deadline[ {deadline_local}] passed while the Mac was offline[; its last contact was {last_seen_at}].", "Have it switched on: macOS enforces the update about an hour after that.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
+	{SilentMac, "The Mac has not been in contact for over 7 days[; its last contact was {last_seen_at}].", "Find the Mac and have it switched on and online; if it was retired, remove it.", []string{"last_seen_at"}},
+	{PushFailed, "The Mac could not be woken: {push_error}.", "Check the push certificate and that the Mac and this server reach Apple's push service. The Mac still syncs when it checks in by itself.", []string{"push_error"}},
+	{NeverSynced, "The Mac has never fetched its declarations.", "Wait until it has been told; if that lasts, request a sync and check that it is online.", []string{"enrolled_at", "last_seen_at"}},
+	{NotSyncedYet, "The Mac has not yet fetched what it is told now[; it last fetched {synced_at}].", "Wait until it has been told; if that lasts, request a sync and check that it is online.", []string{"synced_at", "last_seen_at"}},
+	{StaleReport, "The Mac is in contact but has not reported its status for over 3 days[; its last report was {last_report_at}].", "What is shown may be old. A sync is requested by itself; if that does not help, restart the Mac.", []string{"last_seen_at", "last_report_at"}},
+	{NotFetched, "The Mac was served the update's declaration[ {served_at}] but does not report having it.", "Wait for its next report; if that lasts, request a sync.", []string{"identifier", "server_token", "served_at", "last_report_at"}},
+	{NotActive, "The Mac has the update's declaration but has not activated it[: {code}][: {description}].", "Read Apple's words in the evidence, then request a sync.", []string{"identifier", "server_token", "code", "description", "reasons"}},
+	{DownloadingLong, "macOS {version} has been downloading for more than a day[, since {phase_at}].", "Check the Mac's connection, its free disk space, and whether a proxy or content filter slows Apple's servers down.", []string{"version", "letter", "build", "phase_at"}},
+	{"installing", "macOS {version} is being installed[, since {phase_at}].", "Nothing: wait for the Mac to come back and report.", []string{"version", "letter", "build", "phase_at"}},
+	{"prepared", "macOS {version} is downloaded and prepared[ since {phase_at}]; it installs at the deadline[ {deadline_local}] or when the user agrees.", "Nothing, or ask the user to install it now.", []string{"version", "letter", "build", "phase_at", "deadline_local"}},
+	{"downloading", "macOS {version} is being downloaded[, since {phase_at}].", "Nothing: wait for the download.", []string{"version", "letter", "build", "phase_at"}},
+	{"waiting", "The Mac waits to begin with macOS {version}[, since {phase_at}].", "Nothing: macOS chooses the moment; it helps when the Mac is on, online and plugged in.", []string{"version", "letter", "build", "phase_at"}},
+	{OtherPhase, "The Mac reports the state {install_state} for macOS {version}, which this server does not know.", "Look at the Mac's status; Apple may have added a state.", []string{"install_state", "version", "letter", "build", "phase_at"}},
+	{NoBootstrapToken, "The Mac has not escrowed a bootstrap token, so a user may have to authorise the installation.", "Have a user with a secure token log in once while the Mac is online, then check again.", []string{"version", "letter", "build"}},
+	{DelayedByUser, "The user delayed the update by {hours} h[; the deadline is now {deadline_local}].", "Nothing: the delay ends by itself.", []string{"hours", "deadline_local", "version", "letter", "build"}},
+	{Returned, "The Mac came back[ {back_at}] after more than 7 days of silence.", "Nothing: give it time until its deadline.", []string{"back_at", "deadline_local"}},
+	{DeadlinePassed, "The deadline[ {deadline_local}] for macOS {version} has passed, and the Mac, though in contact since, has not installed it.", "Have the user restart the Mac while it is plugged in and online; macOS enforces about an hour later.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
+	{DeadlineAhead, "macOS {version} is asked for by {deadline_local}, which lies ahead.", "Nothing: macOS informs the user and enforces the update at the deadline.", []string{"version", "letter", "build", "deadline_local", "due_local", "overdue_at"}},
+
+	{AlreadyNewer, "The Mac says that it already runs macOS {version} or something newer.", "Nothing: it is asked for its version.", []string{"version", "letter", "build", "macos", "code", "description", "reasons"}},
+	{"above_track", "The Mac runs a newer major version[ (macOS {macos})] than its policy asks for.", "Nothing, or raise the policy's track.", []string{"macos", "policy"}},
+	{"other_build", "The Mac runs the version asked for, but another build[ ({macos_build})].", "Nothing: another build of the version satisfies the policy.", []string{"macos", "macos_build", "build"}},
+	{"upgrade_not_enforced", "What the policy asks for needs an upgrade that it does not enforce.", "Set os.upgrade to enforce, or let users ask for the upgrade.", []string{"policy", "version", "macos"}},
+	{BaseMissing, "Background Security Improvement {bsi_version} ({bsi_letter}) needs macOS build {prerequisite_build}[, and the Mac runs {macos_build}].", "Update the Mac to the base version first.", []string{"bsi_version", "bsi_letter", "bsi_build", "prerequisite_build", "macos", "macos_build"}},
+	{NewerHeld, "macOS {held_version}[ ({held_build})] would be the target if it were not held.", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"held_version", "held_build"}},
+	{StaleCatalogue, "The catalogue of Apple's releases is old, so newer releases may be missing from what is asked.", "Check that this server reaches Apple's feed, and refresh the catalogue (POST /v1/catalog/refresh).", nil},
+}
+
+var ranks = func() map[string]int {
+	m := make(map[string]int, len(Codes))
+	for i := range Codes {
+		m[Codes[i].Code] = i
+	}
+	return m
+}()
+
+// rankOf orders codes by decisiveness; a code that is not documented here comes last.
+func rankOf(code string) int {
+	if r, ok := ranks[code]; ok {
+		return r
+	}
+	return len(Codes)
+}

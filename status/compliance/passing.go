@@ -1,0 +1,129 @@
+package compliance
+
+import (
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/status"
+)
+
+// The spans of rules.md 8.
+const (
+	silentAfter   = 7 * 24 * time.Hour // without contact
+	staleAfter    = 3 * 24 * time.Hour // in contact, without a report
+	downloadLimit = 24 * time.Hour
+)
+
+// StateNow is the state at now: a pending Mac is overdue once its deadline has passed.
+// (Summary.StateAt is when the state began.)
+func (s Summary) StateNow(now time.Time) State {
+	if s.State == Pending && !s.OverdueAt.IsZero() && !now.Before(s.OverdueAt) {
+		return Overdue
+	}
+	return s.State
+}
+
+// past tells whether the deadline has passed, in the server's zone, while the target is missing.
+func (s *Summary) past(now time.Time) bool {
+	at := s.deadlineAt()
+	return !at.IsZero() && !now.Before(at)
+}
+
+func (s *Summary) deadlineAt() time.Time {
+	if s.OverdueAt.IsZero() {
+		return s.PastAt
+	}
+	return s.OverdueAt
+}
+
+// FlagsAt are the flags at now, those that depend on time included. f has the times of contact.
+func (s Summary) FlagsAt(now time.Time, f *status.Facts, catalogueStale bool) Flags {
+	flags := s.Flags
+	if at := silentAt(f); !now.Before(at) {
+		flags |= Silent
+	} else if at, ok := reportStaleAt(f); ok && !now.Before(at) {
+		flags |= ReportStale
+	}
+	if s.past(now) {
+		flags |= PastDeadline
+	}
+	if catalogueStale {
+		flags |= CatalogueStale
+	}
+	return flags
+}
+
+// silentAt is when the Mac becomes silent if it says nothing more. Enrolling was a contact too; without either it is silent already.
+func silentAt(f *status.Facts) time.Time {
+	return later(f.LastContactAt, f.EnrolledAt).Add(silentAfter)
+}
+
+// reportStaleAt is when the Mac's report becomes stale if no other comes; false when it is not expected to report at all.
+func reportStaleAt(f *status.Facts) (time.Time, bool) {
+	if !declares(f) {
+		return time.Time{}, false
+	}
+	return later(f.LastReportAt, f.EnrolledAt).Add(staleAfter), true
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// timed are the reasons that come with the passing of time.
+func (t teller) timed(now time.Time, catalogueStale bool) []policy.Reason {
+	var out []policy.Reason
+	add := func(code string) { out = append(out, t.reason(code, nil)) }
+	s := t.s
+	flags := s.FlagsAt(now, t.f, catalogueStale)
+	if t.f.LastContactAt.IsZero() {
+		add(NeverContacted)
+	} else if flags&Silent != 0 {
+		add(SilentMac)
+	}
+	if flags&ReportStale != 0 {
+		add(StaleReport)
+	}
+	if catalogueStale {
+		add(StaleCatalogue)
+	}
+	if s.State != Pending && s.State != Failing || s.Deadline == 0 {
+		return out
+	}
+	switch {
+	case !s.past(now):
+		if s.State == Pending {
+			add(DeadlineAhead)
+		}
+	case t.f.LastContactAt.Before(s.deadlineAt()):
+		add(DeadlinePassedOffline)
+	default:
+		add(DeadlinePassed)
+	}
+	if s.Phase == Downloading && !s.PhaseAt.IsZero() && now.Sub(s.PhaseAt) > downloadLimit {
+		add(DownloadingLong)
+	}
+	return out
+}
+
+// next is the first instant after now at which time alone changes flags, state or reasons; zero: never.
+func (s *Summary) next(now time.Time, f *status.Facts) time.Time {
+	var first time.Time
+	consider := func(at time.Time) {
+		if at.After(now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	consider(s.deadlineAt())
+	consider(silentAt(f))
+	if at, ok := reportStaleAt(f); ok {
+		consider(at)
+	}
+	if s.Phase == Downloading && !s.PhaseAt.IsZero() {
+		consider(s.PhaseAt.Add(downloadLimit + time.Second))
+	}
+	return first
+}

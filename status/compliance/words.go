@@ -1,0 +1,133 @@
+package compliance
+
+import (
+	"regexp"
+	"strings"
+
+	"plimsoll/declarations/release"
+	"plimsoll/status"
+)
+
+// readText is how much of a text is looked at for what it means, in bytes; real ones have some hundreds.
+const readText = 8 << 10
+
+// versionsNamed finds the two versions in Apple's "target OS version (15.7) is older than current version (15.7.7)".
+var versionsNamed = regexp.MustCompile(`target[^()]{0,40}\(([0-9.]{1,24})[^)]{0,8}\)[^()]{0,80}(?:current|installed|running)[^()]{0,40}\(([0-9.]{1,24})`)
+
+// notAbove are the ways in which a text can call the target the same as, or older than, what the Mac runs. Only the first is known
+// from a real Mac.
+var notAbove = []*regexp.Regexp{
+	regexp.MustCompile(`(?:older|lower|earlier|less) than (?:or (?:equal to|same as) )?(?:the )?(?:current|installed|running)`),
+	regexp.MustCompile(`(?:same as|equal to|equals|identical to|matches|not newer than|not greater than) (?:the )?(?:current|currently|installed|running)`),
+	regexp.MustCompile(`(?:current|installed|running)(?: os)? version[^.;]{0,40}(?:is )?(?:newer than|later than|greater than|same as|equal to)[^;]{0,20}(?:target|requested)`),
+	regexp.MustCompile(`already (?:installed|running|on|at|up to date|updated)`),
+}
+
+// alreadyNewer tells whether the reasons of a rejection call the current version the same as or newer than the target (rules.md 8).
+func alreadyNewer(reasons []status.Reason) bool {
+	for i := range reasons {
+		r := &reasons[i]
+		if saysNotAbove(r.Description) {
+			return true
+		}
+		for _, text := range texts(r.Details, nil, 0) {
+			if saysNotAbove(text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func saysNotAbove(text string) bool {
+	text = strings.ToLower(text[:min(len(text), readText)])
+	for _, re := range notAbove {
+		if re.MatchString(text) {
+			// The numbers, where the text has them, count more than its words.
+			m := versionsNamed.FindStringSubmatch(text)
+			return m == nil || release.Version(m[1]).Compare(release.Version(m[2])) <= 0
+		}
+	}
+	return false
+}
+
+// texts collects the strings in a decoded JSON value, down to a few levels: Apple's details vary from error to error.
+func texts(v any, out []string, depth int) []string {
+	if depth > 4 || len(out) > 64 {
+		return out
+	}
+	switch v := v.(type) {
+	case string:
+		out = append(out, v)
+	case []any:
+		for _, e := range v {
+			out = texts(e, out, depth+1)
+		}
+	case map[string]any:
+		for _, e := range v {
+			out = texts(e, out, depth+1)
+		}
+	}
+	return out
+}
+
+var (
+	powerWords = []string{"battery", "batteries", "poweradapter", "acpower", "notpluggedin", "externalpower", "insufficientpower", "notenoughpower"}
+	diskWords  = []string{"diskspace", "freespace", "enoughspace", "insufficientspace", "nospaceleft", "storagespace", "enoughstorage", "diskfull", "diskisfull", "volumeisfull", "enoughdisk", "insufficientdisk", "spaceavailable", "insufficientstorage"}
+)
+
+// causes are the codes for what a failure text names.
+func causes(text string) []string {
+	plain := strings.Map(func(r rune) rune {
+		if r == ' ' || r == '-' || r == '_' {
+			return -1
+		}
+		return r
+	}, strings.ToLower(text[:min(len(text), readText)]))
+	var out []string
+	if containsAny(plain, powerWords) {
+		out = append(out, FailureBattery)
+	}
+	if containsAny(plain, diskWords) {
+		out = append(out, FailureDisk)
+	}
+	return out
+}
+
+func containsAny(s string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// firstSilicon is the first generation of each family that is Apple silicon, for the identifiers in use before "Mac13,1".
+var firstSilicon = []struct {
+	family string
+	number int
+}{{"MacBookAir", 10}, {"MacBookPro", 17}, {"Macmini", 9}, {"iMac", 21}, {"VirtualMac", 2}, {"Mac", 13}}
+
+// appleSilicon tells whether a Mac is Apple silicon, by its model identifier: all of "Mac13,1" and later, and the first ones that
+// still carried their family's name. Without a model the program's table of boards decides, which lists Apple silicon only; what
+// neither knows is taken as Intel, so that nothing is asked of it in vain.
+func appleSilicon(f *status.Facts) bool {
+	model := f.Model
+	if model == "" {
+		model, _ = release.ModelOf(f.Board)
+		if model == "" {
+			return f.Board == "VMA2MACOSAP" // a virtual Mac
+		}
+	}
+	if _, ok := release.BoardOf(model); ok {
+		return true
+	}
+	for _, s := range firstSilicon {
+		if rest, ok := strings.CutPrefix(model, s.family); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			number, _, _ := strings.Cut(rest, ",")
+			return release.Version(number).Major() >= s.number
+		}
+	}
+	return false
+}
