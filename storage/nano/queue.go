@@ -3,6 +3,7 @@ package nano
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ type QueuedCommand struct {
 }
 
 // EnqueueCommand queues cmd for each of ids, several at a time. The errors are those of single ids; the others have it.
-// See Enqueue.
+// When the database stays away the rest is not tried. See Enqueue.
 func (s *Store) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Command) (map[string]error, error) {
 	if err := checkCommand(cmd); err != nil {
 		return nil, fmt.Errorf("queueing a command: %w", err)
@@ -49,12 +50,25 @@ func (s *Store) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Comma
 		g    errgroup.Group
 	)
 	g.SetLimit(atOnce)
+	unavailable := 0
+	enqueue := func(id string) error {
+		mu.Lock()
+		away := unavailable >= atOnce
+		mu.Unlock()
+		if away {
+			return fmt.Errorf("queueing command %s for %s: %w: not tried", cmd.CommandUUID, id, storage.ErrUnavailable)
+		}
+		return s.enqueue(ctx, id, cmd)
+	}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 		g.Go(func() error {
-			if err := s.enqueue(ctx, id, cmd); err != nil {
+			if err := enqueue(id); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs[id] = err
+				if errors.Is(err, storage.ErrUnavailable) {
+					unavailable++
+				}
 			}
 			return nil
 		})
