@@ -72,6 +72,24 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 	return n, false, nil
 }
 
+// Repeat is Merge for a fetch that answered "not modified": the last accepted response came again, and what
+// it lacked is lacked by this fetch too. Before the first accepted response there is nothing to repeat.
+func Repeat(known *Catalog, at time.Time) (next *Catalog, changed bool) {
+	again := &Feed{}
+	for _, r := range known.Releases {
+		if r.Available && r.LackedAt.IsZero() {
+			again.Releases = append(again.Releases, r)
+		}
+	}
+	if known.Source == SourceFeed {
+		if n, changed, err := Merge(known, again, at); err == nil {
+			return n, changed
+		}
+	}
+	same := *known
+	return &same, false
+}
+
 func (c *Catalog) offered() []Release {
 	var on []Release
 	for _, r := range c.Releases {
