@@ -160,7 +160,7 @@ func capabilitiesOf(raw json.RawMessage) Capabilities {
 	}
 	c := Capabilities{Known: true}
 	for e := range elements(configurations) {
-		switch text(e) {
+		switch string(unquoted(e)) {
 		case typeEnforcement:
 			c.Enforcement = true
 		case typeSettings:
@@ -174,7 +174,7 @@ func capabilitiesOf(raw json.RawMessage) Capabilities {
 		return c
 	}
 	for e := range elements(items) {
-		if bit, ok := itemBits[text(e)]; ok {
+		if bit, ok := itemBits[string(unquoted(e))]; ok {
 			c.Items |= 1 << bit
 		}
 	}

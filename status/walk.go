@@ -20,12 +20,18 @@ func space(b []byte, i int) int {
 
 // stringEnd is the index after the string whose opening quote is at i.
 func stringEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
+	for j := i + 1; j < len(b); j++ {
+		k := bytes.IndexByte(b[j:], '"')
+		if k < 0 {
+			break
+		}
+		j += k
+		n := j
+		for n > i+1 && b[n-1] == '\\' {
+			n--
+		}
+		if (j-n)%2 == 0 { // an odd number of backslashes escapes the quote
+			return j + 1
 		}
 	}
 	return len(b)
