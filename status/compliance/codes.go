@@ -90,7 +90,7 @@ var Codes = []Code{
 	{NoBootstrapToken, "The Mac has not escrowed a bootstrap token, so a user may have to authorise the installation.", "Have a user with a secure token log in once while the Mac is online, then check again.", []string{"version", "letter", "build"}},
 	{DelayedByUser, "The user delayed the update by {hours} h[; the deadline is now {deadline_local}].", "Nothing: the delay ends by itself.", []string{"hours", "deadline_local", "version", "letter", "build"}},
 	{Returned, "The Mac came back[ {back_at}] after more than 7 days of silence.", "Nothing: give it time until its deadline.", []string{"back_at", "deadline_local"}},
-	{DeadlinePassed, "The deadline[ {deadline_local}] for macOS {version} has passed, and the Mac, though in contact since, has not installed it.", "Have the user restart the Mac while it is plugged in and online; macOS enforces about an hour later.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
+	{DeadlinePassed, "The deadline[ {deadline_local}] for macOS {version} has passed, and the Mac has not reported that it installed it.", "Have the user restart the Mac while it is plugged in and online; macOS enforces about an hour later.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
 	{DeadlineAhead, "macOS {version} is asked for by {deadline_local}, which lies ahead.", "Nothing: macOS informs the user and enforces the update at the deadline.", []string{"version", "letter", "build", "deadline_local", "due_local", "overdue_at"}},
 
 	{AlreadyNewer, "The Mac says that it already runs macOS {version} or something newer.", "Nothing: it is asked for its version.", []string{"version", "letter", "build", "macos", "code", "description", "reasons"}},

@@ -247,7 +247,7 @@ func (d *diff) way() {
 	default:
 		d.add(EventPhase, "The update to macOS "+wanted(a)+" is "+string(a.Phase)+".", map[string]any{"from": string(was), "to": string(a.Phase)})
 	}
-	if a.Phase != Rejected && a.State == Failing && codes(a, DeclarationRejected) && !codes(b, DeclarationRejected) {
+	if a.Phase != Rejected && codes(a, DeclarationRejected) && !codes(b, DeclarationRejected) {
 		d.rejected(a)
 	}
 }

@@ -12,6 +12,10 @@ const (
 	silentAfter   = 7 * 24 * time.Hour // without contact
 	staleAfter    = 3 * 24 * time.Hour // in contact, without a report
 	downloadLimit = 24 * time.Hour
+	// A Mac that is on enforces within about an hour of the deadline and reports daily: without contact since the deadline it counts as
+	// offline when it had the time for the one, or had already missed the other.
+	enforceTime = 2 * time.Hour
+	heartbeat   = 25 * time.Hour
 )
 
 // StateNow is the state at now: a pending Mac is overdue once its deadline has passed.
@@ -98,7 +102,7 @@ func (t teller) timed(now time.Time, catalogueStale bool) []policy.Reason {
 		if s.State == Pending {
 			add(DeadlineAhead)
 		}
-	case t.f.LastContactAt.Before(s.deadlineAt()):
+	case t.f.LastContactAt.Before(s.deadlineAt()) && (!now.Before(s.deadlineAt().Add(enforceTime)) || now.Sub(t.f.LastContactAt) >= heartbeat):
 		add(DeadlinePassedOffline)
 	default:
 		add(DeadlinePassed)
@@ -117,7 +121,10 @@ func (s *Summary) next(now time.Time, f *status.Facts) time.Time {
 			first = at
 		}
 	}
-	consider(s.deadlineAt())
+	if at := s.deadlineAt(); !at.IsZero() {
+		consider(at)
+		consider(at.Add(enforceTime))
+	}
 	consider(silentAt(f))
 	if at, ok := reportStaleAt(f); ok {
 		consider(at)

@@ -30,6 +30,11 @@ func (j *judge) why() []policy.Reason {
 		w.gate()
 	case Failing:
 		w.failing()
+	case Compliant:
+		if w.already {
+			w.add(AlreadyNewer, said(w.declared))
+		}
+		w.plan("")
 	default:
 		w.plan("")
 	}
@@ -173,11 +178,16 @@ func mechanism(v release.Version) string {
 
 // failing tells what failed: rejections, then the installation.
 func (w *why) failing() {
+	w.rejections()
+	w.trouble()
+	w.adopt(w.p.Reasons)
+}
+
+// rejections tells of each of our other declarations that the Mac rejected.
+func (w *why) rejections() {
 	for _, d := range w.refused {
 		w.out = append(w.out, w.t.reason(DeclarationRejected, said(d)))
 	}
-	w.trouble()
-	w.adopt(w.p.Reasons)
 }
 
 // trouble tells what is wrong with the target itself.
@@ -212,10 +222,8 @@ func (w *why) rest() {
 		w.underway()
 	case Failing:
 		w.underway()
-	case Compliant:
-		if w.already {
-			w.add(AlreadyNewer, said(w.declared))
-		}
+	case Unsupported, Held, Incompatible:
+		w.rejections()
 	}
 	if w.s.State != Compliant {
 		w.sync()
