@@ -37,6 +37,7 @@ const chunk = 1000
 type DB struct {
 	client redis.UniversalClient
 	wait   int // replicas that must have a write
+	whole  int // snapshotAfter; tests make it 0
 	closed atomic.Bool
 	close  func() error
 }
@@ -50,7 +51,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{client: t.connect(), wait: t.wait}
+	db := &DB{client: t.connect(), wait: t.wait, whole: snapshotAfter}
 	db.close = sync.OnceValue(func() error {
 		db.closed.Store(true)
 		if err := db.client.Close(); err != nil {
@@ -85,7 +86,7 @@ func keysOf(partition string) keys {
 func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
-	_, err := db.run(ctx, partition, func(t *tx) error { return fn(t) })
+	_, err := db.run(ctx, partition, 0, func(t *tx) error { return fn(t) })
 	return err
 }
 
@@ -94,7 +95,7 @@ func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) 
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		t, err := db.run(ctx, partition, func(t *tx) error { return fn(t) })
+		t, err := db.run(ctx, partition, attempt, func(t *tx) error { return fn(t) })
 		if err != nil || t.staged.Len() == 0 {
 			return err
 		}
@@ -111,13 +112,13 @@ func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) 
 	}
 }
 
-// run runs fn until all its reads saw one revision.
-func (db *DB) run(ctx context.Context, partition string, fn func(*tx) error) (*tx, error) {
-	for attempt := 0; ; attempt++ {
+// run runs fn until all its reads saw one revision. attempt counts how often it has run in vain already.
+func (db *DB) run(ctx context.Context, partition string, attempt int, fn func(*tx) error) (*tx, error) {
+	for ; ; attempt++ {
 		if err := db.usable(ctx); err != nil {
 			return nil, err
 		}
-		t := &tx{ctx: ctx, db: db, partition: partition, keys: keysOf(partition)}
+		t := &tx{ctx: ctx, db: db, partition: partition, keys: keysOf(partition), whole: attempt >= db.whole}
 		err := fn(t)
 		if !t.moved {
 			return t, err
@@ -130,14 +131,10 @@ func (db *DB) run(ctx context.Context, partition string, fn func(*tx) error) (*t
 
 // Drop deletes the partition; its revision stays, and grows.
 func (db *DB) Drop(ctx context.Context, partition string) error {
-	return db.drop(ctx, partition)
-}
-
-func (db *DB) drop(ctx context.Context, partition string) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		t, err := db.run(ctx, partition, func(t *tx) error { _, err := t.Revision(); return err })
+		t, err := db.run(ctx, partition, 0, func(t *tx) error { _, err := t.Revision(); return err })
 		if err != nil {
 			return err
 		}

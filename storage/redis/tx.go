@@ -22,6 +22,8 @@ type tx struct {
 	known    bool // whether revision is
 	revision uint64
 	moved    bool
+	whole    bool      // whether to read the partition whole
+	snapshot *snapshot // then
 	staged   storage.Staged
 }
 
@@ -83,10 +85,24 @@ func (t *tx) GetMany(keys ...string) ([][]byte, error) {
 	return vals, nil
 }
 
+// ready tells why the function should not read on, and loads the snapshot when it is time for one.
+func (t *tx) ready() error {
+	if t.moved {
+		return errMoved
+	}
+	if t.whole && t.snapshot == nil {
+		return t.load()
+	}
+	return nil
+}
+
 // fetch reads keys and the revision from Redis.
 func (t *tx) fetch(keys []string) ([][]byte, error) {
-	if t.moved {
-		return nil, errMoved
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	if t.snapshot != nil {
+		return t.getLoaded(keys)
 	}
 	fields := make([]string, 1, len(keys)+1)
 	fields[0] = fieldRevision
@@ -144,6 +160,12 @@ func (t *tx) ListDesc(prefix, before string, limit int) ([]storage.Entry, error)
 }
 
 func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	if t.snapshot != nil {
+		return t.ascendLoaded(prefix, after, limit)
+	}
 	start, end := lexRange(prefix)
 	if after != "" && after >= prefix {
 		start = "(" + after
@@ -152,6 +174,12 @@ func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
 }
 
 func (t *tx) descend(prefix, before string, limit int) ([]storage.Entry, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	if t.snapshot != nil {
+		return t.descendLoaded(prefix, before, limit)
+	}
 	end, start := lexRange(prefix)
 	next, bounded := storage.PrefixEnd(prefix)
 	if before != "" && (!bounded || before < next) {
@@ -173,9 +201,6 @@ func lexRange(prefix string) (least, greatest string) {
 }
 
 func (t *tx) list(command, start, end string, limit int) ([]storage.Entry, error) {
-	if t.moved {
-		return nil, errMoved
-	}
 	var got []any
 	err := t.db.retry(t.ctx, "list "+t.partition, func(ctx context.Context) (err error) {
 		got, err = listScript.Run(ctx, t.db.client, []string{t.keys.hash, t.keys.list}, command, start, end, limit).Slice()
