@@ -1,0 +1,101 @@
+package main
+
+import (
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/server/api"
+	"plimsoll/server/fleet"
+)
+
+// document is one schema: of a type, or of a list of that type under a key.
+type document struct {
+	of  any
+	key string // of a list: {"<key>": [of, …], "next_cursor": "…"}
+}
+
+func (d document) name() string {
+	n := typeName(reflect.TypeOf(d.of))
+	if d.key != "" {
+		n += "List"
+	}
+	return n
+}
+
+func (d document) file() string { return jsonschema.ToSnakeCase(d.name()) }
+
+// documents are the schemas that are served. What they refer to is part of them.
+func documents() []document {
+	return []document{
+		// taken
+		{of: api.PolicyBody{}},
+		{of: api.GroupBody{}},
+		{of: api.GroupEditBody{}},
+		{of: api.HoldBody{}},
+		{of: api.PauseBody{}},
+		{of: api.TokenBody{}},
+		{of: api.CodeBody{}},
+		{of: api.Confirmation{}},
+		// given
+		{of: policy.Policy{}},
+		{of: declarations.Settings{}},
+		{of: fleet.PolicyResult{}},
+		{of: api.DryRun{}},
+		{of: api.ErrorBody{}},
+		{of: fleet.Group{}},
+		{of: fleet.Hold{}},
+		{of: fleet.Pause{}},
+		{of: fleet.Release{}},
+		{of: fleet.RefreshResult{}},
+		{of: fleet.Device{}},
+		{of: policy.Explanation{}},
+		{of: fleet.ServedManifest{}},
+		{of: fleet.StatusItems{}},
+		{of: fleet.ReportInfo{}},
+		{of: fleet.Report{}},
+		{of: fleet.Event{}},
+		{of: fleet.Compliance{}},
+		{of: fleet.HistoryDay{}},
+		{of: fleet.TokenInfo{}},
+		{of: fleet.NewToken{}},
+		{of: fleet.CodeInfo{}},
+		{of: fleet.Readiness{}},
+		{of: api.Version{}},
+		{of: api.Health{}},
+		// lists
+		{of: policy.Policy{}, key: "policies"},
+		{of: fleet.Group{}, key: "groups"},
+		{of: fleet.Hold{}, key: "holds"},
+		{of: fleet.Release{}, key: "releases"},
+		{of: fleet.Device{}, key: "devices"},
+		{of: fleet.ReportInfo{}, key: "reports"},
+		{of: fleet.Event{}, key: "events"},
+		{of: fleet.HistoryDay{}, key: "history"},
+		{of: fleet.TokenInfo{}, key: "tokens"},
+		{of: fleet.CodeInfo{}, key: "enrollment_codes"},
+	}
+}
+
+// names are the names that a type has in the schemas where it is not its own.
+var names = map[reflect.Type]string{
+	reflect.TypeFor[policy.OS]():          "PolicyOS",
+	reflect.TypeFor[policy.Explanation](): "Plan",
+	reflect.TypeFor[api.PolicyBody]():     "PolicyWrite",
+	reflect.TypeFor[api.GroupBody]():      "GroupWrite",
+	reflect.TypeFor[api.GroupEditBody]():  "GroupEdit",
+	reflect.TypeFor[api.HoldBody]():       "HoldWrite",
+	reflect.TypeFor[api.PauseBody]():      "PauseWrite",
+	reflect.TypeFor[api.TokenBody]():      "TokenWrite",
+	reflect.TypeFor[api.CodeBody]():       "CodeWrite",
+	reflect.TypeFor[api.ErrorBody]():      "Error",
+}
+
+func typeName(t reflect.Type) string {
+	if n, ok := names[t]; ok {
+		return n
+	}
+	return t.Name()
+}

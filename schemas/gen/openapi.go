@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// openapi is the document written by hand, with the definitions as its components.
+func (g *generator) openapi(path string) (object, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var doc object
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return nil, err
+	}
+	delete(doc, "x-anchors")
+	components := object{}
+	for name, def := range g.defs {
+		components[name] = hoist(def)
+	}
+	doc["components"].(object)["schemas"] = components
+	for path, item := range doc["paths"].(object) {
+		for method, op := range item.(object) {
+			if method == "parameters" {
+				continue
+			}
+			if err := spread(op.(object)); err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+		}
+	}
+	return doc, nil
+}
+
+// spread turns x-scope and x-errors into what OpenAPI has for them.
+func spread(op object) error {
+	responses, ok := op["responses"].(object)
+	if !ok {
+		return fmt.Errorf("no responses")
+	}
+	var codes []int
+	list, _ := op["x-errors"].([]any)
+	for _, c := range list {
+		codes = append(codes, c.(int))
+	}
+	if scope, ok := op["x-scope"]; ok {
+		op["security"] = []any{object{"bearer": []any{scope}}, object{"basic": []any{scope}}}
+		codes = append(codes, 401, 403, 429, 503)
+	} else {
+		op["security"] = []any{}
+	}
+	delete(op, "x-errors")
+	delete(op, "x-scope")
+	for _, c := range codes {
+		code := strconv.Itoa(c)
+		responses[code] = object{"$ref": "#/components/responses/" + code}
+	}
+	return nil
+}
+
+// hoist copies a definition with its references leading to the document's components.
+func hoist(v any) any {
+	switch v := v.(type) {
+	case object:
+		c := make(object, len(v))
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if ref, ok := v[k].(string); ok && k == "$ref" {
+				c[k] = strings.Replace(ref, "#/$defs/", "#/components/schemas/", 1)
+				continue
+			}
+			c[k] = hoist(v[k])
+		}
+		return c
+	case []any:
+		c := make([]any, len(v))
+		for i := range v {
+			c[i] = hoist(v[i])
+		}
+		return c
+	}
+	return v
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/server/fleet"
+	"plimsoll/status/compliance"
+)
+
+const (
+	versionPattern = `^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$`
+	timePattern    = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
+	// namePattern: names stand in paths, so no slash and no backslash, nothing invisible, and no dot at the front.
+	namePattern = `^[\p{L}\p{N}]([^/\\\p{Cc}]*[^/\\\s\p{Cc}])?$`
+)
+
+// mapped is the schema of the types whose JSON is not what reflection sees.
+func mapped(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[release.Version]():
+		return &jsonschema.Schema{
+			Type: "string", Pattern: versionPattern, Examples: []any{"26.6.1"},
+			Extras: object{"x-reason": "must be a version such as 26.6.1"},
+		}
+	case reflect.TypeFor[declarations.Local]():
+		return &jsonschema.Schema{
+			Type: "string", Format: "local-date-time", Examples: []any{"2026-12-01T12:00:00"},
+			Extras: object{"x-reason": "must be a local time such as 2026-12-01T12:00:00, without zone"},
+		}
+	case reflect.TypeFor[release.Day]():
+		return &jsonschema.Schema{Extras: object{"type": []any{"string", "null"}, "format": "date"}}
+	case reflect.TypeFor[release.Kind]():
+		return enum(release.KindOS, release.KindBSI)
+	case reflect.TypeFor[fleet.Scope]():
+		return enum(fleet.ScopeAdmin, fleet.ScopeRead, fleet.ScopeMetrics)
+	case reflect.TypeFor[policy.Outcome]():
+		return enum(policy.Unmanaged, policy.Unknown, policy.Unsupported, policy.Held, policy.Targeted, policy.Satisfied)
+	}
+	return nil
+}
+
+func enum[T ~string](values ...T) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string"}
+	for _, v := range values {
+		s.Enum = append(s.Enum, string(v))
+	}
+	return s
+}
+
+// rules are what the Go types cannot say, by definition and property. What depends on more than one field, on the
+// catalogue or on the clock is the use cases' business.
+var rules = map[string]func(object){
+	"Policy.name":                    name,
+	"Policy.label":                   text(0, 200),
+	"Policy.priority":                between(-1_000_000, 1_000_000),
+	"Assign.groups":                  list(1000, name),
+	"Assign.exclude_groups":          list(1000, name),
+	"Assign.when":                    text(0, 4000),
+	"PolicyOS.track":                 pattern(`^(current|latest|[1-9][0-9]{1,2})$`, `must be "current", "latest" or a major version such as "26"`),
+	"PolicyOS.upgrade":               oneOf("enforce", "self_service", "hold"),
+	"PolicyOS.upgrade_within_days":   between(1, 365),
+	"Updates.mode":                   oneOf("automatic", "minimum", "exact", "none"),
+	"Updates.within_days":            between(1, 365),
+	"Updates.exploited_within_days":  between(1, 365),
+	"Updates.time":                   pattern(timePattern, "must be a time of day such as 12:00"),
+	"Updates.min_age_days":           between(0, 365),
+	"Updates.versions":               list(20, nil),
+	"Updates.build":                  pattern(`^[0-9]{1,3}[A-Z][0-9]{1,8}[a-z]?$`, "must be a build such as 25G83"),
+	"BackgroundSecurity.mode":        oneOf("automatic", "none"),
+	"BackgroundSecurity.within_days": between(1, 365),
+	"BackgroundSecurity.time":        pattern(timePattern, "must be a time of day such as 12:00"),
+	"Policy.notice_days":             between(0, 90),
+	"Delay.max_hours":                between(0, 24),
+	"Policy.details_url":             both(text(0, 2000), pattern(`^(self|https?://[^\s]+)$`, `must be an http or https URL, or "self"`)),
+	"Deferrals.MajorPeriodInDays":    between(1, 90),
+	"Deferrals.MinorPeriodInDays":    between(1, 90),
+	"Deferrals.SystemPeriodInDays":   between(1, 90),
+	"GroupWrite.devices":             list(200_000, member),
+	"GroupEdit.add":                  list(200_000, member),
+	"GroupEdit.remove":               list(200_000, member),
+	"HoldWrite.reason":               text(1, 1000),
+	"HoldWrite.successors":           func(p object) { p["default"] = true },
+	"HoldWrite.until":                nullable,
+	"PauseWrite.reason":              text(1, 1000),
+	"TokenWrite.name":                name,
+	"CodeWrite.label":                text(0, 200),
+	"CodeWrite.expires_at":           nullable,
+	"CodeWrite.uses":                 between(0, 1_000_000),
+	"Device.state":                   states,
+	"Device.flags":                   list(0, oneOf(compliance.FlagNames...)),
+	"ExplainedLane.lane":             oneOf(policy.Patch.String(), policy.Upgrade.String(), policy.BSI.String()),
+	"ExplainedRelease.role":          oneOf("target", "missed", "ignored"),
+	"Release.kind":                   oneOf(string(release.KindOS), string(release.KindBSI)),
+	"Health.status":                  oneOf("ok"),
+}
+
+func states(p object) {
+	all := []string{""} // of a Mac that is not enrolled
+	for _, s := range compliance.States {
+		all = append(all, string(s))
+	}
+	oneOf(all...)(p)
+}
+
+var name = both(text(1, 100), pattern(namePattern, `must begin with a letter or digit, and have no "/" or "\"`))
+
+var member = text(1, 128)
+
+func both(a, b func(object)) func(object) {
+	return func(p object) { a(p); b(p) }
+}
+
+func between(low, high int) func(object) {
+	return func(p object) { p["minimum"], p["maximum"] = low, high }
+}
+
+func text(low, high int) func(object) {
+	return func(p object) {
+		if low > 0 {
+			p["minLength"] = low
+		}
+		p["maxLength"] = high
+	}
+}
+
+func pattern(re, words string) func(object) {
+	return func(p object) { p["pattern"], p["x-reason"] = re, words }
+}
+
+func oneOf(values ...string) func(object) {
+	return func(p object) {
+		list := make([]any, 0, len(values))
+		for _, v := range values {
+			list = append(list, v)
+		}
+		p["enum"] = list
+	}
+}
+
+// list bounds an array (0: unbounded) and applies a rule to its items.
+func list(high int, item func(object)) func(object) {
+	return func(p object) {
+		if high > 0 {
+			p["maxItems"] = high
+		}
+		if item != nil {
+			item(p["items"].(object))
+		}
+	}
+}
