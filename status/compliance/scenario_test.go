@@ -255,7 +255,10 @@ func TestClockSkew(t *testing.T) {
 	}
 	// A contact that lies ahead, as another replica's clock may have written it, is no silence and no event.
 	run(t, newAir(), begin(
-		step{"2026-08-22T09:07", func(l *life) { l.mac.Facts.LastContactAt = l.now.Add(time.Hour); l.mac.Facts.LastReportAt = l.now.Add(time.Hour) }, Pending, Active, []string{DeadlineAhead}, []string{}, nil},
+		step{"2026-08-22T09:07", func(l *life) {
+			l.mac.Facts.LastContactAt = l.now.Add(time.Hour)
+			l.mac.Facts.LastReportAt = l.now.Add(time.Hour)
+		}, Pending, Active, []string{DeadlineAhead}, []string{}, nil},
 	))
 }
 

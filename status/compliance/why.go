@@ -123,13 +123,13 @@ func (w *why) catalogue() {
 		case i >= 0 && !builds[i].Available:
 			w.withdrawal(builds[i])
 		case i < 0 && slices.ContainsFunc(builds, offered):
-			w.add(NotOfferedForBoard, map[string]any{"version": v})
+			w.add(NotOfferedForBoard, map[string]any{"named_version": v})
 		}
 	}
 }
 
 func (w *why) withdrawal(r *release.Release) {
-	w.add(TargetWithdrawn, map[string]any{"withdrawn_version": r.Version, "withdrawn_build": r.Build, "lacked_at": r.LackedAt})
+	w.add(TargetWithdrawn, map[string]any{"withdrawn_version": r.Version, "withdrawn_build": r.Build, "lacked_at": r.LackedAt, "version": nil})
 }
 
 func (w *why) heldTarget() {

@@ -19,7 +19,7 @@ var versionsNamed = regexp.MustCompile(`target[^()]{0,40}\(([0-9.]{1,24})[^)]{0,
 var notAbove = []*regexp.Regexp{
 	regexp.MustCompile(`(?:older|lower|earlier|less) than (?:or (?:equal to|same as) )?(?:the )?(?:current|installed|running)`),
 	regexp.MustCompile(`(?:same as|equal to|equals|identical to|matches|not newer than|not greater than) (?:the )?(?:current|currently|installed|running)`),
-	regexp.MustCompile(`(?:current|installed|running)(?: os)? version[^.;]{0,40}(?:is )?(?:newer than|later than|greater than|same as|equal to)[^;]{0,20}(?:target|requested)`),
+	regexp.MustCompile(`(?:current|installed|running)(?: os)? version[^;]{0,40}(?:is )?(?:newer than|later than|greater than|same as|equal to)[^;]{0,20}(?:target|requested)`),
 	regexp.MustCompile(`already (?:installed|running|on|at|up to date|updated)`),
 }
 
