@@ -80,7 +80,7 @@ func TestCertAssociation(t *testing.T) {
 // TestCertAssociationBounded: a Mac that enrols over and over leaves a bounded number of entries.
 func TestCertAssociationBounded(t *testing.T) {
 	ctx := context.Background()
-	db := newMem()
+	db := newBolt(t)
 	s := nano.New(db)
 	const times = 40
 	hash := func(n int) string { return fmt.Sprintf("%064x", n) }

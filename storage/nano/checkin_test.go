@@ -2,6 +2,7 @@ package nano_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -251,7 +252,7 @@ func TestHostileIDs(t *testing.T) {
 		{"a user that is too long", child(mac+":"+strings.Repeat("a", 513), mac)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := nano.New(newMem())
+			s := nano.New(newBolt(t))
 			enrol(t, s, mac)
 			for name, err := range map[string]error{
 				"StoreAuthenticate":      s.StoreAuthenticate(tc.r, &mdm.Authenticate{}),
@@ -268,8 +269,8 @@ func TestHostileIDs(t *testing.T) {
 				"IsCertHashAssociated":   second(s.IsCertHashAssociated(tc.r, hash1)),
 				"AssociateCertHash":      s.AssociateCertHash(tc.r, hash1),
 			} {
-				if want := storage.ErrInvalid; !errorsIs(err, want) {
-					t.Errorf("%s: got %v, want %v", name, err, want)
+				if !errors.Is(err, storage.ErrInvalid) {
+					t.Errorf("%s: got %v, want %v", name, err, storage.ErrInvalid)
 				}
 			}
 		})
@@ -277,7 +278,7 @@ func TestHostileIDs(t *testing.T) {
 }
 
 func TestDeviceChannelOnly(t *testing.T) {
-	s := nano.New(newMem())
+	s := nano.New(newBolt(t))
 	enrol(t, s, mac, user)
 	for name, err := range map[string]error{
 		"StoreAuthenticate":      s.StoreAuthenticate(request(user), &mdm.Authenticate{}),

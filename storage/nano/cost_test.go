@@ -71,7 +71,7 @@ func (c *counting) Collect(ctx context.Context, partitions []string, key string)
 // TestCost holds the number of reads and commits of each message.
 func TestCost(t *testing.T) {
 	ctx := context.Background()
-	db := &counting{DB: newMem()}
+	db := &counting{DB: newBolt(t)}
 	s := nano.New(db)
 	core := nanomdm.New(s)
 	enrollment := mdm.Enrollment{UDID: mac}

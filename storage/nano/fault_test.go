@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,9 +12,8 @@ import (
 
 	"plimsoll/storage"
 	"plimsoll/storage/nano"
+	"plimsoll/storage/storagetest"
 )
-
-func errorsIs(err, want error) bool { return errors.Is(err, want) }
 
 func second[T any](_ T, err error) error { return err }
 
@@ -32,18 +32,34 @@ func (f *faulty) Update(ctx context.Context, partition string, fn func(storage.T
 	return f.DB.Update(ctx, partition, fn)
 }
 
-// gone is a database that cannot be reached.
-type gone struct{ storage.DB }
-
-var errGone = fmt.Errorf("%w: connection refused", storage.ErrUnavailable)
-
-func (gone) View(context.Context, string, func(storage.Reader) error) error { return errGone }
-func (gone) Update(context.Context, string, func(storage.Tx) error) error   { return errGone }
-func (gone) Collect(context.Context, []string, string) ([][]byte, error)    { return nil, errGone }
-
-// TestStoreDown: every method says that the database is unavailable, and in time.
+// TestStoreDown: every method says that the database is unavailable, within its deadline, and the process lives on.
 func TestStoreDown(t *testing.T) {
-	storeDown(t, nano.New(gone{}))
+	t.Run("bolt is closed", func(t *testing.T) {
+		db := newBolt(t)
+		ok(t, db.Close())
+		storeDown(t, nano.New(db))
+	})
+	t.Run("redis is killed, and comes back", func(t *testing.T) {
+		server := storagetest.RedisServer(t, storagetest.AOF...)
+		s := nano.New(openRedis(t, server))
+		enrol(t, s, mac)
+		server.Kill()
+		storeDown(t, s)
+		server.Restart()
+		storagetest.Await(t, "the store takes commands again", func() error {
+			return s.Enqueue(context.Background(), mac, command("u", "DeviceInformation"))
+		})
+		if got := next(t, s, mac, false); got != "u" {
+			t.Errorf("command: got %q, want u", got)
+		}
+	})
+	t.Run("redis hangs", func(t *testing.T) {
+		server := storagetest.RedisServer(t)
+		s := nano.New(openRedis(t, server))
+		server.Freeze()
+		storeDown(t, s)
+		server.Thaw()
+	})
 }
 
 func storeDown(t *testing.T, s *nano.Store) {
@@ -95,5 +111,34 @@ func storeDown(t *testing.T, s *nano.Store) {
 		if !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("%s: got %v, want %v", name, err, storage.ErrUnavailable)
 		}
+	}
+}
+
+// TestDamagedValue: what cannot be read is said, with its key, and not taken for something else.
+func TestDamagedValue(t *testing.T) {
+	db := newBolt(t)
+	s := nano.New(db)
+	ctx := context.Background()
+	enrol(t, s, mac)
+	ok(t, db.Update(ctx, storage.MacPartition(mac), func(tx storage.Tx) error {
+		for _, key := range []string{"n/cert", "n/e", "n/q/-", "n/r/1793610001000/u"} {
+			tx.Set(key, []byte("{"))
+		}
+		return nil
+	}))
+	for key, err := range map[string]error{
+		"n/cert":              second(s.IsCertHashAssociated(request(mac), hash1)),
+		"n/e":                 s.StoreTokenUpdate(request(mac), tokenUpdate("m")),
+		"n/q/-":               second(s.RetrieveNextCommand(request(mac), false)),
+		"n/r/1793610001000/u": second(s.Results(ctx, mac, 1)),
+	} {
+		if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), key+" is damaged") {
+			t.Errorf("%s: got %v", key, err)
+		}
+	}
+	ok(t, s.StoreAuthenticate(request(mac), &mdm.Authenticate{})) // a new life repairs what belongs to the old one
+	ok(t, s.StoreTokenUpdate(request(mac), tokenUpdate("m")))
+	if got := next(t, s, mac, false); got != "" {
+		t.Errorf("command: got %q, want none", got)
 	}
 }

@@ -3,6 +3,7 @@ package nano_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,10 @@ import (
 	"github.com/micromdm/nanomdm/mdm"
 
 	"plimsoll/storage"
+	"plimsoll/storage/bolt"
 	"plimsoll/storage/nano"
+	"plimsoll/storage/redis"
+	"plimsoll/storage/storagetest"
 )
 
 const (
@@ -23,7 +27,24 @@ const (
 // onEach runs fn on every database.
 func onEach(t *testing.T, fn func(*testing.T, storage.DB)) {
 	t.Helper()
-	t.Run("mem", func(t *testing.T) { fn(t, newMem()) })
+	t.Run("bolt", func(t *testing.T) { fn(t, newBolt(t)) })
+	t.Run("redis", func(t *testing.T) { fn(t, openRedis(t, storagetest.RedisServer(t))) })
+}
+
+func newBolt(t *testing.T) storage.DB {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "plimsoll.db"))
+	ok(t, err)
+	t.Cleanup(func() { ok(t, db.Close()) })
+	return db
+}
+
+func openRedis(t *testing.T, server *storagetest.Redis) storage.DB {
+	t.Helper()
+	db, err := redis.Open(context.Background(), server.URL())
+	ok(t, err)
+	t.Cleanup(func() { ok(t, db.Close()) })
+	return db
 }
 
 // request is one of a device or, when there is a colon in id, of a user channel, as NanoMDM's normaliser makes it.

@@ -101,7 +101,7 @@ func TestBadPushCert(t *testing.T) {
 		{"not Apple's", noTopic, noTopicKey},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			db := newMem()
+			db := newBolt(t)
 			wantErr(t, nano.New(db).StorePushCert(context.Background(), tc.cert, tc.key), storage.ErrInvalid)
 			if got := keys(t, db, "push"); got != nil {
 				t.Errorf("it left %v", got)

@@ -105,52 +105,67 @@ func checkCommand(cmd *mdm.Command) error {
 	return nil
 }
 
+// EnqueueTx is Enqueue within the caller's transaction on the partition of id's device. The command's Raw is kept.
+func (s *Store) EnqueueTx(tx storage.Tx, id string, cmd *mdm.Command) error {
+	if err := checkCommand(cmd); err != nil {
+		return fmt.Errorf("queueing a command: %w", err)
+	}
+	c, err := parseID(id)
+	if err == nil {
+		err = s.enqueueTx(tx, c, cmd.CommandUUID, cmd.Command.RequestType, cmd.Raw)
+	}
+	return wrap(err, "queueing command %s for %s", cmd.CommandUUID, clip(id))
+}
+
 func (s *Store) enqueue(ctx context.Context, id string, cmd *mdm.Command) error {
 	c, err := parseID(id)
-	if err != nil {
-		return fmt.Errorf("queueing command %s: %w", cmd.CommandUUID, err)
+	if err == nil {
+		raw := bytes.Clone(cmd.Raw) // the database keeps it
+		err = s.db.Update(ctx, c.partition(), func(tx storage.Tx) error {
+			return s.enqueueTx(tx, c, cmd.CommandUUID, cmd.Command.RequestType, raw)
+		})
 	}
-	raw := bytes.Clone(cmd.Raw) // the database keeps it
-	err = s.db.Update(ctx, c.partition(), func(tx storage.Tx) error {
-		vals, err := tx.GetMany(c.enrolmentKey(), c.directoryKey())
-		if err != nil {
-			return err
+	return wrap(err, "queueing command %s for %s", cmd.CommandUUID, clip(id))
+}
+
+func (s *Store) enqueueTx(tx storage.Tx, c channel, uuid, requestType string, raw []byte) error {
+	vals, err := tx.GetMany(c.enrolmentKey(), c.directoryKey())
+	if err != nil {
+		return err
+	}
+	if vals[0] == nil {
+		return fmt.Errorf("%w: no such enrolment", storage.ErrNotFound)
+	}
+	var queue []QueuedCommand
+	if err := decode(c.directoryKey(), vals[1], &queue); err != nil {
+		return err
+	}
+	if i := indexUUID(queue, uuid); i >= 0 {
+		old, err := tx.Get(c.commandKey(queue[i].Number))
+		if err == nil && (queue[i].RequestType != requestType || !bytes.Equal(old, raw)) {
+			err = fmt.Errorf("%w: another command with this CommandUUID is queued", storage.ErrConflict)
 		}
-		if vals[0] == nil {
-			return fmt.Errorf("%w: no such enrolment", storage.ErrNotFound)
-		}
-		var queue []QueuedCommand
-		if err := decode(c.directoryKey(), vals[1], &queue); err != nil {
-			return err
-		}
-		if i := indexUUID(queue, cmd.CommandUUID); i >= 0 {
-			old, err := tx.Get(c.commandKey(queue[i].Number))
-			if err == nil && !bytes.Equal(old, raw) {
-				err = fmt.Errorf("%w: another command with this CommandUUID is queued", storage.ErrConflict)
+		return err
+	}
+	number := uint64(1)
+	if len(queue) > 0 {
+		number = queue[len(queue)-1].Number + 1
+	}
+	if requestType == declarative {
+		queue = slices.DeleteFunc(queue, func(q QueuedCommand) bool {
+			if q.RequestType == declarative {
+				tx.Delete(c.commandKey(q.Number))
 			}
-			return err
-		}
-		number := uint64(1)
-		if len(queue) > 0 {
-			number = queue[len(queue)-1].Number + 1
-		}
-		if cmd.Command.RequestType == declarative {
-			queue = slices.DeleteFunc(queue, func(q QueuedCommand) bool {
-				if q.RequestType == declarative {
-					tx.Delete(c.commandKey(q.Number))
-				}
-				return q.RequestType == declarative
-			})
-		}
-		if len(queue) >= maxQueued {
-			return fmt.Errorf("%w: %d commands are queued already", storage.ErrConflict, len(queue))
-		}
-		tx.Set(c.commandKey(number), raw)
-		return set(tx, c.directoryKey(), append(queue, QueuedCommand{
-			Number: number, UUID: cmd.CommandUUID, RequestType: cmd.Command.RequestType, At: s.stamp(),
-		}))
-	})
-	return wrap(err, "queueing command %s for %s", cmd.CommandUUID, c.id)
+			return q.RequestType == declarative
+		})
+	}
+	if len(queue) >= maxQueued {
+		return fmt.Errorf("%w: %d commands are queued already", storage.ErrConflict, len(queue))
+	}
+	tx.Set(c.commandKey(number), raw)
+	return set(tx, c.directoryKey(), append(queue, QueuedCommand{
+		Number: number, UUID: uuid, RequestType: requestType, At: s.stamp(),
+	}))
 }
 
 func indexUUID(queue []QueuedCommand, uuid string) int {

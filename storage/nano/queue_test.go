@@ -2,6 +2,8 @@ package nano_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -132,6 +134,32 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// TestEnqueueTx: a command is queued in the commit of those who ask for it, or not at all.
+func TestEnqueueTx(t *testing.T) {
+	onEach(t, func(t *testing.T, db storage.DB) {
+		s := nano.New(db)
+		enrol(t, s, mac)
+		tell := func(uuid string, err error) error {
+			return db.Update(context.Background(), storage.MacPartition(mac), func(tx storage.Tx) error {
+				tx.Set("x", []byte(uuid))
+				return errors.Join(s.EnqueueTx(tx, mac, command(uuid, "DeclarativeManagement")), err)
+			})
+		}
+		ok(t, tell("t1", nil))
+		ok(t, tell("t2", nil))
+		wantErr(t, tell("t3", storage.ErrConflict), storage.ErrConflict)
+		if got := get(t, db, storage.MacPartition(mac), "x"); got != "t2" {
+			t.Errorf("the caller's key: got %q, want t2", got)
+		}
+		if got := queued(t, s, mac); got != "t2" {
+			t.Errorf("queued: got %q, want t2", got)
+		}
+		if got := next(t, s, mac, false); got != "t2" {
+			t.Errorf("command: got %q, want t2", got)
+		}
+	})
+}
+
 // TestQueueKeys: nothing stays behind when a queue has been worked off.
 func TestQueueKeys(t *testing.T) {
 	onEach(t, func(t *testing.T, db storage.DB) {
@@ -173,7 +201,8 @@ func TestQueueKeys(t *testing.T) {
 
 func TestEnqueueRefused(t *testing.T) {
 	ctx := context.Background()
-	s := nano.New(newMem())
+	db := newBolt(t)
+	s := nano.New(db)
 	enrol(t, s, mac)
 	ok(t, s.Enqueue(ctx, mac, command("u1", "DeviceInformation")))
 	noRaw := command("u2", "DeviceInformation")
@@ -203,6 +232,9 @@ func TestEnqueueRefused(t *testing.T) {
 				err = errs[tc.id]
 			}
 			wantErr(t, err, tc.want)
+			wantErr(t, db.Update(ctx, storage.MacPartition(tc.id), func(tx storage.Tx) error {
+				return s.EnqueueTx(tx, tc.id, tc.cmd)
+			}), tc.want)
 		})
 	}
 	if got := queued(t, s, mac); got != "u1" {
@@ -215,11 +247,19 @@ func TestEnqueueRefused(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	ctx := context.Background()
-	s := nano.New(newMem())
+	db := newBolt(t)
+	s := nano.New(db)
 	enrol(t, s, mac)
-	for i := range 1000 {
-		ok(t, s.Enqueue(ctx, mac, command(fmt.Sprint(i), "DeviceInformation")))
+	full := make([]nano.QueuedCommand, 1000)
+	for i := range full {
+		full[i] = nano.QueuedCommand{Number: uint64(i + 1), UUID: fmt.Sprint(i), RequestType: "DeviceInformation"}
 	}
+	directory, err := json.Marshal(full)
+	ok(t, err)
+	ok(t, db.Update(ctx, storage.MacPartition(mac), func(tx storage.Tx) error {
+		tx.Set("n/q/-", directory)
+		return nil
+	}))
 	wantErr(t, s.Enqueue(ctx, mac, command("one more", "DeviceInformation")), storage.ErrConflict)
 	ok(t, s.StoreCommandReport(request(mac), answer("0", "Acknowledged")))
 	ok(t, s.EnqueueDeclarative(ctx, mac, "t1", []byte("raw")))
