@@ -58,12 +58,12 @@ var Codes = []Code{
 	{codeNothingManaged, "The policy[ {policy}] that governs this Mac manages nothing.", "Give the policy updates, background_security or settings to manage.", []string{"policy"}},
 	{codeVersionUnknown, "The Mac has not told which macOS it runs.", "Wait for its first status report; if none comes, request a sync and look at its last contact.", []string{"last_seen_at", "last_report_at"}},
 	{codeBoardUnknown, "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.", "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol it again.", []string{"model", "macos"}},
-	{codeAssignmentUnknown, "A fact that decides which policy governs this Mac is not known yet.", "Wait for its first status report, or assign the policy by group.", []string{"policy", "facts"}},
+	{codeAssignmentUnknown, "A fact that decides which policy governs this Mac is not known yet.", "Wait for its first status report, or assign the policy by group.", []string{"policy", "fault"}},
 	{"not_in_catalogue", "The catalogue has no release for this Mac[ (board {board}, macOS {macos})].", "Refresh the catalogue (POST /v1/catalog/refresh). Apple may no longer release anything for this model or major version.", []string{"board", "macos"}},
 	{NotOfferedForBoard, "Apple offers what the policy names[ (macOS {named_version})], but not for this Mac[ (board {board})].", "Name a version that Apple offers for this model, or assign another policy to it.", []string{"named_version", "board", "model"}},
 	{TargetWithdrawn, "Apple does not list the target[ macOS {withdrawn_version}][ (build {withdrawn_build})] any more[, missing since {lacked_at}][; the target is now macOS {version}].", "Nothing, if there is another target; otherwise name a version that Apple offers.", []string{"withdrawn_version", "withdrawn_build", "lacked_at", "version", "letter"}},
 	{codeUnsupported, "No release that satisfies the policy[ {policy}] exists for this Mac.", "Lower what the policy asks for, assign another policy to this model, or replace the Mac.", []string{"policy", "version", "board", "macos"}},
-	{codeHeld, "Only a hold keeps this Mac from an update[: macOS {version}][ is held because of {reason}].", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"version", "letter", "build", "reason", "subject"}},
+	{codeHeld, "Only a hold keeps this Mac from an update[: macOS {version}][ is held because of {reason}].", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"version", "build", "reason", "subject", "until"}},
 	{MacOSTooOld, "macOS[ {macos}] is too old for enforcement by declaration, which came with macOS 14[; this Mac needs {mechanism}].", "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.", []string{"macos", "needs", "mechanism", "version", "letter", "build"}},
 	{TypeNotSupported, "The Mac[ on macOS {macos}] does not list the enforcement of updates among what it supports.", "Make sure that the Mac is supervised and enrolled by device, then request a sync.", []string{"macos", "version", "letter", "build"}},
 
@@ -97,10 +97,20 @@ var Codes = []Code{
 	{"above_track", "The Mac runs a newer major version[ (macOS {macos})] than its policy asks for.", "Nothing, or raise the policy's track.", []string{"macos", "policy"}},
 	{"other_build", "The Mac runs the version asked for, but another build[ ({macos_build})].", "Nothing: another build of the version satisfies the policy.", []string{"macos", "macos_build", "build"}},
 	{"upgrade_not_enforced", "What the policy asks for needs an upgrade that it does not enforce.", "Set os.upgrade to enforce, or let users ask for the upgrade.", []string{"policy", "version", "macos"}},
+	{"soaking", "A newer release[, macOS {version},] is younger than the policy's min_age_days[ ({min_age_days})] allows[ and becomes a target on {from}].", "Nothing, or lower min_age_days.", []string{"version", "build", "min_age_days", "from"}},
+	{"swap_refused", "A newer release[, macOS {newer},] came too close to the deadline to become the target.", "Nothing: it becomes the target 72 hours after the deadline.", []string{"newer", "version"}},
 	{BaseMissing, "A Background Security Improvement[, {bsi_version} ({bsi_letter}),] is for another macOS build[ ({prerequisite_build})] than the Mac runs[ ({macos_build})].", "Update the Mac to the base version first.", []string{"bsi_version", "bsi_letter", "bsi_build", "prerequisite_build", "macos", "macos_build"}},
 	{NewerHeld, "A newer release[, macOS {held_version} ({held_build}),] would be the target if it were not held.", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"held_version", "held_build"}},
+	{"settings_not_supported", "The settings of the policy are left out: they need macOS 15 and a Mac that lists them among what it supports[ (it runs macOS {macos})].", "Nothing: they are sent once the Mac supports them.", []string{"macos"}},
+	{"beta_not_supported", "The Beta settings of the policy are left out: they need macOS 15.4[ (the Mac runs macOS {macos})].", "Nothing: they are sent once the Mac is updated.", []string{"macos"}},
+	{"subscriptions_not_supported", "The status subscriptions are left out: they need macOS 13[ (the Mac runs macOS {macos})].", "Update the Mac; until then it is known by its check-ins only.", []string{"macos"}},
+	{"self_page_missing", "The address of the Mac's own page is left out of the update's declaration: there is none.", "Give the server an https address (--url).", nil},
+	{"policy_part_left_out", "A part of the policy[ {policy}] does not resolve[: {part}].", "Put the policy again with that part corrected.", []string{"policy", "part"}},
 	{StaleCatalogue, "The catalogue of Apple's releases is old, so newer releases may be missing from what is asked.", "Check that this server reaches Apple's feed, and refresh the catalogue (POST /v1/catalog/refresh).", nil},
 }
+
+// otherReleases are the codes whose evidence names another version than the target's.
+var otherReleases = []string{codeUnsupported, codeHeld, "upgrade_not_enforced", "other_build", "soaking", "swap_refused"}
 
 var ranks = func() map[string]int {
 	m := make(map[string]int, len(Codes))

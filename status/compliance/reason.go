@@ -95,7 +95,7 @@ func (t teller) reason(code string, extra map[string]any) policy.Reason {
 	evidence := make(map[string]any, len(c.Evidence))
 	for _, key := range c.Evidence {
 		v, given := extra[key]
-		if !given {
+		if release := key == "version" || key == "letter" || key == "build"; !given && !(release && slices.Contains(otherReleases, code)) {
 			v = t.known(key)
 		}
 		if !present(v) {

@@ -230,9 +230,7 @@ func (w *why) rest() {
 		w.withdrawals()
 	}
 	w.base()
-	if w.p.Gated == "" {
-		w.adopt(w.p.LeftOut)
-	}
+	w.adopt(w.p.LeftOut)
 }
 
 // underway tells where a target that is declared stands, and what stands in its way.
