@@ -59,7 +59,7 @@ func (f Facts) Answer(c CheckIn) Facts {
 }
 
 // BoardAnswer takes SoftwareUpdateDeviceID from the answer to a DeviceInformation query. It counts before macOS 15, and
-// not once a report has told the board.
+// not once a report has told the board. A board learnt in this way stays through an upgrade, until it is reported.
 func (f Facts) BoardAnswer(board string) Facts {
 	if board = usable(board); board == "" || f.BoardFrom == BoardFromReport || f.Version.Major() >= 15 {
 		return f
