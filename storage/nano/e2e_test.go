@@ -13,6 +13,7 @@ import (
 
 	"plimsoll/storage"
 	"plimsoll/storage/nano"
+	"plimsoll/storage/storagetest"
 )
 
 // TestNanoMDM runs NanoMDM's own suite through its front door.
@@ -21,9 +22,21 @@ func TestNanoMDM(t *testing.T) {
 	if err != nil {
 		t.Fatalf("finding NanoMDM's module: %v", err)
 	}
-	onEach(t, func(t *testing.T, db storage.DB) {
-		t.Chdir(filepath.Join(strings.TrimSpace(string(dir)), "storage", "kv")) // the suite's testdata is relative to it
+	t.Chdir(filepath.Join(strings.TrimSpace(string(dir)), "storage", "kv")) // the suite's testdata is relative to it
+	suite := func(t *testing.T, db storage.DB) {
 		e2e.TestE2E(t, context.Background(), &migrator{Store: nano.New(db)})
+	}
+	onEach(t, suite)
+	t.Run("cluster", func(t *testing.T) {
+		suite(t, openRedis(t, storagetest.RedisCluster(t, 3, 0).URL()))
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		servers := storagetest.RedisSentinel(t)
+		db := openRedis(t, servers.URL())
+		t.Run("before", func(t *testing.T) { suite(t, db) })
+		servers.Primary.Kill()
+		storagetest.Await(t, "the replica takes over", func() error { return db.Ping(context.Background()) })
+		t.Run("after the failover", func(t *testing.T) { suite(t, db) })
 	})
 }
 

@@ -41,7 +41,7 @@ func TestStoreDown(t *testing.T) {
 	})
 	t.Run("redis is killed, and comes back", func(t *testing.T) {
 		server := storagetest.RedisServer(t, storagetest.AOF...)
-		s := nano.New(openRedis(t, server))
+		s := nano.New(openRedis(t, server.URL()))
 		enrol(t, s, mac)
 		server.Kill()
 		storeDown(t, s)
@@ -55,7 +55,7 @@ func TestStoreDown(t *testing.T) {
 	})
 	t.Run("redis hangs", func(t *testing.T) {
 		server := storagetest.RedisServer(t)
-		s := nano.New(openRedis(t, server))
+		s := nano.New(openRedis(t, server.URL()))
 		server.Freeze()
 		storeDown(t, s)
 		server.Thaw()
@@ -112,6 +112,44 @@ func storeDown(t *testing.T, s *nano.Store) {
 			t.Errorf("%s: got %v, want %v", name, err, storage.ErrUnavailable)
 		}
 	}
+}
+
+// TestLostAnswers: a call whose commit is done and whose answer is lost is repeated by the Mac or by the caller, and
+// then all is as if it had been called once.
+func TestLostAnswers(t *testing.T) {
+	onEach(t, func(t *testing.T, db storage.DB) {
+		ctx := context.Background()
+		f := storagetest.Faulty(db)
+		s := nano.New(f)
+		enrol(t, s, mac)
+		lose := func(call func() error) {
+			t.Helper()
+			f.Set(storagetest.Fault{LoseAnswer: true})
+			wantErr(t, call(), storage.ErrUnavailable)
+			f.Set(storagetest.Fault{})
+			ok(t, call())
+		}
+		lose(func() error { return s.Enqueue(ctx, mac, command("u", "DeviceInformation")) })
+		lose(func() error { return s.EnqueueDeclarative(ctx, mac, "t", []byte("raw")) })
+		if got := queued(t, s, mac); got != "u t" {
+			t.Errorf("queued: got %q, want u t", got)
+		}
+		lose(func() error { return s.StoreCommandReport(request(mac), answer("u", "Acknowledged")) })
+		results, err := s.Results(ctx, mac, 10)
+		if len(results) != 1 || err != nil {
+			t.Errorf("%d results, %v, want 1", len(results), err)
+		}
+		if got := queued(t, s, mac); got != "t" {
+			t.Errorf("queued: got %q, want t", got)
+		}
+		lose(func() error { return s.AssociateCertHash(request(mac), hash2) })
+		lose(func() error { return s.Forget(ctx, mac) })
+		for _, partition := range []string{storage.MacPartition(mac), "cert/" + hash2} {
+			if got := keys(t, db, partition); got != nil {
+				t.Errorf("%s still holds %v", partition, got)
+			}
+		}
+	})
 }
 
 // TestDamagedValue: what cannot be read is said, with its key, and not taken for something else.

@@ -28,7 +28,7 @@ const (
 func onEach(t *testing.T, fn func(*testing.T, storage.DB)) {
 	t.Helper()
 	t.Run("bolt", func(t *testing.T) { fn(t, newBolt(t)) })
-	t.Run("redis", func(t *testing.T) { fn(t, openRedis(t, storagetest.RedisServer(t))) })
+	t.Run("redis", func(t *testing.T) { fn(t, openRedis(t, storagetest.RedisServer(t).URL())) })
 }
 
 func newBolt(t *testing.T) storage.DB {
@@ -39,9 +39,9 @@ func newBolt(t *testing.T) storage.DB {
 	return db
 }
 
-func openRedis(t *testing.T, server *storagetest.Redis) storage.DB {
+func openRedis(t *testing.T, url string) storage.DB {
 	t.Helper()
-	db, err := redis.Open(context.Background(), server.URL())
+	db, err := redis.Open(context.Background(), url)
 	ok(t, err)
 	t.Cleanup(func() { ok(t, db.Close()) })
 	return db
