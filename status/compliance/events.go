@@ -69,6 +69,9 @@ var EventTypes = []struct {
 }
 
 // Snapshot is a Mac at one moment: what Events compares.
+//
+// Silence and a deadline come by the passing of time alone. Whoever looks for that gives the snapshots of one Mac the times of the last
+// look and of this one; everybody else gives both the same Now, so that nothing is told twice.
 type Snapshot struct {
 	Summary Summary
 	Facts   *status.Facts // nil: there was no such Mac
@@ -80,7 +83,7 @@ type Snapshot struct {
 }
 
 // Events tells what happened between two snapshots of one Mac, in the order in which a person would tell it. It is pure: without a
-// difference there is no event, whatever was reported or judged in between. A snapshot's Now matters to silence and overdue only.
+// difference there is no event, whatever was reported or judged in between.
 func Events(before, after Snapshot) []Event {
 	if after.Facts == nil {
 		return nil

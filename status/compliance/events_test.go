@@ -42,25 +42,37 @@ func TestEvents(t *testing.T) {
 		{"stays removed", func(s *Snapshot) { s.Facts.Enrolled = false }, func(s *Snapshot) { s.Facts.Enrolled = false; s.Token = "two" }, nil, nil},
 		{"another policy", nil, func(s *Snapshot) { s.Summary.Policy = "lab" }, []string{EventPolicyChanged}, map[string]any{"from": "everyone", "to": "lab"}},
 		{"no policy", nil, func(s *Snapshot) { s.Summary = Summary{State: Unmanaged} }, []string{EventPolicyChanged, EventTargetCleared, EventState}, map[string]any{"from": "everyone"}},
-		{"another target", nil, func(s *Snapshot) { s.Summary.Version, s.Summary.Build, s.Summary.Phase = "26.7", "25H1", Planned }, []string{EventTargetSet},
-			map[string]any{"from": "26.6.2", "version": release.Version("26.7"), "build": "25H1", "deadline_local": local("2026-09-01T12:00:00"), "due_local": local("2026-08-31T12:00:00")}},
-		{"another deadline", nil, func(s *Snapshot) { s.Summary.Deadline = local("2026-09-02T12:00:00"); s.Token = "two" }, []string{EventDeadlineChanged, EventManifestServed},
-			map[string]any{"from": local("2026-09-01T12:00:00"), "to": local("2026-09-02T12:00:00")}},
+		{
+			"another target", nil, func(s *Snapshot) { s.Summary.Version, s.Summary.Build, s.Summary.Phase = "26.7", "25H1", Planned },
+			[]string{EventTargetSet},
+			map[string]any{"from": "26.6.2", "version": release.Version("26.7"), "build": "25H1", "deadline_local": local("2026-09-01T12:00:00"), "due_local": local("2026-08-31T12:00:00")},
+		},
+		{
+			"another deadline", nil, func(s *Snapshot) { s.Summary.Deadline = local("2026-09-02T12:00:00"); s.Token = "two" },
+			[]string{EventDeadlineChanged, EventManifestServed},
+			map[string]any{"from": local("2026-09-01T12:00:00"), "to": local("2026-09-02T12:00:00")},
+		},
 		{"held", nil, func(s *Snapshot) { s.Summary = Summary{State: Held, Policy: "everyone", Codes: []string{"held"}} }, []string{EventTargetCleared, EventState}, nil},
 		{"activated and at once downloading", func(s *Snapshot) { s.Summary.Phase = Served }, func(s *Snapshot) { s.Summary.Phase = Downloading }, []string{EventDeclarationActive, EventPhase}, nil},
 		{"failed at once", func(s *Snapshot) { s.Summary.Phase = Planned }, func(s *Snapshot) { s.Summary.Phase, s.Summary.State, s.Summary.Fails = Failed, Failing, 1 }, []string{EventDeclarationActive, EventFailed}, nil},
 		{"failed again", func(s *Snapshot) { s.Summary.Phase, s.Summary.State, s.Summary.Fails = Failed, Failing, 1 }, func(s *Snapshot) { s.Summary.Phase, s.Summary.State, s.Summary.Fails = Failed, Failing, 2 }, []string{EventFailed}, map[string]any{"count": 2, "version": release.Version("26.6.2")}},
 		{"an unknown word", nil, func(s *Snapshot) { s.Summary.Phase = "verifying" }, []string{EventPhase}, map[string]any{"from": "active", "to": "verifying"}},
-		{"the deadline passes", nil, func(s *Snapshot) { s.Now = at("2026-09-01T12:00"); s.Facts.LastContactAt = at("2026-08-29T12:00") }, []string{EventOverdue},
-			map[string]any{"overdue_at": at("2026-09-01T12:00"), "build": "25G83"}},
+		{
+			"the deadline passes", nil, func(s *Snapshot) { s.Now = at("2026-09-01T12:00"); s.Facts.LastContactAt = at("2026-08-29T12:00") },
+			[]string{EventOverdue},
+			map[string]any{"overdue_at": at("2026-09-01T12:00"), "build": "25G83"},
+		},
 		{"a rejected setting", func(s *Snapshot) { s.Summary.Kind = "" }, func(s *Snapshot) {
 			s.Summary.Kind = ""
 			s.Summary.State, s.Summary.Codes = Failing, []string{DeclarationRejected}
 		}, []string{EventDeclarationRejected}, nil},
 		{"7 days pass", func(s *Snapshot) { s.Summary = Summary{} }, func(s *Snapshot) { s.Summary = Summary{}; s.Now = at("2026-08-29T12:00") }, []string{EventSilent}, map[string]any{"last_seen_at": at("2026-08-22T12:00")}},
 		{"stays silent", func(s *Snapshot) { s.Summary = Summary{}; s.Now = at("2026-08-29T12:00") }, func(s *Snapshot) { s.Summary = Summary{}; s.Now = at("2026-08-30T12:00") }, nil, nil},
-		{"back, although nobody noticed the silence", nil, func(s *Snapshot) { s.Now = at("2026-08-29T12:01"); s.Facts.LastContactAt = s.Now }, []string{EventBack},
-			map[string]any{"silent_since": at("2026-08-22T12:00"), "silent_seconds": 7*86400 + 60}},
+		{
+			"back, although nobody noticed the silence", nil, func(s *Snapshot) { s.Now = at("2026-08-29T12:01"); s.Facts.LastContactAt = s.Now },
+			[]string{EventBack},
+			map[string]any{"silent_since": at("2026-08-22T12:00"), "silent_seconds": 7*86400 + 60},
+		},
 		{"back from a silence that was noticed", func(s *Snapshot) { s.Now = at("2026-08-30T12:00") }, func(s *Snapshot) { s.Now = at("2026-08-30T12:00"); s.Facts.LastContactAt = s.Now }, []string{EventBack}, nil},
 		{"updated to what is asked", nil, func(s *Snapshot) {
 			s.Facts.Version, s.Facts.Build = "26.6.2", "25G83"

@@ -83,44 +83,61 @@ func TestReasonTexts(t *testing.T) {
 		text     string
 		evidence map[string]any
 	}{
-		{"macOS 13 needs an MDM command", as(floor, gated), func(l *life) { l.mac.Facts.Version = "13.7.8" }, MacOSTooOld,
+		{
+			"macOS 13 needs an MDM command", as(floor, gated), func(l *life) { l.mac.Facts.Version = "13.7.8" }, MacOSTooOld,
 			"macOS 13.7.8 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).",
-			map[string]any{"macos": release.Version("13.7.8"), "mechanism": "an MDM command (ScheduleOSUpdate)", "needs": "14"}},
-		{"macOS 12 too", as(floor, gated), func(l *life) { l.mac.Facts.Version = "12.7.6" }, MacOSTooOld,
-			"macOS 12.7.6 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).", nil},
-		{"macOS 11 needs the installer", as(floor, gated), func(l *life) { l.mac.Facts.Version = "11.7.11" }, MacOSTooOld,
-			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer (startosinstall).", nil},
+			map[string]any{"macos": release.Version("13.7.8"), "mechanism": "an MDM command (ScheduleOSUpdate)", "needs": "14"},
+		},
+		{
+			"macOS 12 too", as(floor, gated), func(l *life) { l.mac.Facts.Version = "12.7.6" }, MacOSTooOld,
+			"macOS 12.7.6 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).", nil,
+		},
+		{
+			"macOS 11 needs the installer", as(floor, gated), func(l *life) { l.mac.Facts.Version = "11.7.11" }, MacOSTooOld,
+			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer (startosinstall).", nil,
+		},
 		{"paused", as(floor, func(p *policy.Plan) {
 			p.Outcome, p.Target = policy.Unmanaged, nil
 			p.Paused = &release.Pause{Reason: "26.6.2 breaks VPN.", Since: at("2026-08-21T08:00")}
 		}), nil, "paused", "Enforcement is paused since 2026-08-21 08:00 UTC: 26.6.2 breaks VPN.", map[string]any{"reason": "26.6.2 breaks VPN.", "since_at": at("2026-08-21T08:00")}},
-		{"failed", floor, func(l *life) {
-			l.report(map[string]any{"softwareupdate.failure-reason": map[string]any{"count": 3, "reason": "MADownloadFailed.", "timestamp": "2026-08-22T11:00:00+02:00"}})
-		}, InstallFailed, "Installing macOS 26.6.2 failed 3 times, last 2026-08-22 09:00 UTC: MADownloadFailed.",
-			map[string]any{"count": 3, "reason": "MADownloadFailed.", "failed_at": at("2026-08-22T09:00"), "version": release.Version("26.6.2"), "build": "25G83"}},
+		{
+			"failed", floor, func(l *life) {
+				l.report(map[string]any{"softwareupdate.failure-reason": map[string]any{"count": 3, "reason": "MADownloadFailed.", "timestamp": "2026-08-22T11:00:00+02:00"}})
+			}, InstallFailed, "Installing macOS 26.6.2 failed 3 times, last 2026-08-22 09:00 UTC: MADownloadFailed.",
+			map[string]any{"count": 3, "reason": "MADownloadFailed.", "failed_at": at("2026-08-22T09:00"), "version": release.Version("26.6.2"), "build": "25G83"},
+		},
 		{"rejected", floor, func(l *life) {
 			l.report(map[string]any{"management.declarations": l.rejects(declarations.IDOSUpdate, "has an invalid format")})
 		}, DeclarationRejected, "The Mac rejected the declaration plimsoll.os-update: Error.ConfigurationCannotBeApplied: Configuration cannot be applied: has an invalid format.", nil},
-		{"ahead", floor, nil, DeadlineAhead, "macOS 26.6.2 is asked for by 2026-09-01 12:00:00, which lies ahead.",
-			map[string]any{"deadline_local": local("2026-09-01T12:00:00"), "overdue_at": at("2026-09-01T12:00")}},
+		{
+			"ahead", floor, nil, DeadlineAhead, "macOS 26.6.2 is asked for by 2026-09-01 12:00:00, which lies ahead.",
+			map[string]any{"deadline_local": local("2026-09-01T12:00:00"), "overdue_at": at("2026-09-01T12:00")},
+		},
 		{"delayed", as(floor, func(p *policy.Plan) { p.Lanes[0].Delayed = true }), func(l *life) {
 			l.mac.Delayed = &policy.Delayed{Hours: 2}
 		}, DelayedByUser, "The user delayed the update by 2 h; the deadline is now 2026-09-01 12:00:00.", map[string]any{"hours": 2}},
 		{"a newer release is held", as(floor, func(p *policy.Plan) {
 			p.Lanes[0].Held = &release.Release{Version: "26.7", Build: "25H1"}
 		}), nil, NewerHeld, "A newer release, macOS 26.7 (25H1), would be the target if it were not held.", nil},
-		{"not fetched", floor, func(l *life) { l.merged = nil }, NotFetched, "The Mac was served the update's declaration 2026-08-22 09:00 UTC but does not report having it.",
-			map[string]any{"served_at": at("2026-08-22T09:00"), "identifier": "plimsoll.os-update"}},
+		{
+			"not fetched", floor, func(l *life) { l.merged = nil }, NotFetched, "The Mac was served the update's declaration 2026-08-22 09:00 UTC but does not report having it.",
+			map[string]any{"served_at": at("2026-08-22T09:00"), "identifier": "plimsoll.os-update"},
+		},
 		{"a push that failed", floor, func(l *life) { l.manifest, l.push = nil, "Unregistered" }, PushFailed, "The Mac could not be woken: Unregistered.", map[string]any{"push_error": "Unregistered"}},
-		{"never contacted", floor, func(l *life) { l.mac.Facts.LastContactAt = time.Time{} }, NeverContacted,
-			"The Mac has never contacted this server since it enrolled 2026-08-20 18:00 UTC.", nil},
+		{
+			"never contacted", floor, func(l *life) { l.mac.Facts.LastContactAt = time.Time{} }, NeverContacted,
+			"The Mac has never contacted this server since it enrolled 2026-08-20 18:00 UTC.", nil,
+		},
 		{"the feed lacks the target", as(floor, func(p *policy.Plan) {
 			r := *p.Target
 			r.LackedAt = at("2026-08-21T19:15")
 			p.Target = &r
 		}), nil, TargetWithdrawn, "Apple does not list the target macOS 26.6.2 (build 25G83) any more, missing since 2026-08-21 19:15 UTC.", nil},
-		{"named, but not for this board", unsupported("26.6.2"), func(l *life) { l.mac.Facts.Board = "J132AP" }, NotOfferedForBoard,
-			"Apple offers what the policy names (macOS 26.6.2), but not for this Mac (board J132AP).", map[string]any{"board": "J132AP", "named_version": release.Version("26.6.2")}},
+		{
+			"named, but not for this board", unsupported("26.6.2"), func(l *life) { l.mac.Facts.Board = "J132AP" }, NotOfferedForBoard,
+			"Apple offers what the policy names (macOS 26.6.2), but not for this Mac (board J132AP).",
+			map[string]any{"board": "J132AP", "named_version": release.Version("26.6.2")},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

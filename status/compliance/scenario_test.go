@@ -176,7 +176,8 @@ func TestRefusedBSIIsNotSatisfied(t *testing.T) {
 	refuse := func(l *life) {
 		l.report(map[string]any{"management.declarations": l.rejects(declarations.IDBSI, "target OS version (26.3.1) is the same as current version (26.3.1)")})
 	}
-	run(t, l, []step{beginning[0], beginning[1],
+	run(t, l, []step{
+		beginning[0], beginning[1],
 		{"2026-08-22T09:06", refuse, Failing, Rejected, []string{DeclarationRejected}, []string{}, []string{EventDeclarationRejected}},
 	})
 	if l.verdict.AskVersion {
@@ -189,7 +190,8 @@ func TestSelfUpdatedToSomethingNewer(t *testing.T) {
 	refuse := func(l *life) {
 		l.report(map[string]any{"management.declarations": l.rejects(declarations.IDOSUpdate, olderThanCurrent)})
 	}
-	run(t, l, []step{beginning[0], beginning[1],
+	run(t, l, []step{
+		beginning[0], beginning[1],
 		{"2026-08-25T09:00", refuse, Compliant, "", []string{AlreadyNewer}, []string{}, []string{EventCompliant}},
 		{"2026-08-31T09:00", refuse, Compliant, "", []string{AlreadyNewer}, []string{}, nil},
 	})

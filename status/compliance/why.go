@@ -13,6 +13,9 @@ import (
 // backFor is for how long a return from silence explains anything.
 const backFor = 7 * 24 * time.Hour
 
+// keptReasons bounds how many of a Mac's reasons for a rejection become evidence; real ones have one or two.
+const keptReasons = 16
+
 // why collects the reasons that do not come with the passing of time: first what made the state, then the others by their order.
 func (j *judge) why() []policy.Reason {
 	w := &why{judge: j, t: teller{&j.s, j.f}}
@@ -209,7 +212,8 @@ func (w *why) trouble() {
 func said(d *status.DeclarationStatus) map[string]any {
 	extra := map[string]any{"identifier": d.Identifier, "server_token": d.ServerToken}
 	if len(d.Reasons) > 0 {
-		extra["code"], extra["description"], extra["reasons"] = d.Reasons[0].Code, d.Reasons[0].Text(), d.Reasons
+		extra["code"], extra["description"] = d.Reasons[0].Code, d.Reasons[0].Text()
+		extra["reasons"] = d.Reasons[:min(len(d.Reasons), keptReasons)]
 	}
 	return extra
 }

@@ -1,15 +1,17 @@
 package compliance
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
 
-// readText is how much of a text is looked at for what it means, in bytes; real ones have some hundreds.
-const readText = 8 << 10
+// readText is how much of what a Mac says is looked at for what it means, in bytes; real texts have some hundreds.
+const readText = 16 << 10
 
 // versionsNamed finds the two versions in Apple's "target OS version (15.7) is older than current version (15.7.7)".
 var versionsNamed = regexp.MustCompile(`target[^()]{0,40}\(([0-9.]{1,24})[^)]{0,8}\)[^()]{0,80}(?:current|installed|running)[^()]{0,40}\(([0-9.]{1,24})`)
@@ -25,13 +27,29 @@ var notAbove = []*regexp.Regexp{
 
 // alreadyNewer tells whether the reasons of a rejection call the current version the same as or newer than the target (rules.md 8).
 func alreadyNewer(reasons []status.Reason) bool {
-	for i := range reasons {
-		r := &reasons[i]
-		if saysNotAbove(r.Description) {
-			return true
-		}
-		for _, text := range texts(r.Details, nil, 0) {
-			if saysNotAbove(text) {
+	r := reader{budget: readText}
+	return slices.ContainsFunc(reasons, func(reason status.Reason) bool {
+		return r.finds(reason.Description, 0) || r.finds(reason.Details, 0)
+	})
+}
+
+// reader looks for the words in decoded JSON, down to a few levels: Apple's details vary from error to error.
+type reader struct{ budget int }
+
+func (r *reader) finds(v any, depth int) bool {
+	if depth > 4 {
+		return false
+	}
+	switch v := v.(type) {
+	case string:
+		v = v[:min(len(v), r.budget)]
+		r.budget -= len(v)
+		return saysNotAbove(v)
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return r.finds(e, depth+1) })
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) { // sorted, so that the answer is always the same
+			if r.finds(v[k], depth+1) {
 				return true
 			}
 		}
@@ -40,7 +58,7 @@ func alreadyNewer(reasons []status.Reason) bool {
 }
 
 func saysNotAbove(text string) bool {
-	text = strings.ToLower(text[:min(len(text), readText)])
+	text = strings.ToLower(text)
 	for _, re := range notAbove {
 		if re.MatchString(text) {
 			// The numbers, where the text has them, count more than its words.
@@ -49,26 +67,6 @@ func saysNotAbove(text string) bool {
 		}
 	}
 	return false
-}
-
-// texts collects the strings in a decoded JSON value, down to a few levels: Apple's details vary from error to error.
-func texts(v any, out []string, depth int) []string {
-	if depth > 4 || len(out) > 64 {
-		return out
-	}
-	switch v := v.(type) {
-	case string:
-		out = append(out, v)
-	case []any:
-		for _, e := range v {
-			out = texts(e, out, depth+1)
-		}
-	case map[string]any:
-		for _, e := range v {
-			out = texts(e, out, depth+1)
-		}
-	}
-	return out
 }
 
 var (
@@ -95,12 +93,7 @@ func causes(text string) []string {
 }
 
 func containsAny(s string, words []string) bool {
-	for _, w := range words {
-		if strings.Contains(s, w) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(s, w) })
 }
 
 // firstSilicon is the first generation of each family that is Apple silicon, for the identifiers in use before "Mac13,1".
