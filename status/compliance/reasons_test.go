@@ -86,7 +86,7 @@ func TestReasonTexts(t *testing.T) {
 		{
 			"macOS 13 needs an MDM command", as(floor, gated), func(l *life) { l.mac.Facts.Version = "13.7.8" }, MacOSTooOld,
 			"macOS 13.7.8 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).",
-			map[string]any{"macos": release.Version("13.7.8"), "mechanism": "an MDM command (ScheduleOSUpdate)", "needs": "14"},
+			map[string]any{"macos": release.Version("13.7.8"), "mechanism": "an MDM command (ScheduleOSUpdate)", "needs": "mdm_command"},
 		},
 		{
 			"macOS 12 too", as(floor, gated), func(l *life) { l.mac.Facts.Version = "12.7.6" }, MacOSTooOld,
@@ -94,7 +94,7 @@ func TestReasonTexts(t *testing.T) {
 		},
 		{
 			"macOS 11 needs the installer", as(floor, gated), func(l *life) { l.mac.Facts.Version = "11.7.11" }, MacOSTooOld,
-			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer (startosinstall).", nil,
+			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer.", nil,
 		},
 		{"paused", as(floor, func(p *policy.Plan) {
 			p.Outcome, p.Target = policy.Unmanaged, nil

@@ -115,7 +115,13 @@ func (w *why) catalogue() {
 		return
 	}
 	u := w.p.Policy.Updates
-	for _, v := range append([]release.Version{u.Version}, u.Versions...) {
+	named := append([]release.Version{u.Version}, u.Versions...)
+	for _, reason := range w.p.Reasons {
+		if v, ok := reason.Evidence["version"].(release.Version); ok && reason.Code == codeUnsupported {
+			named = []release.Version{v} // the one that counts for this Mac
+		}
+	}
+	for _, v := range named {
 		builds := w.in.Index.Version(v)
 		if v == "" || len(builds) == 0 {
 			continue
@@ -148,35 +154,32 @@ func (w *why) heldTarget() {
 	w.add(codeHeld, extra)
 }
 
-// gate names the mechanism that a Mac without enforcement by declaration needs.
+// gate tells why enforcement cannot be declared, in the plan's words if it has some, and names the mechanism that the Mac needs instead.
 func (w *why) gate() {
-	extra := map[string]any{}
 	for _, reasons := range [][]policy.Reason{w.p.Reasons, w.p.LeftOut} {
 		for _, r := range reasons {
-			if r.Code == w.p.Gated {
-				for k, v := range r.Evidence {
-					extra[k] = v
-				}
+			if r.Code == w.p.Gated && !w.has(r.Code) {
+				w.adopt([]policy.Reason{r})
 			}
 		}
 	}
+	extra := map[string]any{}
 	if w.p.Gated == MacOSTooOld {
-		extra["needs"] = "14"
-		extra["mechanism"] = mechanism(w.f.Version)
+		extra["needs"], extra["mechanism"] = mechanism(w.f.Version)
 	}
 	w.add(w.p.Gated, extra)
 	w.adopt(w.p.Reasons)
 }
 
-// mechanism is how a Mac that is too old for enforcement by declaration is updated.
-func mechanism(v release.Version) string {
+// mechanism is how a Mac that is too old for enforcement by declaration is updated: a word for it, and a phrase.
+func mechanism(v release.Version) (needs, phrase string) {
 	switch {
 	case v == "":
-		return ""
+		return "", ""
 	case v.Major() >= 12:
-		return "an MDM command (ScheduleOSUpdate)"
+		return "mdm_command", "an MDM command (ScheduleOSUpdate)"
 	}
-	return "the macOS installer (startosinstall)"
+	return "installer", "the macOS installer"
 }
 
 // failing tells what failed: rejections, then the installation.
