@@ -1,0 +1,198 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+)
+
+// FetchState is what is remembered of fetching the catalogue, beside the catalogue itself.
+type FetchState struct {
+	TriedAt   time.Time `json:"tried_at,omitzero"` // last attempt
+	Refused   string    `json:"refused,omitempty"` // why the last response was refused; empty after an accepted one
+	RefusedAt time.Time `json:"refused_at,omitzero"`
+	Error     string    `json:"error,omitempty"` // why the last fetch failed; empty after a success
+
+	// The validators of the last response, and the source that they belong to.
+	From         string `json:"from,omitempty"`
+	ETag         string `json:"etag,omitempty"`
+	LastModified string `json:"last_modified,omitempty"`
+	File         string `json:"file,omitempty"`
+}
+
+// Book is everything that admins and Apple said, in one partition with one revision.
+type Book struct {
+	policy.Input
+	Fetch FetchState
+}
+
+// Book reads the whole book. A book that was never written has the built-in snapshot as its catalogue.
+func (s *Store) Book(ctx context.Context) (*Book, error) {
+	var b *Book
+	err := s.db.View(ctx, BookPartition, func(r Reader) (err error) {
+		b, err = readBook(r)
+		return err
+	})
+	return b, err
+}
+
+func readBook(r Reader) (*Book, error) {
+	b := &Book{}
+	if err := each(r, prefixPolicy, func(e Entry) error {
+		var p policy.Stored
+		if err := json.Unmarshal(e.Value, &p); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		b.Policies = append(b.Policies, p)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := each(r, prefixGroup, func(e Entry) error {
+		var g policy.Group
+		if err := json.Unmarshal(e.Value, &g); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		b.Groups = append(b.Groups, g)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := each(r, prefixHold, func(e Entry) error {
+		var h release.Hold
+		if err := json.Unmarshal(e.Value, &h); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		b.Holds = append(b.Holds, h)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var pause release.Pause
+	if found, err := getJSON(r, keyPause, &pause); err != nil {
+		return nil, err
+	} else if found {
+		b.Pause = &pause
+	}
+	var cat release.Catalog
+	if found, err := getJSON(r, keyCatalog, &cat); err != nil {
+		return nil, err
+	} else if found {
+		b.Catalog = &cat
+	} else {
+		b.Catalog = release.Snapshot()
+	}
+	if _, err := getJSON(r, keyFetch, &b.Fetch); err != nil {
+		return nil, err
+	}
+	rev, err := r.Revision()
+	b.Revision = rev
+	return b, err
+}
+
+// BookTx changes the book. Reads see the book as it was when the transaction began.
+type BookTx struct {
+	*Book
+	tx Tx
+}
+
+// UpdateBook changes the book in one commit; fn may run more than once.
+func (s *Store) UpdateBook(ctx context.Context, fn func(*BookTx) error) error {
+	return s.db.Update(ctx, BookPartition, func(tx Tx) error {
+		b, err := readBook(tx)
+		if err != nil {
+			return err
+		}
+		return fn(&BookTx{Book: b, tx: tx})
+	})
+}
+
+// PutPolicy keeps a policy.
+func (t *BookTx) PutPolicy(p policy.Stored) error { return setJSON(t.tx, policyKey(p.Name), p) }
+
+// DeletePolicy deletes a policy.
+func (t *BookTx) DeletePolicy(name string) { t.tx.Delete(policyKey(name)) }
+
+// PutGroup keeps a group.
+func (t *BookTx) PutGroup(g policy.Group) error { return setJSON(t.tx, groupKey(g.Name), g) }
+
+// DeleteGroup deletes a group.
+func (t *BookTx) DeleteGroup(name string) { t.tx.Delete(groupKey(name)) }
+
+// PutHold keeps a hold.
+func (t *BookTx) PutHold(h release.Hold) error { return setJSON(t.tx, holdKey(h.Subject), h) }
+
+// DeleteHold lets go.
+func (t *BookTx) DeleteHold(subject string) { t.tx.Delete(holdKey(subject)) }
+
+// SetPause pauses enforcement, or resumes it with nil.
+func (t *BookTx) SetPause(p *release.Pause) error {
+	if p == nil {
+		t.tx.Delete(keyPause)
+		return nil
+	}
+	return setJSON(t.tx, keyPause, p)
+}
+
+// SetCatalog keeps a catalogue; when its content changed (a new revision), also as what was in force from at on.
+func (t *BookTx) SetCatalog(c *release.Catalog, changed bool, at time.Time) error {
+	if changed {
+		if err := setJSON(t.tx, catalogKey(at), c); err != nil {
+			return err
+		}
+	}
+	return setJSON(t.tx, keyCatalog, c)
+}
+
+// SetFetch keeps the state of fetching.
+func (t *BookTx) SetFetch(f FetchState) error { return setJSON(t.tx, keyFetch, f) }
+
+// CatalogAt is the catalogue that was in force at a time: the built-in snapshot before the first one that was accepted.
+func (s *Store) CatalogAt(ctx context.Context, when time.Time) (*release.Catalog, error) {
+	cat := release.Snapshot()
+	err := s.db.View(ctx, BookPartition, func(r Reader) error {
+		entries, err := r.ListDesc(prefixCatalog, catalogKey(when.Add(1)), 1)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		cat = new(release.Catalog)
+		if err := json.Unmarshal(entries[0].Value, cat); err != nil {
+			return fmt.Errorf("decode %s: %w", entries[0].Key, err)
+		}
+		return nil
+	})
+	return cat, err
+}
+
+// Policy finds a policy of the book by name; nil when there is none.
+func (b *Book) Policy(name string) *policy.Stored {
+	i := sort.Search(len(b.Policies), func(i int) bool { return b.Policies[i].Name >= name })
+	if i < len(b.Policies) && b.Policies[i].Name == name {
+		return &b.Policies[i]
+	}
+	return nil
+}
+
+// Group finds a group of the book by name; nil when there is none.
+func (b *Book) Group(name string) *policy.Group {
+	i := sort.Search(len(b.Groups), func(i int) bool { return b.Groups[i].Name >= name })
+	if i < len(b.Groups) && b.Groups[i].Name == name {
+		return &b.Groups[i]
+	}
+	return nil
+}
+
+// Hold finds a hold of the book by subject; nil when there is none.
+func (b *Book) Hold(subject string) *release.Hold {
+	for i := range b.Holds {
+		if b.Holds[i].Subject == subject {
+			return &b.Holds[i]
+		}
+	}
+	return nil
+}

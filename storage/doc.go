@@ -1,0 +1,45 @@
+package storage
+
+/*
+What stands in the database
+
+A partition is the unit of atomicity: one key range in bbolt, one hash with its sorted set of keys in Redis. Every partition has a revision.
+All values are JSON unless said otherwise; values over 1 KB are compressed.
+
+	book                         what admins and Apple said; its revision is the book's
+	  policy/engineering           policy.Stored
+	  group/eng                    policy.Group
+	  hold/26.6.2                  release.Hold
+	  pause                        release.Pause, while enforcement is paused
+	  catalog                      release.Catalog in force; none: the built-in snapshot
+	  catalogs/01792...            release.Catalog accepted at that time (nanoseconds since 1970, 20 digits)
+	  fetch                        FetchState
+	mac/564D4F2B-...             one Mac, its user channels included
+	  x                            Record: all that planning, lists and counts need (at most 600 bytes)
+	  s                            status.Merged: the merged status items
+	  m                            declarations.Manifest that was served last
+	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held
+	  b/4QmC...                    the declaration served under that ServerToken, as it was served
+	  r/0007                       KeptReport; the slot is its number modulo --keep-reports
+	  e/01927f0c-...               compliance.Event under its id (UUID version 7, ordered by time)
+	  n/...                        NanoMDM's records and the command queue: storage/nano/keys.go
+	cert/9f86d0...               association of a device certificate (SHA-256 of its DER): storage/nano/keys.go
+	push                         APNs certificates by topic: storage/nano/keys.go
+	shard/07                     one of 64 index shards
+	  n                            the counter, decimal
+	  m/564D4F2B-...               number of the Mac's last change, decimal
+	  c/00000000000001a4           enrollment id of the Mac that changed, under that number
+	  e/00000000000001a5           compliance.Event of the fleet's timeline
+	auth                         who may do what
+	  token/ci                     Token (only the hash of its secret)
+	  code/7GQ2...                 Code
+	scep                         SCEP challenges
+	  challenge/9f86d0...          expiry and public key, under the SHA-256 of the challenge
+	secrets                      generated secrets
+	  device-ca                    certificate and key of the device CA, PEM
+	  link                         key of the links to a Mac's own page, raw bytes
+	history                      compliance by day
+	  day/2026-11-22               the row of that UTC day
+	lease/sweep                  one lease
+	  lease                        owner and counter
+*/

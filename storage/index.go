@@ -1,0 +1,192 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"plimsoll/status/compliance"
+)
+
+// Shard is what an index shard holds of its Macs at one revision.
+type Shard struct {
+	Revision uint64
+	Last     uint64 // the highest number given so far
+	IDs      []string
+}
+
+// NumberedEvent is an event of the fleet with its place in its shard.
+type NumberedEvent struct {
+	Number uint64
+	Event  compliance.Event
+}
+
+func counter(r Reader) (uint64, error) {
+	b, err := r.Get(keyCounter)
+	if err != nil || b == nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(string(b), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("decode the shard's counter: %w", err)
+	}
+	return n, nil
+}
+
+// AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline.
+// A Mac's older entry is deleted, so that whoever lists the changes sees each Mac once.
+func (s *Store) AddToIndex(ctx context.Context, shard int, ids []string, events []compliance.Event) error {
+	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
+		n, err := counter(tx)
+		if err != nil {
+			return err
+		}
+		keys := make([]string, len(ids))
+		for i, id := range ids {
+			keys[i] = memberKey(id)
+		}
+		old, err := tx.GetMany(keys...)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			n++
+			if old[i] != nil {
+				if was, err := strconv.ParseUint(string(old[i]), 10, 64); err == nil {
+					tx.Delete(changeKey(was))
+				}
+			}
+			tx.Set(keys[i], strconv.AppendUint(nil, n, 10))
+			tx.Set(changeKey(n), []byte(id))
+		}
+		for i := range events {
+			n++
+			if err := setJSON(tx, fleetEventKey(n), events[i]); err != nil {
+				return err
+			}
+		}
+		tx.Set(keyCounter, strconv.AppendUint(nil, n, 10))
+		return nil
+	})
+}
+
+// Members lists the Macs of a shard, for the start and for repair.
+func (s *Store) Members(ctx context.Context, shard int) (Shard, error) {
+	var sh Shard
+	err := s.db.View(ctx, ShardPartition(shard), func(r Reader) error {
+		sh = Shard{}
+		if err := each(r, prefixMember, func(e Entry) error {
+			sh.IDs = append(sh.IDs, e.Key[len(prefixMember):])
+			return nil
+		}); err != nil {
+			return err
+		}
+		var err error
+		if sh.Last, err = counter(r); err != nil {
+			return err
+		}
+		sh.Revision, err = r.Revision()
+		return err
+	})
+	return sh, err
+}
+
+// Changes lists the Macs of a shard that changed after the given number.
+func (s *Store) Changes(ctx context.Context, shard int, after uint64) (Shard, error) {
+	var sh Shard
+	err := s.db.View(ctx, ShardPartition(shard), func(r Reader) error {
+		sh = Shard{}
+		const page = 500
+		for from := changeKey(after); ; {
+			entries, err := r.List(prefixChange, from, page)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				sh.IDs = append(sh.IDs, string(e.Value))
+			}
+			if len(entries) < page {
+				break
+			}
+			from = entries[len(entries)-1].Key
+		}
+		var err error
+		if sh.Last, err = counter(r); err != nil {
+			return err
+		}
+		sh.Revision, err = r.Revision()
+		return err
+	})
+	return sh, err
+}
+
+// FleetEvents reads at most limit events of a shard after the given number, oldest first.
+func (s *Store) FleetEvents(ctx context.Context, shard int, after uint64, limit int) ([]NumberedEvent, error) {
+	var events []NumberedEvent
+	err := s.db.View(ctx, ShardPartition(shard), func(r Reader) error {
+		events = nil
+		entries, err := r.List(prefixFleetEv, fleetEventKey(after), limit)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			n, err := strconv.ParseUint(e.Key[len(prefixFleetEv):], 16, 64)
+			if err != nil {
+				return fmt.Errorf("decode %s: %w", e.Key, err)
+			}
+			var ev compliance.Event
+			if err := json.Unmarshal(e.Value, &ev); err != nil {
+				return fmt.Errorf("decode %s: %w", e.Key, err)
+			}
+			events = append(events, NumberedEvent{n, ev})
+		}
+		return nil
+	})
+	return events, err
+}
+
+// TrimFleetEvents deletes a shard's events from before the given time.
+func (s *Store) TrimFleetEvents(ctx context.Context, shard int, before time.Time) error {
+	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
+		err := each(tx, prefixFleetEv, func(e Entry) error {
+			var ev struct {
+				At time.Time `json:"at"`
+			}
+			if err := json.Unmarshal(e.Value, &ev); err == nil && !ev.At.Before(before) {
+				return errStop // ascending: the rest is younger
+			}
+			tx.Delete(e.Key)
+			return nil
+		})
+		if errors.Is(err, errStop) {
+			return nil
+		}
+		return err
+	})
+}
+
+// DropFromIndex forgets Macs of a shard that are known no more.
+func (s *Store) DropFromIndex(ctx context.Context, shard int, ids []string) error {
+	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
+		for _, id := range ids {
+			b, err := tx.Get(memberKey(id))
+			if err != nil {
+				return err
+			}
+			if b == nil {
+				continue
+			}
+			if n, err := strconv.ParseUint(string(b), 10, 64); err == nil {
+				tx.Delete(changeKey(n))
+			}
+			tx.Delete(memberKey(id))
+		}
+		return nil
+	})
+}
+
+// errStop ends an iteration early.
+var errStop = errors.New("stop")

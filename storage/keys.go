@@ -1,0 +1,101 @@
+package storage
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+)
+
+// Shards is the number of partitions over which the index is spread.
+const Shards = 64
+
+// Partitions that exist once.
+const (
+	BookPartition    = "book"
+	AuthPartition    = "auth"
+	SecretsPartition = "secrets"
+	ScepPartition    = "scep"
+	HistoryPartition = "history"
+)
+
+// DeviceID is the enrollment id of the device channel: of a user channel ("DEVICE:USER") the part before the colon.
+func DeviceID(id string) string {
+	device, _, _ := strings.Cut(id, ":")
+	return device
+}
+
+// MacPartition is the partition of one Mac and its user channels.
+func MacPartition(id string) string { return "mac/" + DeviceID(id) }
+
+// ShardOf is the shard in which a Mac is indexed.
+func ShardOf(id string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return int(h.Sum32() % Shards)
+}
+
+// ShardPartition is the partition of shard n.
+func ShardPartition(n int) string { return fmt.Sprintf("shard/%02d", n) }
+
+// LeasePartition is the partition of one lease.
+func LeasePartition(name string) string { return "lease/" + name }
+
+// Keys of a Mac's partition.
+const (
+	keyRecord   = "x"
+	keyStatus   = "s"
+	keyManifest = "m"
+
+	prefixManifests = "mh/"
+	prefixBodies    = "b/"
+	prefixReports   = "r/"
+	prefixEvents    = "e/"
+)
+
+func manifestKey(at time.Time) string   { return fmt.Sprintf("%s%020d", prefixManifests, at.UnixNano()) }
+func bodyKey(serverToken string) string { return prefixBodies + serverToken }
+func reportKey(slot int) string         { return fmt.Sprintf("%s%04d", prefixReports, slot) }
+func eventKey(id string) string         { return prefixEvents + id }
+
+// Keys of the book.
+const (
+	keyCatalog    = "catalog"
+	keyPause      = "pause"
+	keyFetch      = "fetch"
+	keyExploited  = "exploited"
+	prefixPolicy  = "policy/"
+	prefixGroup   = "group/"
+	prefixHold    = "hold/"
+	prefixCatalog = "catalogs/"
+)
+
+func policyKey(name string) string   { return prefixPolicy + name }
+func groupKey(name string) string    { return prefixGroup + name }
+func holdKey(subject string) string  { return prefixHold + subject }
+func catalogKey(at time.Time) string { return fmt.Sprintf("%s%020d", prefixCatalog, at.UnixNano()) }
+
+// Keys of a shard.
+const (
+	keyCounter    = "n"
+	prefixMember  = "m/"
+	prefixChange  = "c/"
+	prefixFleetEv = "e/"
+)
+
+func memberKey(id string) string    { return prefixMember + id }
+func changeKey(n uint64) string     { return fmt.Sprintf("%s%016x", prefixChange, n) }
+func fleetEventKey(n uint64) string { return fmt.Sprintf("%s%016x", prefixFleetEv, n) }
+
+// Keys of the auth, scep and history partitions.
+const (
+	prefixToken     = "token/"
+	prefixCode      = "code/"
+	prefixChallenge = "challenge/"
+	prefixDay       = "day/"
+)
+
+func tokenKey(name string) string     { return prefixToken + name }
+func codeKey(code string) string      { return prefixCode + code }
+func challengeKey(hash string) string { return prefixChallenge + hash }
+func dayKey(date string) string       { return prefixDay + date }

@@ -1,0 +1,352 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/status"
+	"plimsoll/status/compliance"
+)
+
+// Mac reads one Mac's partition.
+type Mac struct {
+	id string
+	r  Reader
+}
+
+// MacTx reads and writes one Mac's partition.
+type MacTx struct {
+	Mac
+	tx Tx
+}
+
+// State is the hot part of a Mac's partition, read in one round trip. Record is nil when the Mac is not known.
+type State struct {
+	Record   *Record
+	Status   status.Merged
+	Manifest *declarations.Manifest // nil: never synced in this life
+}
+
+// ViewMac reads the partition of a Mac; fn may run more than once.
+func (s *Store) ViewMac(ctx context.Context, id string, fn func(*Mac) error) error {
+	return s.db.View(ctx, MacPartition(id), func(r Reader) error { return fn(&Mac{id: id, r: r}) })
+}
+
+// UpdateMac changes the partition of a Mac in one commit; fn may run more than once.
+func (s *Store) UpdateMac(ctx context.Context, id string, fn func(*MacTx) error) error {
+	return s.db.Update(ctx, MacPartition(id), func(tx Tx) error { return fn(&MacTx{Mac: Mac{id: id, r: tx}, tx: tx}) })
+}
+
+// DropMac deletes everything that is kept of a Mac.
+func (s *Store) DropMac(ctx context.Context, id string) error {
+	return s.db.Drop(ctx, MacPartition(id))
+}
+
+// Record reads the Mac's record; nil when the Mac is not known.
+func (m *Mac) Record() (*Record, error) {
+	b, err := m.r.Get(keyRecord)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return DecodeRecord(b)
+}
+
+// State reads record, merged status and manifest.
+func (m *Mac) State() (State, error) {
+	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest)
+	if err != nil {
+		return State{}, err
+	}
+	var st State
+	if vals[0] != nil {
+		if st.Record, err = DecodeRecord(vals[0]); err != nil {
+			return State{}, err
+		}
+	}
+	if vals[1] != nil {
+		if st.Status, err = status.DecodeMerged(vals[1]); err != nil {
+			return State{}, fmt.Errorf("decode the merged status of %s: %w", m.id, err)
+		}
+	}
+	st.Manifest, err = decodeManifest(vals[2])
+	return st, err
+}
+
+func decodeManifest(b []byte) (*declarations.Manifest, error) {
+	if b == nil {
+		return nil, nil
+	}
+	m := new(declarations.Manifest)
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	return m, nil
+}
+
+// Manifest reads the manifest that was served last; nil when there is none.
+func (m *Mac) Manifest() (*declarations.Manifest, error) {
+	b, err := m.r.Get(keyManifest)
+	if err != nil {
+		return nil, err
+	}
+	return decodeManifest(b)
+}
+
+// ManifestAt reads the manifest that the Mac held at a time; nil when it held none.
+func (m *Mac) ManifestAt(when time.Time) (*declarations.Manifest, error) {
+	entries, err := m.r.ListDesc(prefixManifests, manifestKey(when.Add(1)), 1)
+	if err != nil || len(entries) == 0 {
+		return nil, err
+	}
+	man, err := decodeManifest(entries[0].Value)
+	if man != nil && man.DeclarationsToken == "" {
+		return nil, err // a new life began: it held nothing
+	}
+	return man, err
+}
+
+// Body reads the declaration that was served under a token; nil when it is not kept.
+func (m *Mac) Body(serverToken string) ([]byte, error) { return m.r.Get(bodyKey(serverToken)) }
+
+// Bodies reads the declarations that were served under the tokens.
+func (m *Mac) Bodies(serverTokens []string) ([][]byte, error) {
+	keys := make([]string, len(serverTokens))
+	for i, t := range serverTokens {
+		keys[i] = bodyKey(t)
+	}
+	return m.r.GetMany(keys...)
+}
+
+// KeptReport is a raw status report with what was noticed about it.
+type KeptReport struct {
+	Number     int       `json:"n"`
+	ReceivedAt time.Time `json:"at"`
+	Full       bool      `json:"full,omitempty"`
+	Odd        []string  `json:"odd,omitempty"`
+	// Body is the report as it came, without secrets.
+	Body json.RawMessage `json:"body"`
+}
+
+// Reports reads the kept raw reports, newest first.
+func (m *Mac) Reports() ([]KeptReport, error) {
+	var reports []KeptReport
+	err := each(m.r, prefixReports, func(e Entry) error {
+		var r KeptReport
+		if err := json.Unmarshal(e.Value, &r); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		reports = append(reports, r)
+		return nil
+	})
+	sort.Slice(reports, func(i, j int) bool { return reports[i].Number > reports[j].Number })
+	return reports, err
+}
+
+// Events reads at most limit events of the Mac, newest first, older than the event "before" ("" for the newest).
+func (m *Mac) Events(before string, limit int) ([]compliance.Event, error) {
+	if before != "" {
+		before = eventKey(before)
+	}
+	entries, err := m.r.ListDesc(prefixEvents, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]compliance.Event, len(entries))
+	for i, e := range entries {
+		if err := json.Unmarshal(e.Value, &events[i]); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+	}
+	return events, nil
+}
+
+// Tx is the transaction itself, for records that are not ours (the command queue).
+func (m *MacTx) Tx() Tx { return m.tx }
+
+// SetRecord keeps the Mac's record.
+func (m *MacTx) SetRecord(r *Record) error {
+	b, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	m.tx.Set(keyRecord, b)
+	return nil
+}
+
+// SetStatus keeps the merged status.
+func (m *MacTx) SetStatus(s status.Merged) { m.tx.Set(keyStatus, s.Encode()) }
+
+// SetManifest keeps the manifest that is served now, its place in the history, and the bodies that belong to it.
+func (m *MacTx) SetManifest(man *declarations.Manifest, bodies []declarations.Declaration) error {
+	if err := setJSON(m.tx, keyManifest, man); err != nil {
+		return err
+	}
+	if err := setJSON(m.tx, manifestKey(man.ServedAt), man); err != nil {
+		return err
+	}
+	for i := range bodies {
+		m.tx.Set(bodyKey(bodies[i].ServerToken), bodies[i].Body)
+	}
+	return nil
+}
+
+// ClearLife deletes merged status and manifest; the history keeps that from now on the Mac holds nothing.
+func (m *MacTx) ClearLife(now time.Time) error {
+	m.tx.Delete(keyStatus)
+	held, err := m.r.Get(keyManifest)
+	if err != nil || held == nil {
+		return err
+	}
+	m.tx.Delete(keyManifest)
+	return setJSON(m.tx, manifestKey(now), declarations.Manifest{ServedAt: now})
+}
+
+// AddReport keeps a raw report as one of the last keep ones (keep >= 1).
+func (m *MacTx) AddReport(r KeptReport, keep int) error {
+	return setJSON(m.tx, reportKey(r.Number%keep), r)
+}
+
+// AddEvents keeps events.
+func (m *MacTx) AddEvents(events []compliance.Event) error {
+	for i := range events {
+		if err := setJSON(m.tx, eventKey(events[i].ID), events[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Limits says what is kept of a Mac.
+type Limits struct {
+	Reports      int       // how many raw reports
+	EventsAfter  time.Time // events older than that are deleted
+	HistoryAfter time.Time // manifests that were replaced before that are deleted, with the bodies that nothing refers to any more
+	MaxEvents    int       // how many events at most
+}
+
+// Trim deletes what is beyond the limits. It reads all of the Mac's history and belongs into a sweep.
+func (s *Store) Trim(ctx context.Context, id string, l Limits) error {
+	return s.UpdateMac(ctx, id, func(m *MacTx) error {
+		if err := m.trimReports(l.Reports); err != nil {
+			return err
+		}
+		if err := m.trimEvents(l); err != nil {
+			return err
+		}
+		return m.trimManifests(l.HistoryAfter)
+	})
+}
+
+func (m *MacTx) trimReports(keep int) error {
+	reports, err := m.Reports()
+	if err != nil || len(reports) <= keep {
+		return err
+	}
+	kept := map[string]bool{}
+	for _, r := range reports[:keep] {
+		kept[reportKey(r.Number%keep)] = true
+	}
+	return each(m.r, prefixReports, func(e Entry) error {
+		if !kept[e.Key] {
+			m.tx.Delete(e.Key)
+		}
+		return nil
+	})
+}
+
+func (m *MacTx) trimEvents(l Limits) error {
+	n := 0
+	for before := ""; ; {
+		entries, err := m.r.ListDesc(prefixEvents, before, 500)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		for _, e := range entries {
+			var ev struct {
+				At time.Time `json:"at"`
+			}
+			n++
+			if err := json.Unmarshal(e.Value, &ev); err != nil || ev.At.Before(l.EventsAfter) || (l.MaxEvents > 0 && n > l.MaxEvents) {
+				m.tx.Delete(e.Key)
+			}
+		}
+		before = entries[len(entries)-1].Key
+	}
+}
+
+func (m *MacTx) trimManifests(after time.Time) error {
+	type kept struct {
+		key string
+		man *declarations.Manifest
+	}
+	var all []kept
+	if err := each(m.r, prefixManifests, func(e Entry) error {
+		man, err := decodeManifest(e.Value)
+		if err != nil {
+			return err
+		}
+		all = append(all, kept{e.Key, man})
+		return nil
+	}); err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	dropped := false
+	for i, k := range all {
+		// A manifest was in force until the next one was served: it goes when that is before the limit.
+		if i+1 < len(all) && all[i+1].man.ServedAt.Before(after) {
+			m.tx.Delete(k.key)
+			dropped = true
+			continue
+		}
+		for _, it := range k.man.Items {
+			used[it.ServerToken] = true
+		}
+	}
+	if !dropped {
+		return nil
+	}
+	current, err := m.Manifest()
+	if err != nil {
+		return err
+	}
+	if current != nil {
+		for _, it := range current.Items {
+			used[it.ServerToken] = true
+		}
+	}
+	return each(m.r, prefixBodies, func(e Entry) error {
+		if !used[e.Key[len(prefixBodies):]] {
+			m.tx.Delete(e.Key)
+		}
+		return nil
+	})
+}
+
+// Records reads the records of many Macs in few round trips; nil for those that are not known.
+func (s *Store) Records(ctx context.Context, ids []string) ([]*Record, error) {
+	partitions := make([]string, len(ids))
+	for i, id := range ids {
+		partitions[i] = MacPartition(id)
+	}
+	vals, err := s.db.Collect(ctx, partitions, keyRecord)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]*Record, len(ids))
+	var odd []error
+	for i, v := range vals {
+		if v == nil {
+			continue
+		}
+		if records[i], err = DecodeRecord(v); err != nil {
+			odd = append(odd, fmt.Errorf("%s: %w", ids[i], err))
+		}
+	}
+	return records, errors.Join(odd...)
+}

@@ -1,0 +1,255 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/status"
+	"plimsoll/status/compliance"
+)
+
+// Record is the compact record x of one Mac: everything that planning, lists and counts need. It is written in the same commit as
+// what it is derived from. In the database it is JSON with short keys of at most 600 bytes; times are whole seconds there.
+type Record struct {
+	Facts status.Facts
+	// Life counts the Authenticates: it tells one life of an enrollment from the next.
+	Life    int
+	Lanes   policy.LaneStates
+	BackAt  time.Time // the last contact that ended a silence of more than 7 days
+	Delayed *policy.Delayed
+	Wish    *policy.Wish
+
+	Generation uint64
+	// RaisedAt is when the server itself last raised the generation.
+	RaisedAt time.Time
+
+	// Advertised, AdvertisedAt and Book are token, timestamp and book revision of the advertisement.
+	Advertised   string
+	AdvertisedAt time.Time
+	Book         uint64
+
+	// Manifest and ServedAt are token and time of the manifest; empty: never synced in this life.
+	Manifest string
+	ServedAt time.Time
+
+	// Told is the token that the Mac was told and has not fetched yet; empty: nothing is outstanding.
+	Told    string
+	ToldAt  time.Time
+	Tries   int    // how often it was told Told
+	Push    string // why the last push failed, empty if it did not
+	Reports int    // reports accepted in all; numbers the kept ones
+
+	Summary compliance.Summary
+	// NextAt is the next instant at which the plan can change by the passing of time; zero: never.
+	NextAt time.Time
+	// LookedAt is when the Mac was last judged and written.
+	LookedAt time.Time
+	// Revision grows with every write of the record, so that of two copies the younger is known.
+	Revision int64
+}
+
+// PlanningMac is the record as planning sees it. asks: the Mac itself asks.
+func (r *Record) PlanningMac(asks bool, selfURL string) *policy.Mac {
+	return &policy.Mac{
+		Facts: r.Facts, Lanes: r.Lanes, Generation: r.Generation, Asks: asks, BackAt: r.BackAt,
+		Delayed: r.Delayed, Wish: r.Wish, SelfURL: selfURL,
+	}
+}
+
+// wireRecord is Record in the database.
+type wireRecord struct {
+	ID        string          `json:"i"`
+	UDID      string          `json:"u,omitempty"` // left out when equal to the id
+	Serial    string          `json:"s,omitempty"`
+	Name      string          `json:"n,omitempty"`
+	Model     string          `json:"m,omitempty"`
+	ModelName string          `json:"M,omitempty"`
+	Board     string          `json:"b,omitempty"`
+	BoardFrom string          `json:"bf,omitempty"`
+	Version   release.Version `json:"v,omitempty"`
+	Build     string          `json:"B,omitempty"`
+	SupBuild  string          `json:"sb,omitempty"`
+	Letter    string          `json:"l,omitempty"`
+	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID
+	Items     uint32          `json:"ci,omitempty"`
+	Enrolled  int64           `json:"e,omitempty"`
+	Contact   int64           `json:"lc,omitempty"`
+	Reported  int64           `json:"lr,omitempty"`
+	Life      int             `json:"L,omitempty"`
+	Lanes     []wireLane      `json:"p,omitempty"`
+	Back      int64           `json:"ba,omitempty"`
+	Delayed   *policy.Delayed `json:"de,omitempty"`
+	Wish      *policy.Wish    `json:"wi,omitempty"`
+	Gen       uint64          `json:"g,omitempty"`
+	Raised    int64           `json:"ga,omitempty"`
+	Adv       string          `json:"a,omitempty"`
+	AdvAt     int64           `json:"at,omitempty"`
+	Book      uint64          `json:"ab,omitempty"`
+	Man       string          `json:"k,omitempty"` // "=" when equal to the advertised token
+	ManAt     int64           `json:"ka,omitempty"`
+	Told      string          `json:"t,omitempty"` // likewise
+	ToldAt    int64           `json:"ta,omitempty"`
+	Tries     int             `json:"tt,omitempty"`
+	Push      string          `json:"pu,omitempty"`
+	Reports   int             `json:"r,omitempty"`
+	Sum       wireSummary     `json:"S,omitzero"`
+	Next      int64           `json:"x,omitempty"`
+	Looked    int64           `json:"la,omitempty"`
+	Revision  int64           `json:"q,omitempty"`
+}
+
+type wireLane struct {
+	Lane    policy.Lane `json:"l,omitempty"`
+	Since   int64       `json:"s,omitempty"`
+	Target  string      `json:"t,omitempty"`
+	Promise int64       `json:"p,omitempty"`
+	Served  int64       `json:"v,omitempty"`
+	Bits    int         `json:"b,omitempty"` // 1 renewed, 2 returned
+}
+
+type wireSummary struct {
+	State    int              `json:"s,omitempty"` // index into compliance.States, plus one
+	Phase    compliance.Phase `json:"p,omitempty"`
+	PhaseAt  int64            `json:"pa,omitempty"`
+	StateAt  int64            `json:"sa,omitempty"`
+	Flags    compliance.Flags `json:"f,omitempty"`
+	Policy   string           `json:"g,omitempty"`
+	Kind     release.Kind     `json:"k,omitempty"`
+	Version  release.Version  `json:"v,omitempty"`
+	Build    string           `json:"b,omitempty"`
+	Due      int64            `json:"d,omitempty"`
+	Deadline int64            `json:"l,omitempty"`
+	Overdue  int64            `json:"o,omitempty"`
+	Past     int64            `json:"t,omitempty"`
+	TargetAt int64            `json:"ta,omitempty"`
+	ServedAt int64            `json:"va,omitempty"`
+	Letter   string           `json:"e,omitempty"`
+	Fails    int              `json:"n,omitempty"`
+	Gone     string           `json:"w,omitempty"`
+	Codes    []string         `json:"c,omitempty"`
+}
+
+func secs(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+func at(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}
+
+func bit(on bool, b int) int {
+	if on {
+		return b
+	}
+	return 0
+}
+
+func same(token, advertised string) string {
+	if token != "" && token == advertised {
+		return "="
+	}
+	return token
+}
+
+func unsame(token, advertised string) string {
+	if token == "=" {
+		return advertised
+	}
+	return token
+}
+
+// Encode writes the record as it stands in the database. Times lose their fractions of a second.
+func (r *Record) Encode() ([]byte, error) {
+	f := &r.Facts
+	w := wireRecord{
+		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, Model: f.Model, ModelName: f.ModelName, Board: f.Board, BoardFrom: f.BoardFrom,
+		Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
+		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
+			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32),
+		Items: f.Capabilities.Items, Enrolled: secs(f.EnrolledAt), Contact: secs(f.LastContactAt), Reported: secs(f.LastReportAt),
+		Life: r.Life, Back: secs(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: secs(r.RaisedAt),
+		Adv: r.Advertised, AdvAt: secs(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: secs(r.ServedAt),
+		Told: same(r.Told, r.Advertised), ToldAt: secs(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: secs(r.NextAt), Looked: secs(r.LookedAt), Revision: r.Revision,
+		Sum: wireSummary{
+			Phase: r.Summary.Phase, PhaseAt: secs(r.Summary.PhaseAt), StateAt: secs(r.Summary.StateAt), Flags: r.Summary.Flags,
+			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
+			Due: int64(r.Summary.Due), Deadline: int64(r.Summary.Deadline), Overdue: secs(r.Summary.OverdueAt), Codes: r.Summary.Codes,
+			Past: secs(r.Summary.PastAt), TargetAt: secs(r.Summary.TargetAt), ServedAt: secs(r.Summary.ServedAt),
+			Letter: r.Summary.Letter, Fails: r.Summary.Fails, Gone: r.Summary.Withdrawn,
+		},
+	}
+	if w.UDID == w.ID {
+		w.UDID = ""
+	}
+	for i, s := range compliance.States {
+		if s == r.Summary.State {
+			w.Sum.State = i + 1
+		}
+	}
+	for l, s := range r.Lanes {
+		if s != (policy.LaneState{}) {
+			w.Lanes = append(w.Lanes, wireLane{
+				Lane: policy.Lane(l), Since: secs(s.Since), Target: s.Target, Promise: int64(s.Promise), Served: int64(s.Served),
+				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2),
+			})
+		}
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("encode record of %s: %w", f.ID, err)
+	}
+	return b, nil
+}
+
+// DecodeRecord reads what Encode writes.
+func DecodeRecord(b []byte) (*Record, error) {
+	var w wireRecord
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fmt.Errorf("decode record: %w", err)
+	}
+	r := &Record{
+		Facts: status.Facts{
+			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board, BoardFrom: w.BoardFrom,
+			Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
+			Capabilities:   status.Capabilities{Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items},
+			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
+			EnrolledAt: at(w.Enrolled), LastContactAt: at(w.Contact), LastReportAt: at(w.Reported),
+		},
+		Life: w.Life, BackAt: at(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: at(w.Raised),
+		Advertised: w.Adv, AdvertisedAt: at(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: at(w.ManAt),
+		Told: unsame(w.Told, w.Adv), ToldAt: at(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: at(w.Next), LookedAt: at(w.Looked), Revision: w.Revision,
+		Summary: compliance.Summary{
+			Phase: w.Sum.Phase, PhaseAt: at(w.Sum.PhaseAt), StateAt: at(w.Sum.StateAt), Flags: w.Sum.Flags,
+			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,
+			Due: declarations.Local(w.Sum.Due), Deadline: declarations.Local(w.Sum.Deadline), OverdueAt: at(w.Sum.Overdue), Codes: w.Sum.Codes,
+			PastAt: at(w.Sum.Past), TargetAt: at(w.Sum.TargetAt), ServedAt: at(w.Sum.ServedAt),
+			Letter: w.Sum.Letter, Fails: w.Sum.Fails, Withdrawn: w.Sum.Gone,
+		},
+	}
+	if w.UDID == "" && w.Bits&32 == 0 {
+		r.Facts.UDID = w.ID
+	}
+	if w.Sum.State > 0 && w.Sum.State <= len(compliance.States) {
+		r.Summary.State = compliance.States[w.Sum.State-1]
+	}
+	for _, l := range w.Lanes {
+		if l.Lane < 0 || int(l.Lane) >= len(r.Lanes) {
+			continue
+		}
+		r.Lanes[l.Lane] = policy.LaneState{
+			Since: at(l.Since), Target: l.Target, Promise: declarations.Local(l.Promise), Served: declarations.Local(l.Served),
+			Renewed: l.Bits&1 != 0, Returned: l.Bits&2 != 0,
+		}
+	}
+	return r, nil
+}
