@@ -46,14 +46,17 @@ func (m *Mac) Poll(ctx context.Context) error {
 		return nil
 	}
 	m.stats.Polls.Add(1)
-	msg := resultMessage{enrolment: enrolment{m.st.Spec.UDID}, Status: "Idle"}
+	msg := resultMessage{enrolment: enrolment{UDID: m.st.Spec.UDID}, Status: "Idle"}
 	for range maxCommands {
 		a, err := m.putPlist(ctx, "command channel", m.st.Profile.ServerURL, typeMDM, msg)
 		if err != nil {
 			return err
 		}
 		if len(a.body) == 0 {
-			return m.settle(ctx)
+			if err := m.settle(ctx); err != nil {
+				return err
+			}
+			return m.pollUser(ctx)
 		}
 		var cmd commandPlist
 		if err := plist.Unmarshal(a.body, &cmd); err != nil {
@@ -71,7 +74,7 @@ func (m *Mac) Poll(ctx context.Context) error {
 // execute does what a command says and makes the answer.
 func (m *Mac) execute(cmd *commandPlist) resultMessage {
 	r := resultMessage{
-		enrolment: enrolment{m.st.Spec.UDID}, CommandUUID: cmd.CommandUUID, Status: "Acknowledged",
+		enrolment: enrolment{UDID: m.st.Spec.UDID}, CommandUUID: cmd.CommandUUID, Status: "Acknowledged",
 	}
 	if cmd.CommandUUID == "" {
 		m.violate("command", "a command came without CommandUUID")

@@ -11,9 +11,12 @@ import (
 	"time"
 )
 
-// enrolment is what every message of the device channel carries.
+// enrolment is what every message carries; the user's fields on the user channel only.
 type enrolment struct {
-	UDID string
+	UDID          string
+	UserID        string `plist:",omitempty"`
+	UserShortName string `plist:",omitempty"`
+	UserLongName  string `plist:",omitempty"`
 }
 
 type authenticateMessage struct {
@@ -73,7 +76,10 @@ func (m *Mac) Enrol(ctx context.Context) error {
 		m.st.ReEnrolAt = m.now().Add(12 * m.opt.Pace)
 	}
 	if m.Faults.UpdatesItself && m.st.UpdateOwnAt.IsZero() {
-		m.st.UpdateOwnAt = m.now().Add(8 * m.opt.Pace)
+		m.st.UpdateOwnAt = m.now().Add(12 * m.opt.Pace)
+	}
+	if err := m.userLogin(ctx); err != nil {
+		return err
 	}
 	return m.escrow(ctx)
 }
@@ -121,7 +127,7 @@ func (m *Mac) SetIdentity(id *Identity, p *Profile) {
 func (m *Mac) Authenticate(ctx context.Context) error {
 	s := m.st.Spec
 	msg := authenticateMessage{
-		enrolment: enrolment{s.UDID}, MessageType: "Authenticate", Topic: m.st.Profile.Topic,
+		enrolment: enrolment{UDID: s.UDID}, MessageType: "Authenticate", Topic: m.st.Profile.Topic,
 		BuildVersion: m.st.OS.Build, OSVersion: string(m.st.OS.Version), DeviceName: s.Name,
 		Model: s.Hardware.Model, ModelName: strings.TrimSpace(strings.SplitN(s.Hardware.Name, "(", 2)[0]),
 		ProductName: s.Hardware.Model, SerialNumber: s.Serial,
@@ -147,7 +153,7 @@ func (m *Mac) TokenUpdate(ctx context.Context) error {
 	token := sha256.Sum256(fmt.Appendf(nil, "token %s %d", m.st.Spec.UDID, m.st.Spec.Seed))
 	m.st.PushMagic = strings.ToUpper(hex.EncodeToString(magic[:16]))
 	_, err := m.checkin(ctx, "TokenUpdate", tokenUpdateMessage{
-		enrolment: enrolment{m.st.Spec.UDID}, MessageType: "TokenUpdate", Topic: m.st.Profile.Topic,
+		enrolment: enrolment{UDID: m.st.Spec.UDID}, MessageType: "TokenUpdate", Topic: m.st.Profile.Topic,
 		PushMagic: m.st.PushMagic, Token: token[:],
 	})
 	if err != nil {
@@ -171,7 +177,7 @@ func (m *Mac) escrow(ctx context.Context) error {
 func (m *Mac) SetBootstrapToken(ctx context.Context) error {
 	token := sha256.Sum256(fmt.Appendf(nil, "bootstrap %s %d", m.st.Spec.UDID, m.st.Spec.Seed))
 	_, err := m.checkin(ctx, "SetBootstrapToken", bootstrapMessage{
-		enrolment: enrolment{m.st.Spec.UDID}, MessageType: "SetBootstrapToken", BootstrapToken: token[:],
+		enrolment: enrolment{UDID: m.st.Spec.UDID}, MessageType: "SetBootstrapToken", BootstrapToken: token[:],
 	})
 	if err != nil {
 		return err
@@ -182,7 +188,7 @@ func (m *Mac) SetBootstrapToken(ctx context.Context) error {
 
 // CheckOut says that the Mac was unenrolled; it is, whatever the server answers.
 func (m *Mac) CheckOut(ctx context.Context) error {
-	_, err := m.checkin(ctx, "CheckOut", plainMessage{enrolment{m.st.Spec.UDID}, "CheckOut"})
+	_, err := m.checkin(ctx, "CheckOut", plainMessage{enrolment{UDID: m.st.Spec.UDID}, "CheckOut"})
 	m.st.Enrolled = false
 	m.st.DDM, m.st.WantSync, m.st.Owed, m.st.Synced = false, false, false, false
 	m.st.Held, m.st.Told, m.st.LastToken = nil, nil, ""

@@ -154,12 +154,17 @@ func (f *Fleet) Macs() []*Mac {
 func (f *Fleet) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	// What a Mac has begun when the end comes, it may finish.
+	acting, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastActs, cut) })()
 	var wg sync.WaitGroup
 	for i, mb := range f.macs {
-		wg.Go(func() { f.run(ctx, stop, mb, i) })
+		wg.Go(func() { f.run(ctx, acting, stop, mb, i) })
 	}
 	wg.Go(func() { f.watch(ctx, stop) })
 	wg.Wait()
+	f.opt.HTTP.CloseIdleConnections()
 	if err := f.saveClock(); err != nil {
 		return err
 	}
@@ -169,10 +174,13 @@ func (f *Fleet) Run(ctx context.Context) error {
 	return nil
 }
 
+// lastActs is how long Macs may go on with what they have begun.
+const lastActs = 5 * time.Second
+
 // errDone ends a fleet that has reached its end.
 var errDone = errors.New("done")
 
-func (f *Fleet) run(ctx context.Context, stop context.CancelCauseFunc, mb *member, i int) {
+func (f *Fleet) run(ctx, acting context.Context, stop context.CancelCauseFunc, mb *member, i int) {
 	rng := rand.New(rand.NewPCG(f.opt.Seed, uint64(i)<<32|1))
 	wait := time.Duration(rng.Int64N(int64(f.opt.Poll)))
 	if !mb.mac.Enrolled() {
@@ -185,8 +193,8 @@ func (f *Fleet) run(ctx context.Context, stop context.CancelCauseFunc, mb *membe
 			return
 		case <-time.After(wait):
 		}
-		err := f.turn(ctx, mb.mac)
-		if ctx.Err() != nil {
+		err := f.turn(ctx, acting, mb.mac)
+		if acting.Err() != nil {
 			err = nil
 		}
 		mb.enrolled.Store(mb.mac.Enrolled())
@@ -212,13 +220,13 @@ func (f *Fleet) run(ctx context.Context, stop context.CancelCauseFunc, mb *membe
 				return
 			}
 		}
-		backoff = min(max(2*backoff, time.Second), 30*time.Second)
+		backoff = min(max(2*backoff, min(f.opt.Poll, time.Second)), 30*time.Second)
 		wait = backoff/2 + time.Duration(rng.Int64N(int64(backoff)))
 	}
 }
 
 // turn is what a Mac does at one poll.
-func (f *Fleet) turn(ctx context.Context, m *Mac) error {
+func (f *Fleet) turn(ctx, acting context.Context, m *Mac) error {
 	slots := f.slots
 	if !m.Enrolled() {
 		slots = f.enrolling
@@ -230,11 +238,11 @@ func (f *Fleet) turn(ctx context.Context, m *Mac) error {
 	}
 	defer func() { <-slots }()
 	if m.Enrolled() {
-		if err := m.Poll(ctx); err != nil {
+		if err := m.Poll(acting); err != nil {
 			return err
 		}
 	}
-	return m.Step(ctx)
+	return m.Step(acting)
 }
 
 // watch ends the run when its end is reached and stays so for three polls.

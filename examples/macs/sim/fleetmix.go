@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"plimsoll/declarations/release"
@@ -24,6 +25,8 @@ type Spec struct {
 	Eager bool `json:"eager"`
 	// Recheck makes macOS judge a declaration again after it was fulfilled, and reject it then.
 	Recheck bool `json:"recheck"`
+	// User is the short name of a managed user, who has a channel of their own; empty: there is none.
+	User string `json:"user,omitempty"`
 	// Seed makes the Mac's own choices repeatable.
 	Seed uint64 `json:"seed"`
 }
@@ -106,7 +109,11 @@ func newSpec(i int, seed uint64, w *World, eager float64) Spec {
 		Seed:     rng.Uint64(),
 	}
 	s.UDID = udid(rng, hw.AppleSilicon)
-	s.Name = fmt.Sprintf("%s-%04d", people[rng.IntN(len(people))], i+1)
+	person := people[rng.IntN(len(people))]
+	s.Name = fmt.Sprintf("%s-%04d", person, i+1)
+	if i%3 == 2 {
+		s.User = strings.ToLower(person)
+	}
 	return s
 }
 

@@ -176,7 +176,8 @@ func (m *Mac) live(ctx context.Context) error {
 		m.Erase()
 		return m.Enrol(ctx)
 	}
-	if at := m.st.UpdateOwnAt; m.Faults.UpdatesItself && !at.IsZero() && !now.Before(at) {
+	// It moves while the server waits for the update that it asked for, or, when none is asked for, some time later.
+	if at := m.st.UpdateOwnAt; m.Faults.UpdatesItself && (m.st.Install.State == stateWaiting || !at.IsZero() && !now.Before(at)) {
 		m.Faults.UpdatesItself = false
 		if r, ok := m.opt.World.newest(m.st.Spec.Hardware.Board, 0); ok && r.Version.Compare(m.st.OS.Version) > 0 {
 			m.stats.Updates.Add(1)

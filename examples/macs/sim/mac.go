@@ -64,7 +64,8 @@ type state struct {
 	Enrolled   bool      `json:"enrolled"`
 	EnrolledAt time.Time `json:"enrolled_at,omitzero"`
 	PushMagic  string    `json:"push_magic,omitempty"`
-	Escrowed   bool      `json:"escrowed,omitempty"` // the bootstrap token
+	Escrowed   bool      `json:"escrowed,omitempty"`  // the bootstrap token
+	UserOpen   bool      `json:"user_open,omitempty"` // the user channel
 	OS         OS        `json:"os"`
 	ServerOS   OS        `json:"server_os"` // what the server has acknowledged to know
 	Faults     Faults    `json:"faults"`
@@ -78,6 +79,7 @@ type state struct {
 	LastStamp     time.Time       `json:"last_stamp,omitzero"`
 	Disagreed     string          `json:"disagreed,omitempty"` // tokens' token when the manifest had another
 	Synced        bool            `json:"synced,omitempty"`    // one sync was completed
+	AskedAt       time.Time       `json:"asked_at,omitzero"`   // the last sync
 	Held          map[string]held `json:"held,omitempty"`      // by kind and identifier
 
 	Told     map[string]json.RawMessage `json:"told,omitempty"` // status items as the server has them
@@ -271,6 +273,9 @@ func (m *Mac) settle(ctx context.Context) error {
 	if !m.st.DDM {
 		return nil
 	}
+	if m.st.Synced && m.now().Sub(m.st.AskedAt) >= syncPeriod {
+		m.st.WantSync = true
+	}
 	if m.st.WantSync {
 		if err := m.syncCommanded(ctx); err != nil {
 			return err
@@ -287,3 +292,6 @@ func (m *Mac) settle(ctx context.Context) error {
 
 // serverKnowsOS tells whether the server was told what the Mac runs.
 func (m *Mac) serverKnowsOS() bool { return m.st.ServerOS == m.st.OS }
+
+// syncPeriod is how long a Mac goes without asking for the tokens, when no command makes it.
+const syncPeriod = 24 * time.Hour

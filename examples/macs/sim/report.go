@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/release"
 )
 
 // What macOS 13 and 14 support, as real Macs reported it.
@@ -298,7 +299,7 @@ func (m *Mac) acknowledged(items map[string]json.RawMessage, gone []string, full
 		m.stats.FullReports.Add(1)
 		m.st.FullAt = m.now()
 	}
-	if _, ok := m.st.Told["device.operating-system.version"]; ok {
+	if m.toldOS() {
 		m.st.ServerOS = m.st.OS
 	}
 	names := sortedKeys(items)
@@ -306,6 +307,19 @@ func (m *Mac) acknowledged(items map[string]json.RawMessage, gone []string, full
 		names = append(names[:4], fmt.Sprintf("and %d more", len(names)-4))
 	}
 	m.log("reported %s", strings.Join(names, ", "))
+}
+
+// toldOS tells whether what was acknowledged says what the Mac runs.
+func (m *Mac) toldOS() bool {
+	told := func(name string) string {
+		var s string
+		if json.Unmarshal(m.st.Told["device.operating-system."+name], &s) != nil {
+			return ""
+		}
+		return s
+	}
+	return told("version") == string(m.st.OS.Version) && told("build-version") == m.st.OS.Build &&
+		release.NormalLetter(told("supplemental.extra-version")) == m.st.OS.Letter
 }
 
 // heartbeatDue: from macOS 14 a full report goes out every 24 hours.

@@ -44,7 +44,11 @@ type ddmMessage struct {
 }
 
 func (m *Mac) ddm(ctx context.Context, endpoint string, data []byte) (*answer, error) {
-	a, err := m.checkin(ctx, endpoint, ddmMessage{enrolment{m.st.Spec.UDID}, "DeclarativeManagement", endpoint, data})
+	return m.ddmAs(ctx, enrolment{UDID: m.st.Spec.UDID}, endpoint, data)
+}
+
+func (m *Mac) ddmAs(ctx context.Context, as enrolment, endpoint string, data []byte) (*answer, error) {
+	a, err := m.checkin(ctx, endpoint, ddmMessage{as, "DeclarativeManagement", endpoint, data})
 	if err != nil || data != nil {
 		return a, err
 	}
@@ -99,7 +103,7 @@ func (m *Mac) syncCommanded(ctx context.Context) error {
 		fresh = true
 		token = ""
 	}
-	m.st.WantSync, m.st.Synced = false, true
+	m.st.WantSync, m.st.Synced, m.st.AskedAt = false, true, m.now()
 	m.st.OfferedToken, m.st.OfferedStamp = "", ""
 	if !fresh {
 		return nil
