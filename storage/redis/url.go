@@ -2,6 +2,7 @@ package redis
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -15,6 +16,13 @@ import (
 
 	"plimsoll/storage"
 )
+
+// The client writes to standard error by itself, a line for every dial that fails. What it has to say is in its errors.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+func init() { redis.SetLogger(silent{}) }
 
 // target is a store URL, read. Exactly one of the options is set.
 type target struct {

@@ -20,7 +20,8 @@ var contextTests = map[string]func(*suite){
 		p := s.part("p")
 		ended, cancel := context.WithCancel(s.Context())
 		cancel()
-		for name, err := range Methods(ended, s.db, p) {
+		for name, method := range Methods {
+			err := method(ended, s.db, p)
 			s.wantUnavailable(name, err)
 			if !errors.Is(err, context.Canceled) {
 				s.Errorf("%s: %v does not say that the context was cancelled", name, err)
@@ -28,8 +29,8 @@ var contextTests = map[string]func(*suite){
 		}
 		late, cancel := context.WithDeadline(s.Context(), time.Now().Add(-time.Second))
 		defer cancel()
-		for name, err := range Methods(late, s.db, p) {
-			s.wantUnavailable(name, err)
+		for name, method := range Methods {
+			s.wantUnavailable(name, method(late, s.db, p))
 		}
 		s.wantNone(p, "key")
 		if rev := s.revision(p); rev != 0 {
@@ -80,8 +81,8 @@ var contextTests = map[string]func(*suite){
 				s.Fatal(err)
 			}
 		}
-		for name, err := range Methods(s.Context(), s.db, p) {
-			s.wantUnavailable(name, err)
+		for name, method := range Methods {
+			s.wantUnavailable(name, method(s.Context(), s.db, p))
 		}
 		s.wantUnavailable("View that reads nothing", s.db.View(s.Context(), p, func(storage.Reader) error { return nil }))
 	},

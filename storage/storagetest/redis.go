@@ -25,7 +25,7 @@ type Redis struct {
 	t      testing.TB
 	port   int
 	dir    string
-	args   []string
+	args   []string // of the command line
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
@@ -33,17 +33,19 @@ type Redis struct {
 // RedisServer starts a redis-server that keeps nothing on disk, unless args say otherwise, and stops it at cleanup.
 func RedisServer(t testing.TB, args ...string) *Redis {
 	t.Helper()
-	r := newRedis(t, args)
-	r.start()
+	r := newRedis(t)
+	r.start(append([]string{
+		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir, "--logfile", "redis.log", "--save", "",
+	}, args...))
 	return r
 }
 
-func newRedis(t testing.TB, args []string) *Redis {
+func newRedis(t testing.TB) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: apt-get install redis-server")
 	}
-	return &Redis{t: t, port: freePort(t), dir: t.TempDir(), args: args}
+	return &Redis{t: t, port: freePort(t), dir: t.TempDir()}
 }
 
 // freePort returns a port that is free, and whose cluster bus (10000 above it) is free too.
@@ -72,18 +74,10 @@ func (r *Redis) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 // URL is its store URL.
 func (r *Redis) URL() string { return "redis://" + r.Addr() }
 
-// start starts the server and waits until it answers. The files that it had are still there.
-func (r *Redis) start() {
+// start starts the server and waits until it answers.
+func (r *Redis) start(args []string) {
 	r.t.Helper()
-	args := append([]string{
-		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir, "--logfile", "redis.log", "--save", "",
-		"--daemonize", "no",
-	}, r.args...)
-	r.run(args...)
-}
-
-func (r *Redis) run(args ...string) {
-	r.t.Helper()
+	r.args = args
 	r.cmd = exec.Command("redis-server", args...)
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatalf("start redis-server: %v", err)
@@ -132,7 +126,7 @@ func (r *Redis) Thaw() { _ = r.cmd.Process.Signal(syscall.SIGCONT) }
 func (r *Redis) Restart() {
 	r.t.Helper()
 	r.Kill()
-	r.start()
+	r.start(r.args)
 }
 
 func (r *Redis) end(exited chan struct{}, p *os.Process, how os.Signal) {

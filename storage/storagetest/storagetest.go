@@ -144,28 +144,44 @@ func show(val []byte) string {
 	return `"` + string(bytes.ToValidUTF8(val, []byte("?"))) + `"`
 }
 
-// Methods calls every method of a database that can fail for want of it, each with a function that reads, and returns their errors by name.
-func Methods(ctx context.Context, db storage.DB, partition string) map[string]error {
-	errs := map[string]error{
-		"View": db.View(ctx, partition, func(r storage.Reader) error {
+// Methods are the methods of a database that can fail for want of it, as tests call each of them alone.
+// Those that write set "key".
+var Methods = map[string]func(ctx context.Context, db storage.DB, partition string) error{
+	"View": func(ctx context.Context, db storage.DB, partition string) error {
+		return db.View(ctx, partition, func(r storage.Reader) error {
 			_, err := r.Get("key")
 			return err
-		}),
-		"Update": db.Update(ctx, partition, func(tx storage.Tx) error {
+		})
+	},
+	"View of a list": func(ctx context.Context, db storage.DB, partition string) error {
+		return db.View(ctx, partition, func(r storage.Reader) error {
+			_, err := r.List("", "", 10)
+			return err
+		})
+	},
+	"Update": func(ctx context.Context, db storage.DB, partition string) error {
+		return db.Update(ctx, partition, func(tx storage.Tx) error {
 			if _, err := tx.Get("key"); err != nil {
 				return err
 			}
 			tx.Set("key", []byte("written"))
 			return nil
-		}),
-		"Update of what was not read": db.Update(ctx, partition, func(tx storage.Tx) error {
+		})
+	},
+	"Update without a read": func(ctx context.Context, db storage.DB, partition string) error {
+		return db.Update(ctx, partition, func(tx storage.Tx) error {
 			tx.Set("key", []byte("written"))
 			return nil
-		}),
-		"Drop": db.Drop(ctx, partition),
-		"Ping": db.Ping(ctx),
-	}
-	_, errs["Revisions"] = db.Revisions(ctx, partition, partition+"2")
-	_, errs["Collect"] = db.Collect(ctx, []string{partition, partition + "2"}, "key")
-	return errs
+		})
+	},
+	"Revisions": func(ctx context.Context, db storage.DB, partition string) error {
+		_, err := db.Revisions(ctx, partition, partition+"2")
+		return err
+	},
+	"Collect": func(ctx context.Context, db storage.DB, partition string) error {
+		_, err := db.Collect(ctx, []string{partition, partition + "2"}, "key")
+		return err
+	},
+	"Drop": func(ctx context.Context, db storage.DB, partition string) error { return db.Drop(ctx, partition) },
+	"Ping": func(ctx context.Context, db storage.DB, _ string) error { return db.Ping(ctx) },
 }
