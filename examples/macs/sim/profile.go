@@ -114,7 +114,7 @@ func ParseProfile(b []byte) (*Profile, error) {
 	case mdm.IdentityCertificateUUID != scep.PayloadUUID:
 		return nil, fmt.Errorf("IdentityCertificateUUID %s is not the SCEP payload's UUID %s", mdm.IdentityCertificateUUID, scep.PayloadUUID)
 	case !strings.HasPrefix(mdm.Topic, "com.apple.mgmt."):
-		return nil, fmt.Errorf("topic %q does not begin with com.apple.mgmt.", mdm.Topic)
+		return nil, fmt.Errorf("the topic %q is none of com.apple.mgmt", mdm.Topic)
 	case mdm.AccessRights <= 0 || mdm.AccessRights > 8191:
 		return nil, fmt.Errorf("AccessRights %d are not between 1 and 8191", mdm.AccessRights)
 	case scep.PayloadContent.URL == "" || mdm.ServerURL == "":
