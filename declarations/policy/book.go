@@ -89,7 +89,7 @@ type ExplainedDocument struct {
 	Payload     any    `json:"payload"`
 }
 
-// Boundary is a helper type for the caller that waits: the earlier of two instants, where zero means never.
+// earlier is the earlier of two instants, where zero means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

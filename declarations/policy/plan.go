@@ -29,8 +29,10 @@ type LanePlan struct {
 	Due      declarations.Local
 	DueSetBy *release.Release
 	DueDays  int
-	// Deadline is what the Mac would be told (rules.md 6.4). Promise is the promise found, 0 for none.
+	// Deadline is what the Mac would be told (rules.md 6.4), Own the same before a delay that the user took.
+	// Promise is the promise found, 0 for none.
 	Deadline declarations.Local
+	Own      declarations.Local
 	Promise  declarations.Local
 	// Fair is the earliest deadline that gives fair notice; 0 when it was not needed.
 	Fair declarations.Local

@@ -9,7 +9,7 @@ import (
 )
 
 // Policy is what an admin posts (rules.md 5). Pointers and empty strings mean "left out"; what was left out stays left out, so that
-// what GET gives can be PUT back unchanged. The effective values come from the methods of Rule.
+// what GET gives can be PUT back unchanged. The effective values come from Rule.
 type Policy struct {
 	Name               string                 `json:"name"`
 	Label              string                 `json:"label,omitempty"`
