@@ -1,0 +1,223 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/storage"
+)
+
+// challengeTime is how long a SCEP challenge is valid (api.md 2).
+const challengeTime = time.Hour
+
+// authHolder holds tokens and codes as they stood at one revision.
+type authHolder struct {
+	mu     sync.RWMutex
+	auth   storage.Auth
+	byHash map[string]storage.Token
+}
+
+func (a *authHolder) revision() uint64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.auth.Revision
+}
+
+func (f *Fleet) reloadAuth(ctx context.Context) error {
+	auth, err := f.store.Auth(ctx)
+	if err != nil {
+		return err
+	}
+	byHash := make(map[string]storage.Token, len(auth.Tokens))
+	for _, t := range auth.Tokens {
+		byHash[t.Hash] = t
+	}
+	f.auth.mu.Lock()
+	defer f.auth.mu.Unlock()
+	if auth.Revision >= f.auth.auth.Revision {
+		f.auth.auth, f.auth.byHash = auth, byHash
+	}
+	return nil
+}
+
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// newSecret is 32 random bytes as text.
+func newSecret() (string, error) {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("make a secret: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+// Identify tells whose token a secret is; ErrForbidden when nobody's. Secrets are looked up by their hash, the one of the command line is
+// compared in constant time.
+func (f *Fleet) Identify(_ context.Context, secret string) (Principal, error) {
+	hash := hashSecret(secret)
+	if f.o.AdminToken != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(hashSecret(f.o.AdminToken))) == 1 {
+		return Principal{Name: "admin-token", Scope: ScopeAdmin}, nil
+	}
+	f.auth.mu.RLock()
+	t, ok := f.auth.byHash[hash]
+	f.auth.mu.RUnlock()
+	if !ok {
+		return Principal{}, fmt.Errorf("the token is not known: %w", ErrForbidden)
+	}
+	return Principal{Name: t.Name, Scope: Scope(t.Scope)}, nil
+}
+
+// FirstToken makes an admin token when there is neither one on the command line nor any other; empty when there is.
+func (f *Fleet) FirstToken(ctx context.Context) (string, error) {
+	if f.o.AdminToken != "" {
+		return "", nil
+	}
+	secret, err := newSecret()
+	if err != nil {
+		return "", err
+	}
+	kept, err := f.store.FirstToken(ctx, storage.Token{Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret), CreatedAt: f.now(), By: "plimsoll"})
+	if err != nil || !kept {
+		return "", err
+	}
+	return secret, f.reloadAuth(ctx)
+}
+
+var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
+
+// CreateToken makes an API token; its secret is returned once and never kept.
+func (f *Fleet) CreateToken(ctx context.Context, by, name string, scope Scope) (NewToken, error) {
+	var faults []policy.FieldError
+	if !tokenName.MatchString(name) {
+		faults = append(faults, policy.FieldError{Field: "name", Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
+	}
+	if scope != ScopeAdmin && scope != ScopeRead && scope != ScopeMetrics {
+		faults = append(faults, policy.FieldError{Field: "scope", Reason: "must be admin, read or metrics"})
+	}
+	if len(faults) > 0 {
+		return NewToken{}, invalid("the token is not valid", faults...)
+	}
+	secret, err := newSecret()
+	if err != nil {
+		return NewToken{}, err
+	}
+	t := storage.Token{Name: name, Scope: string(scope), Hash: hashSecret(secret), CreatedAt: f.now(), By: by}
+	if err := f.store.AddToken(ctx, t); err != nil {
+		if errors.Is(err, ErrConflict) {
+			return NewToken{}, conflict("exists", fmt.Sprintf("a token named %q exists", name))
+		}
+		return NewToken{}, err
+	}
+	return NewToken{TokenInfo: tokenInfo(t), Token: secret}, f.reloadAuth(ctx)
+}
+
+func tokenInfo(t storage.Token) TokenInfo {
+	return TokenInfo{Name: t.Name, Scope: Scope(t.Scope), CreatedAt: t.CreatedAt, By: t.By}
+}
+
+// ListTokens lists the API tokens by name, without their secrets.
+func (f *Fleet) ListTokens(_ context.Context, limit int, cursor string) (Page[TokenInfo], error) {
+	f.auth.mu.RLock()
+	all := f.auth.auth.Tokens
+	f.auth.mu.RUnlock()
+	return page(limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) TokenInfo { return tokenInfo(all[i]) })
+}
+
+// DeleteToken takes a token out of force.
+func (f *Fleet) DeleteToken(ctx context.Context, name string) error {
+	if err := f.store.DeleteToken(ctx, name); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return notFound(fmt.Sprintf("there is no token named %q", name))
+		}
+		return err
+	}
+	return f.reloadAuth(ctx)
+}
+
+func codeInfo(c storage.Code) CodeInfo {
+	info := CodeInfo{Code: c.Code, Label: c.Label, Uses: c.Uses, CreatedAt: c.CreatedAt, By: c.By}
+	if !c.ExpiresAt.IsZero() {
+		info.ExpiresAt = &c.ExpiresAt
+	}
+	if c.Uses > 0 {
+		left := max(0, c.Uses-c.Used)
+		info.UsesLeft = &left
+	}
+	return info
+}
+
+// CreateCode makes an enrolment code. expires nil: never; uses 0: any number.
+func (f *Fleet) CreateCode(ctx context.Context, by, label string, expires *time.Time, uses int) (CodeInfo, error) {
+	c := storage.Code{Code: strings.ToLower(rand.Text()), Label: label, Uses: uses, CreatedAt: f.now(), By: by}
+	var faults []policy.FieldError
+	if len(label) > 200 {
+		faults = append(faults, policy.FieldError{Field: "label", Reason: "must be at most 200 bytes"})
+	}
+	if uses < 0 {
+		faults = append(faults, policy.FieldError{Field: "uses", Reason: "must not be negative; 0 means any number"})
+	}
+	if expires != nil {
+		c.ExpiresAt = expires.UTC().Truncate(time.Second)
+		if !f.now().Before(c.ExpiresAt) {
+			faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie in the future"})
+		}
+	}
+	if len(faults) > 0 {
+		return CodeInfo{}, invalid("the enrolment code is not valid", faults...)
+	}
+	if err := f.store.PutCode(ctx, c); err != nil {
+		return CodeInfo{}, err
+	}
+	return codeInfo(c), f.reloadAuth(ctx)
+}
+
+// ListCodes lists the enrolment codes.
+func (f *Fleet) ListCodes(ctx context.Context, limit int, cursor string) (Page[CodeInfo], error) {
+	auth, err := f.store.Auth(ctx)
+	if err != nil {
+		return Page[CodeInfo]{}, err
+	}
+	return page(limit, cursor, len(auth.Codes), func(i int) string { return auth.Codes[i].Code }, func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
+}
+
+// DeleteCode takes an enrolment code out of force.
+func (f *Fleet) DeleteCode(ctx context.Context, code string) error {
+	err := f.store.DeleteCode(ctx, code)
+	if errors.Is(err, ErrNotFound) {
+		return notFound("there is no such enrolment code")
+	}
+	return err
+}
+
+// UseCode counts one use of an enrolment code; ErrForbidden when it is unknown, expired or used up.
+func (f *Fleet) UseCode(ctx context.Context, code string) error {
+	return f.store.UseCode(ctx, code, f.now())
+}
+
+// Challenge makes a SCEP challenge that is valid for an hour.
+func (f *Fleet) Challenge(ctx context.Context) (string, error) {
+	secret, err := newSecret()
+	if err != nil {
+		return "", err
+	}
+	return secret, f.store.AddChallenge(ctx, hashSecret(secret), f.now().Add(challengeTime))
+}
+
+// RedeemChallenge binds a challenge to the first public key that uses it, given as a hash. The same key may repeat a lost request;
+// ErrForbidden for another key, and for a challenge that is unknown or has expired.
+func (f *Fleet) RedeemChallenge(ctx context.Context, challenge, keyHash string) error {
+	return f.store.RedeemChallenge(ctx, hashSecret(challenge), keyHash, f.now())
+}

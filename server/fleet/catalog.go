@@ -1,0 +1,259 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"plimsoll/declarations/release"
+	"plimsoll/storage"
+)
+
+const (
+	fileEvery    = 5 * time.Second // how often a file or folder is looked at
+	retryFetch   = time.Hour       // after a fetch from a URL failed
+	refreshEvery = time.Minute     // how often an admin may have a URL fetched
+	staleAfter   = 50 * time.Hour  // without an accepted response from a URL
+	againAfter   = 20 * time.Hour  // after which a second fetch confirms a withdrawal (rules.md 3)
+)
+
+// fetchCatalog fetches, checks and merges Apple's feed, and puts a change in force. A refusal or a failure is kept and returned in the
+// result; the last good catalogue stays.
+func (f *Fleet) fetchCatalog(ctx context.Context) (RefreshResult, error) {
+	f.refresh.Lock()
+	defer f.refresh.Unlock()
+	return f.fetchLocked(ctx)
+}
+
+func (f *Fleet) fetchLocked(ctx context.Context) (RefreshResult, error) {
+	cur := f.book.cur.Load()
+	state := cur.stored.Fetch
+	prev := Validators{From: state.From, ETag: state.ETag, LastModified: state.LastModified, File: state.File}
+	if cur.Catalog.Source == "snapshot" {
+		prev = Validators{}
+	}
+	body, next, same, err := f.o.Fetch(ctx, prev)
+	now := f.now()
+	f.counters.Fetches.Add(1)
+	var parsed *release.Feed
+	if err == nil && !same {
+		parsed, err = release.ParseFeed(body)
+		if err == nil {
+			for _, odd := range parsed.Odd {
+				f.log.Warn("Apple's feed has an odd entry; it is left out", "entry", odd)
+			}
+		}
+	}
+	if err != nil && !errors.Is(err, release.ErrRefused) {
+		f.counters.FetchesFailed.Add(1)
+		f.log.Error("the catalogue could not be fetched; the last good one stays", "error", err)
+		return RefreshResult{Revision: cur.Catalog.Revision}, errors.Join(f.noteFetch(ctx, func(s *storage.FetchState) {
+			s.TriedAt, s.Error = now, err.Error()
+		}), &Error{Kind: ErrUnavailable, Code: "fetch_failed", Text: "the catalogue could not be fetched: " + err.Error()})
+	}
+	if err == nil && same && !pendingWithdrawal(cur.Catalog, now) && !f.o.FetchIsURL {
+		return RefreshResult{Revision: cur.Catalog.Revision}, nil
+	}
+	var res RefreshResult
+	var refused error
+	update := f.updateBook(ctx, func(tx *storage.BookTx) error {
+		res, refused = RefreshResult{Revision: tx.Catalog.Revision}, err
+		state := tx.Fetch
+		state.TriedAt, state.Error = now, ""
+		if refused == nil {
+			var merged *release.Catalog
+			var changed bool
+			if same {
+				merged, changed = release.Repeat(tx.Catalog, now)
+			} else {
+				merged, changed, refused = release.Merge(tx.Catalog, parsed, now)
+			}
+			if refused == nil {
+				res.Changed, res.Revision = changed, merged.Revision
+				state.Refused, state.RefusedAt = "", time.Time{}
+				state.From, state.ETag, state.LastModified, state.File = next.From, next.ETag, next.LastModified, next.File
+				if err := tx.SetCatalog(merged, changed, now); err != nil {
+					return err
+				}
+			}
+		}
+		if refused != nil {
+			reason := refused.Error()
+			res.Refused = &reason
+			state.Refused, state.RefusedAt = reason, now
+		}
+		return tx.SetFetch(state)
+	})
+	if update != nil {
+		return res, fmt.Errorf("keep the catalogue: %w", update)
+	}
+	if refused != nil {
+		f.counters.FetchesRefused.Add(1)
+		f.log.Error("Apple's feed was refused; the last good catalogue stays", "reason", refused)
+	} else if res.Changed {
+		f.log.Info("the catalogue changed", "revision", res.Revision)
+	}
+	return res, nil
+}
+
+func pendingWithdrawal(c *release.Catalog, now time.Time) bool {
+	for i := range c.Releases {
+		r := &c.Releases[i]
+		if r.Available && !r.LackedAt.IsZero() && now.Sub(r.LackedAt) >= againAfter {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Fleet) noteFetch(ctx context.Context, change func(*storage.FetchState)) error {
+	return f.updateBook(ctx, func(tx *storage.BookTx) error {
+		state := tx.Fetch
+		change(&state)
+		return tx.SetFetch(state)
+	})
+}
+
+// Refresh fetches the catalogue now, and answers once it is in force on this replica. A URL is fetched at most once a minute.
+func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
+	if f.o.Fetch == nil {
+		return RefreshResult{}, &Error{Kind: ErrConflict, Code: "no_catalogue_source", Text: "there is no source to fetch from: the server was started with --catalog none"}
+	}
+	f.refresh.Lock()
+	defer f.refresh.Unlock()
+	if now := f.o.Now(); f.o.FetchIsURL {
+		if wait := refreshEvery - now.Sub(f.refreshed); !f.refreshed.IsZero() && wait > 0 {
+			return RefreshResult{}, &Error{Kind: ErrConflict, Code: "rate_limited", Text: fmt.Sprintf("the catalogue was refreshed less than a minute ago; try again in %d s", int(wait.Seconds())+1)}
+		}
+		f.refreshed = now
+	}
+	if f.o.Exploited != nil {
+		if err := f.fetchExploited(ctx); err != nil {
+			f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
+		}
+	}
+	return f.fetchLocked(ctx)
+}
+
+// fetchExploited marks releases by the feed of exploited vulnerabilities. Its absence changes nothing.
+func (f *Fleet) fetchExploited(ctx context.Context) error {
+	body, _, same, err := f.o.Exploited(ctx, Validators{})
+	if err != nil || same {
+		return err
+	}
+	fixes, err := release.ParseExploited(body)
+	if err != nil {
+		return err
+	}
+	if _, changed := f.book.cur.Load().Catalog.Mark(fixes); !changed && len(f.book.cur.Load().Catalog.Exploited) == len(fixes) {
+		return nil
+	}
+	return f.updateBook(ctx, func(tx *storage.BookTx) error {
+		marked, changed := tx.Catalog.Mark(fixes)
+		return tx.SetCatalog(marked, changed, f.now())
+	})
+}
+
+// catalogLoop fetches a URL once a day, and looks at a file or folder every few seconds, until ctx ends.
+func (f *Fleet) catalogLoop(ctx context.Context) {
+	if f.o.Fetch == nil && f.o.Exploited == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if f.o.Fetch == nil || f.o.FetchIsURL {
+			timer.Reset(f.daily(ctx))
+			continue
+		}
+		if _, err := f.fetchCatalog(ctx); err != nil && ctx.Err() == nil {
+			f.log.Warn("the catalogue cannot be read", "error", err)
+		}
+		timer.Reset(fileEvery)
+	}
+}
+
+// daily fetches when it is time, and returns how long to wait for the next time.
+func (f *Fleet) daily(ctx context.Context) time.Duration {
+	now := f.o.Now().UTC()
+	cur := f.book.cur.Load()
+	state := cur.stored.Fetch
+	if f.o.Exploited != nil {
+		if err := f.fetchExploited(ctx); err != nil && ctx.Err() == nil {
+			f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
+		}
+	}
+	if f.o.Fetch == nil {
+		return untilFetch(now)
+	}
+	fresh := cur.Catalog.Source != "snapshot" && now.Sub(cur.Catalog.FetchedAt) < 24*time.Hour
+	last := untilFetch(now) - 24*time.Hour // the last regular time, as a negative distance
+	switch {
+	case state.Error != "" && now.Sub(state.TriedAt) < retryFetch:
+		return retryFetch - now.Sub(state.TriedAt)
+	case fresh && now.Add(last).Before(cur.Catalog.FetchedAt):
+		return untilFetch(now)
+	}
+	if _, err := f.fetchCatalog(ctx); err != nil {
+		return retryFetch
+	}
+	return untilFetch(f.o.Now().UTC())
+}
+
+// untilFetch is the time until the next 19:15 UTC, give or take 10 minutes, an hour after Apple's usual posting time (rules.md 3).
+func untilFetch(now time.Time) time.Duration {
+	at := time.Date(now.Year(), now.Month(), now.Day(), 19, 15, 0, 0, time.UTC)
+	if !now.Before(at.Add(-10 * time.Minute)) {
+		at = at.AddDate(0, 0, 1)
+	}
+	jitter := time.Duration(rand.Int64N(int64(20*time.Minute))) - 10*time.Minute
+	return at.Sub(now) + jitter
+}
+
+// stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules.md 3).
+func (f *Fleet) stale(now time.Time) bool {
+	c := f.book.cur.Load().Catalog
+	if c.Source == "snapshot" {
+		return true
+	}
+	return f.o.FetchIsURL && now.Sub(c.FetchedAt) > staleAfter
+}
+
+// Releases lists the catalogue as it is now, or as it was in force at a time.
+func (f *Fleet) Releases(ctx context.Context, asOf time.Time, limit int, cursor string) (Page[Release], error) {
+	cur := f.book.cur.Load()
+	index := cur.Index
+	if !asOf.IsZero() {
+		cat, err := f.store.CatalogAt(ctx, asOf)
+		if err != nil {
+			return Page[Release]{}, err
+		}
+		index = release.NewIndex(cat)
+	}
+	now := f.now()
+	all := index.All()
+	return page(limit, cursor, len(all), func(i int) string { r := all[i]; return fmt.Sprintf("%s\x00%s", r.Version, r.Build) }, func(i int) Release {
+		r := all[i]
+		return Release{
+			Version: string(r.Version), Build: r.Build, Kind: string(r.Kind), Letter: r.Letter, PrerequisiteBuild: r.PrerequisiteBuild,
+			Posted: r.Posted, FirstSeenAt: r.FirstSeen, Available: r.Available, Exploited: r.Exploited, Devices: r.Devices,
+			Held: heldNow(cur.Holds, index, r, now),
+		}
+	})
+}
+
+func heldNow(holds []release.Hold, index *release.Index, r *release.Release, now time.Time) bool {
+	for i := range holds {
+		if holds[i].Active(now) && holds[i].Covers(index, r) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,352 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/status"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+// resolve finds the one enrollment id that a device is addressed by.
+func (f *Fleet) resolve(idOrSerial string) (string, error) {
+	ids := f.index.resolve(idOrSerial)
+	switch len(ids) {
+	case 0:
+		return "", notFound(fmt.Sprintf("there is no device with the enrollment id or serial number %q", idOrSerial))
+	case 1:
+		return ids[0], nil
+	}
+	return "", conflict("several_devices", fmt.Sprintf("several devices claim the serial number %q; address one by its enrollment id: %s", idOrSerial, strings.Join(ids, ", ")))
+}
+
+// examined is a Mac as it stands now, planned and judged at request time, with nothing kept.
+type examined struct {
+	storage.State
+	mac  *policy.Mac
+	plan *policy.Plan
+	why  policy.Explanation
+	v    compliance.Verdict
+	book *current
+	now  time.Time
+}
+
+// examine reads a Mac, plans and judges it now. explain asks for the explanation too. more reads what else is wanted in the same view.
+func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, more func(*storage.Mac, *examined) error) (*examined, error) {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return nil, err
+	}
+	var x *examined
+	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
+		st, err := m.State()
+		if err != nil {
+			return err
+		}
+		if st.Record == nil {
+			return notFound(fmt.Sprintf("there is no device %q", idOrSerial))
+		}
+		x = &examined{State: st, now: f.now()}
+		if more != nil {
+			if err := more(m, x); err != nil {
+				return err
+			}
+		}
+		x.book, err = f.bookFrom(ctx, st.Record.Book)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.contacts.apply(x.Record)
+	x.mac = x.Record.PlanningMac(false, f.selfURL(x.book, x.Record))
+	if explain {
+		x.plan, x.why = x.book.Explain(x.mac, x.now)
+	} else {
+		x.plan = x.book.Plan(x.mac, x.now)
+	}
+	x.v = compliance.Judge(compliance.Input{
+		Mac: x.mac, Plan: x.plan, Index: x.book.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
+		Before: x.Record.Summary, Push: x.Record.Push, CatalogueStale: f.stale(x.now),
+	})
+	return x, nil
+}
+
+// Device reads one Mac by enrollment id or serial number, planned and judged at request time.
+func (f *Fleet) Device(ctx context.Context, idOrSerial string) (Device, error) {
+	x, err := f.examine(ctx, idOrSerial, false, nil)
+	if err != nil {
+		return Device{}, err
+	}
+	return f.device(x.book, x.Record, &x.v.Summary, x.v.Reasons, x.now), nil
+}
+
+// device is a Mac as the API shows it.
+func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason, now time.Time) Device {
+	facts := &rec.Facts
+	d := Device{
+		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model, ModelName: facts.ModelName, Board: facts.Board,
+		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
+		Groups: book.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
+		Phase: string(s.Phase), Reasons: reasons, DueLocal: policy.LocalText(s.Due), DeadlineLocal: policy.LocalText(s.Deadline),
+		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.lastOf(rec)), LastReportAt: instant(facts.LastReportAt),
+		Flags: []string{},
+	}
+	if d.Groups == nil {
+		d.Groups = []string{}
+	}
+	if d.Reasons == nil {
+		d.Reasons = []policy.Reason{}
+	}
+	if !facts.Enrolled {
+		d.Reasons, d.Phase, d.DueLocal, d.DeadlineLocal = []policy.Reason{}, "", nil, nil
+		return d
+	}
+	d.State = string(s.StateNow(now))
+	d.OverdueAt = instant(s.OverdueAt)
+	seen := *facts
+	seen.LastContactAt = f.contacts.lastOf(rec)
+	d.Flags = s.FlagsAt(now, &seen, f.stale(now)).Names()
+	if s.Policy != "" {
+		name := s.Policy
+		d.Policy = &name
+	}
+	if s.Kind != "" {
+		d.Target = &policy.Target{Kind: s.Kind, Version: s.Version, Build: s.Build}
+	}
+	return d
+}
+
+// instant is an observed time as the API shows it; nil for none.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// Plan explains what a Mac is told, and why.
+func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (policy.Explanation, error) {
+	x, err := f.examine(ctx, idOrSerial, true, nil)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	return x.why, nil
+}
+
+// Declarations shows the manifest that was served last, or that a Mac held at a time, beside what the Mac reports of each declaration.
+func (f *Fleet) Declarations(ctx context.Context, idOrSerial string, at time.Time) (ServedManifest, error) {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return ServedManifest{}, err
+	}
+	var out ServedManifest
+	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
+		out = ServedManifest{Declarations: []ServedDeclaration{}}
+		st, err := m.State()
+		if err != nil {
+			return err
+		}
+		man := st.Manifest
+		if !at.IsZero() {
+			if man, err = m.ManifestAt(at); err != nil {
+				return err
+			}
+		}
+		if man == nil {
+			return nil
+		}
+		out.DeclarationsToken, out.Timestamp, out.ServedAt = man.DeclarationsToken, instant(man.Timestamp), instant(man.ServedAt)
+		tokens := make([]string, len(man.Items))
+		for i := range man.Items {
+			tokens[i] = man.Items[i].ServerToken
+		}
+		bodies, err := m.Bodies(tokens)
+		if err != nil {
+			return err
+		}
+		reported := st.Status.Declarations()
+		for i, item := range man.Items {
+			d := ServedDeclaration{Kind: string(item.Kind), Identifier: item.Identifier, ServerToken: item.ServerToken, Body: bodies[i]}
+			if d.Body == nil {
+				d.Body = json.RawMessage("null")
+			}
+			d.Reported = reportedOf(reported, item)
+			out.Declarations = append(out.Declarations, d)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func reportedOf(all []status.DeclarationStatus, item declarations.Item) *Reported {
+	for i := range all {
+		d := &all[i]
+		if d.Identifier != item.Identifier || d.ServerToken != item.ServerToken {
+			continue
+		}
+		reasons, err := json.Marshal(d.Reasons)
+		if err != nil || d.Reasons == nil {
+			reasons = []byte("[]")
+		}
+		return &Reported{Active: d.Active, Valid: d.Valid, Reasons: reasons}
+	}
+	return nil
+}
+
+// Status shows the merged status items of a Mac.
+func (f *Fleet) Status(ctx context.Context, idOrSerial string) (StatusItems, error) {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return StatusItems{}, err
+	}
+	var out StatusItems
+	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
+		st, err := m.State()
+		if err != nil {
+			return err
+		}
+		out = StatusItems{Items: map[string]json.RawMessage{}}
+		for name, v := range st.Status {
+			out.Items[name] = v
+		}
+		if st.Record != nil {
+			out.LastReportAt = instant(st.Record.Facts.LastReportAt)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func reportInfo(r *storage.KeptReport) ReportInfo {
+	info := ReportInfo{ID: strconv.Itoa(r.Number), ReceivedAt: r.ReceivedAt, Bytes: len(r.Body), Full: r.Full, Odd: r.Odd}
+	if info.Odd == nil {
+		info.Odd = []string{}
+	}
+	return info
+}
+
+func (f *Fleet) reports(ctx context.Context, idOrSerial string) (reports []storage.KeptReport, err error) {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return nil, err
+	}
+	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) (err error) {
+		reports, err = m.Reports()
+		return err
+	})
+	return reports, err
+}
+
+// Reports lists the raw status reports that are kept of a Mac, newest first.
+func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, cursor string) (Page[ReportInfo], error) {
+	all, err := f.reports(ctx, idOrSerial)
+	if err != nil {
+		return Page[ReportInfo]{}, err
+	}
+	after, err := decodeCursor(cursor)
+	if err != nil {
+		return Page[ReportInfo]{}, err
+	}
+	start := 0
+	if after != "" {
+		n, err := strconv.Atoi(after)
+		if err != nil {
+			return Page[ReportInfo]{}, badCursor()
+		}
+		for start < len(all) && all[start].Number >= n {
+			start++
+		}
+	}
+	return cut(limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
+}
+
+// Report reads one raw status report.
+func (f *Fleet) Report(ctx context.Context, idOrSerial, reportID string) (Report, error) {
+	all, err := f.reports(ctx, idOrSerial)
+	if err != nil {
+		return Report{}, err
+	}
+	for i := range all {
+		if info := reportInfo(&all[i]); info.ID == reportID {
+			return Report{ReportInfo: info, Body: all[i].Body}, nil
+		}
+	}
+	return Report{}, notFound(fmt.Sprintf("there is no report %q of this device (any more)", reportID))
+}
+
+// DeviceEvents lists the timeline of a Mac, newest first.
+func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, cursor string) (Page[Event], error) {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return Page[Event]{}, err
+	}
+	before, err := decodeCursor(cursor)
+	if err != nil {
+		return Page[Event]{}, err
+	}
+	size := pageSize(limit)
+	p := Page[Event]{Items: []Event{}}
+	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
+		events, err := m.Events(before, size+1)
+		if err != nil {
+			return err
+		}
+		p = Page[Event]{Items: events}
+		if len(events) > size {
+			p.Items = events[:size]
+			p.Next = encodeCursor(events[size-1].ID)
+		}
+		return nil
+	})
+	return p, err
+}
+
+// Sync raises a Mac's generation, so that it syncs although nothing changed, and tells it now.
+func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return err
+	}
+	_, err = f.change(ctx, id, settling{now: f.now(), telling: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
+		if s.Record == nil || !s.Record.Facts.Enrolled {
+			return false, conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
+		}
+		s.Record.Generation++
+		s.events = append(s.events, Event{Type: "sync_requested", Text: by + " asked the Mac to sync", Data: map[string]any{"by": by}})
+		return true, nil
+	})
+	return err
+}
+
+// Forget deletes everything that is kept of a Mac, NanoMDM's records too: it is refused until it enrols again.
+func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
+	id, err := f.resolve(idOrSerial)
+	if err != nil {
+		return err
+	}
+	var serial string
+	if rec := f.index.get(id); rec != nil {
+		serial = rec.Facts.Serial
+	}
+	if err := f.o.Teller.Forget(ctx, id); err != nil {
+		return fmt.Errorf("forget NanoMDM's records of %s: %w", id, err)
+	}
+	if err := f.store.DropMac(ctx, id); err != nil {
+		return fmt.Errorf("forget %s: %w", id, err)
+	}
+	f.contacts.forget(id)
+	f.index.remove(id)
+	f.behind.note(id, []Event{{
+		ID: newEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
+	}})
+	return nil
+}

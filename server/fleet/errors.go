@@ -1,0 +1,44 @@
+package fleet
+
+import (
+	"plimsoll/declarations/policy"
+	"plimsoll/storage"
+)
+
+// The kinds of error that a use case can end with (errors.Is), the store's own.
+var (
+	ErrNotFound    = storage.ErrNotFound
+	ErrConflict    = storage.ErrConflict
+	ErrInvalid     = storage.ErrInvalid
+	ErrForbidden   = storage.ErrForbidden
+	ErrUnavailable = storage.ErrUnavailable
+)
+
+// Error is an error for the one who asked: a kind, a slug, a sentence, and what belongs to it.
+type Error struct {
+	Kind   error               // one of the kinds above
+	Code   string              // slug, such as "confirm_required", "not_found", "precondition_failed", "rate_limited"
+	Text   string              // sentence
+	Fields []policy.FieldError // for ErrInvalid
+	Impact *Impact             // for confirm_required
+}
+
+// Error is the sentence, with the faulty fields.
+func (e *Error) Error() string {
+	s := e.Text
+	for _, f := range e.Fields {
+		s += "; " + f.Field + ": " + f.Reason
+	}
+	return s
+}
+
+// Unwrap is the kind.
+func (e *Error) Unwrap() error { return e.Kind }
+
+func invalid(text string, fields ...policy.FieldError) *Error {
+	return &Error{Kind: ErrInvalid, Code: "invalid", Text: text, Fields: fields}
+}
+
+func notFound(text string) *Error { return &Error{Kind: ErrNotFound, Code: "not_found", Text: text} }
+
+func conflict(code, text string) *Error { return &Error{Kind: ErrConflict, Code: code, Text: text} }

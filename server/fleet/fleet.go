@@ -1,0 +1,170 @@
+// Package fleet holds the use cases: put a policy, advertise to a Mac, ingest a report, sweep, query.
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"plimsoll/storage"
+)
+
+// Options are what a Fleet is made of.
+type Options struct {
+	Store  *storage.Store
+	Teller Teller
+	// Fetch brings Apple's feed; nil keeps the built-in snapshot. FetchIsURL: fetched once a day, else looked at every few seconds.
+	Fetch      Fetch
+	FetchIsURL bool
+	// Exploited brings the feed of exploited vulnerabilities; nil: none.
+	Exploited      Fetch
+	ExploitedIsURL bool
+
+	Log  *slog.Logger
+	Zone *time.Location // in which zone-less deadlines are read for "overdue"
+	URL  string         // base URL, for the links to the Macs' own pages
+	// AdminToken is an admin token that is valid while the process runs; empty: none.
+	AdminToken string
+
+	PushRate    float64       // pushes a second at most
+	KeepReports int           // raw reports of a Mac
+	KeepEvents  time.Duration // events, command results
+	KeepHistory time.Duration // history rows, manifests
+
+	// SweepResults deletes command results of a Mac older than a time; nil: none are kept.
+	SweepResults func(ctx context.Context, id string, before time.Time) error
+
+	// Alone: no other process can have the store open, so that leases need no waiting and nothing has to be polled.
+	Alone bool
+
+	Now func() time.Time // nil: time.Now
+}
+
+// Fleet answers for the whole fleet. Safe for concurrent use.
+type Fleet struct {
+	o     Options
+	store *storage.Store
+	log   *slog.Logger
+	owner string // names this replica in leases
+
+	book  bookHolder
+	index index
+	auth  authHolder
+
+	contacts contacts
+	behind   writeBehind
+	pushes   pushQueue
+	bodies   bodies
+	feed     subscribers
+
+	woken     chan struct{} // the sweep
+	refresh   sync.Mutex    // one fetch of the catalogue at a time
+	refreshed time.Time     // the last explicit refresh, under refresh
+
+	linkKey  []byte
+	counters Counters
+	leading  atomic.Bool
+}
+
+// New makes a Fleet; Start must come before anything else.
+func New(o Options) (*Fleet, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	if o.KeepReports <= 0 {
+		o.KeepReports = 20
+	}
+	if o.PushRate <= 0 {
+		o.PushRate = 50
+	}
+	if o.Store == nil || o.Teller == nil || o.Log == nil {
+		return nil, errors.New("fleet: Store, Teller and Log are needed")
+	}
+	f := &Fleet{
+		o: o, store: o.Store, log: o.Log, owner: rand.Text(),
+		woken: make(chan struct{}, 1),
+	}
+	f.index.init()
+	f.contacts.init()
+	f.behind.init()
+	f.pushes.init()
+	return f, nil
+}
+
+// now is the time in UTC, in whole seconds: that is what is stored.
+func (f *Fleet) now() time.Time { return f.o.Now().UTC().Truncate(time.Second) }
+
+// Start reads secrets, book, tokens and index. With a file or folder as catalogue it is read too, so that the first Mac already meets it.
+func (f *Fleet) Start(ctx context.Context) error {
+	key, err := f.Secret(ctx, "link", randomKey)
+	if err != nil {
+		return fmt.Errorf("read the link key: %w", err)
+	}
+	f.linkKey = key
+	if err := f.reloadBook(ctx); err != nil {
+		return fmt.Errorf("read policies and catalogue: %w", err)
+	}
+	if f.o.Fetch != nil && !f.o.FetchIsURL {
+		if _, err := f.fetchCatalog(ctx); err != nil {
+			return fmt.Errorf("read the catalogue: %w", err)
+		}
+	}
+	if f.o.Exploited != nil && !f.o.ExploitedIsURL {
+		if err := f.fetchExploited(ctx); err != nil {
+			return fmt.Errorf("read the exploited feed: %w", err)
+		}
+	}
+	if err := f.reloadAuth(ctx); err != nil {
+		return fmt.Errorf("read tokens: %w", err)
+	}
+	if err := f.loadIndex(ctx); err != nil {
+		return fmt.Errorf("read the index: %w", err)
+	}
+	f.wake()
+	return nil
+}
+
+// Run runs the loops until ctx ends; then it writes what is still held in memory.
+func (f *Fleet) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context){
+		f.pollLoop, f.behindLoop, f.pushLoop, f.leaderLoop,
+	} {
+		g.Go(func() error { loop(ctx); return nil })
+	}
+	err := g.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
+	defer cancel()
+	f.flushContacts(last)
+	f.flushBehind(last)
+	return err
+}
+
+func randomKey() ([]byte, error) {
+	key := make([]byte, 32)
+	_, err := rand.Read(key)
+	return key, err
+}
+
+// Secret returns a generated secret, the same on every replica.
+func (f *Fleet) Secret(ctx context.Context, name string, generate func() ([]byte, error)) ([]byte, error) {
+	return f.store.Secret(ctx, name, generate)
+}
+
+// wake lets the sweep look at every Mac again.
+func (f *Fleet) wake() {
+	select {
+	case f.woken <- struct{}{}:
+	default:
+	}
+}

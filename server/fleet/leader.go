@@ -1,0 +1,140 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"plimsoll/storage"
+)
+
+// The lease of the work that must happen once: a candidate takes over after it saw the lease unchanged for leaseTime by its own clock.
+const (
+	leaseName  = "leader"
+	leaseTime  = 10 * time.Second
+	leaseRenew = 2 * time.Second
+	pollEvery  = 500 * time.Millisecond
+)
+
+// leaderLoop takes and keeps the lease, and runs the sweep, the catalogue, retention and history while it has it, until ctx ends.
+func (f *Fleet) leaderLoop(ctx context.Context) {
+	var (
+		seen       string
+		seenSince  = time.Now()
+		renewed    time.Time
+		stop       context.CancelFunc
+		work       sync.WaitGroup
+		tick       = time.NewTicker(leaseRenew)
+		stopLeader = func() {
+			if stop != nil {
+				f.leading.Store(false)
+				stop()
+				work.Wait()
+				stop = nil
+			}
+		}
+	)
+	defer tick.Stop()
+	for {
+		steal := f.o.Alone || time.Since(seenSince) >= leaseTime
+		began := time.Now()
+		held, now, err := f.store.Lease(ctx, leaseName, f.owner, seen, steal || f.o.Alone)
+		if f.o.Alone && err == nil && !held {
+			held, now, err = f.store.Lease(ctx, leaseName, f.owner, now, true)
+		}
+		if now != seen && err == nil {
+			seen, seenSince = now, time.Now()
+		}
+		switch {
+		case err == nil && held:
+			renewed = began
+			if stop == nil {
+				leading, cancel := context.WithCancel(ctx)
+				stop = cancel
+				f.leading.Store(true)
+				for _, loop := range []func(context.Context){f.sweepLoop, f.catalogLoop, f.housekeepingLoop} {
+					work.Add(1)
+					go func() { defer work.Done(); loop(leading) }()
+				}
+			}
+		case err == nil || time.Since(renewed) > leaseTime-leaseRenew:
+			stopLeader()
+		}
+		select {
+		case <-ctx.Done():
+			stopLeader()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
+			defer cancel()
+			if err := f.store.Release(last, leaseName, f.owner); err != nil {
+				f.log.Warn("the lease could not be given back; another replica takes it over when it has expired", "error", err)
+			}
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// pollLoop looks every 500 ms at what other replicas wrote, until ctx ends.
+func (f *Fleet) pollLoop(ctx context.Context) {
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	down := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hourly.C:
+			f.flushContacts(ctx)
+			continue
+		case <-tick.C:
+		}
+		if f.o.Alone {
+			continue
+		}
+		err := f.poll(ctx)
+		switch {
+		case err != nil && !down && ctx.Err() == nil:
+			f.log.Warn("the store cannot be polled", "error", err)
+		case err == nil && down:
+			f.log.Info("the store can be polled again")
+		}
+		down = err != nil
+	}
+}
+
+// poll compares the revisions of book, tokens and shards with what is in memory, and reads what changed.
+func (f *Fleet) poll(ctx context.Context) error {
+	partitions := make([]string, 0, storage.Shards+2)
+	partitions = append(partitions, storage.BookPartition, storage.AuthPartition)
+	for n := range storage.Shards {
+		partitions = append(partitions, storage.ShardPartition(n))
+	}
+	revs, err := f.store.Revisions(ctx, partitions...)
+	if err != nil {
+		return err
+	}
+	if revs[0] > f.book.cur.Load().Revision {
+		if err := f.reloadBook(ctx); err != nil {
+			return err
+		}
+	}
+	if revs[1] != f.auth.revision() {
+		if err := f.reloadAuth(ctx); err != nil {
+			return err
+		}
+	}
+	for n := range storage.Shards {
+		f.index.mu.RLock()
+		known := f.index.revisions[n]
+		f.index.mu.RUnlock()
+		if revs[n+2] == known {
+			continue
+		}
+		if err := f.pollIndex(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

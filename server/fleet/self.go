@@ -1,0 +1,205 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+// The bounds of a delay that a user takes (rules.md 9).
+const (
+	delayBefore = 24 * time.Hour
+	delayStep   = time.Hour
+	delayNotice = 2 * time.Hour // from the user's now
+)
+
+// byLink finds the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more.
+func (f *Fleet) byLink(link string) (string, error) {
+	rec := f.ByLink(link)
+	if rec == nil {
+		return "", notFound("there is no such page")
+	}
+	return rec.Facts.ID, nil
+}
+
+// Self is the page of one Mac as data.
+func (f *Fleet) Self(ctx context.Context, link string) (Self, error) {
+	id, err := f.byLink(link)
+	if err != nil {
+		return Self{}, err
+	}
+	x, err := f.examine(ctx, id, false, nil)
+	if err != nil {
+		return Self{}, err
+	}
+	return f.self(x), nil
+}
+
+func (f *Fleet) self(x *examined) Self {
+	facts, s := &x.Record.Facts, &x.v.Summary
+	out := Self{
+		State: string(s.StateNow(x.now)), Name: facts.Name, ModelName: facts.ModelName,
+		CurrentVersion: string(facts.Version), CurrentLetter: facts.Letter, Phase: string(s.Phase), Reasons: []SelfReason{},
+	}
+	for _, r := range x.v.Reasons {
+		out.Reasons = append(out.Reasons, SelfReason{r.Code, r.Text})
+	}
+	if p := x.plan.Policy; p != nil {
+		if out.Policy = p.Label; out.Policy == "" {
+			out.Policy = p.Name
+		}
+	}
+	if x.plan.Enforced() {
+		out.Required, out.Letter, out.Exploited = policy.TargetOf(x.plan.Target), x.plan.Target.Letter, x.plan.Target.Exploited
+		out.DeadlineLocal = policy.LocalText(x.plan.Deadline)
+		out.Overdue = s.StateNow(x.now) == compliance.Overdue
+	}
+	out.Fine = out.Required == nil && (out.State == string(compliance.Compliant) || out.State == string(compliance.Unmanaged))
+	f.offer(x, &out)
+	f.delays(x, &out)
+	return out
+}
+
+// offer finds the upgrade that the policy offers on demand: what would be planned if the user asked for it.
+func (f *Fleet) offer(x *examined, out *Self) {
+	wish := f.wish(x)
+	if wish == nil {
+		return
+	}
+	out.Asked = x.Record.Wish != nil && x.Record.Wish.Major == wish.Major
+	if out.Asked {
+		return
+	}
+	asked := *x.mac
+	asked.Wish = wish
+	for _, l := range x.book.Plan(&asked, x.now).Lanes {
+		if l.Wished {
+			out.Offered = policy.TargetOf(l.Target)
+		}
+	}
+}
+
+// wish is what the user of a Mac may ask for now; nil when the policy offers nothing.
+func (f *Fleet) wish(x *examined) *policy.Wish {
+	if x.plan.Policy == nil || x.plan.Paused != nil {
+		return nil
+	}
+	rule := x.plan.Policy.Rule()
+	if rule.Upgrade != policy.UpgradeSelfService {
+		return nil
+	}
+	major := rule.Track
+	if major == policy.AnyMajor {
+		board := x.book.Index.Board(x.Record.Facts.Board)
+		if board == nil {
+			return nil
+		}
+		major = board.MaxMajor
+	}
+	return &policy.Wish{Major: major, At: x.now}
+}
+
+// delays tells how long the user may still delay: only the deadline of an OS release, from 24 h before it.
+func (f *Fleet) delays(x *examined, out *Self) {
+	if !x.plan.Enforced() || x.plan.Lane == policy.BSI {
+		return
+	}
+	out.MaxHours = x.plan.Policy.Rule().DelayHours
+	out.DelaysLeft = max(0, out.MaxHours-f.delayed(x).Hours)
+	if out.DelaysLeft == 0 {
+		return
+	}
+	from := x.plan.Deadline.Add(-delayBefore)
+	if x.now.Before(from.At(declarations.FirstZone)) {
+		out.DelayFromLocal = policy.LocalText(from)
+		return
+	}
+	out.CanDelay = true
+}
+
+// delayed is what the user took in the obligation that the declared lane is in now.
+func (f *Fleet) delayed(x *examined) policy.Delayed {
+	lane := x.plan.Lane
+	since := x.plan.NextLanes[lane].Since
+	if d := x.Record.Delayed; d != nil && d.Lane == lane && d.Since.Equal(since) {
+		return *d
+	}
+	return policy.Delayed{Lane: lane, Since: since}
+}
+
+// SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is what the user's
+// clock shows; it must be what some clock on earth can show.
+func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations.Local) (Self, error) {
+	id, err := f.byLink(link)
+	if err != nil {
+		return Self{}, err
+	}
+	x, err := f.examine(ctx, id, false, nil)
+	if err != nil {
+		return Self{}, err
+	}
+	const slack = 5 * time.Minute
+	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) || userNow > declarations.LocalAt(x.now.Add(slack), declarations.FirstZone) {
+		return Self{}, invalid("the delay is not valid", policy.FieldError{Field: "now", Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
+	}
+	switch s := f.self(x); {
+	case s.MaxHours == 0:
+		return Self{}, conflict("delay_not_allowed", "nothing is due that can be delayed")
+	case s.DelaysLeft == 0:
+		return Self{}, conflict("no_delays_left", fmt.Sprintf("all %d hours have been taken", s.MaxHours))
+	case userNow < x.plan.Deadline.Add(-delayBefore):
+		return Self{}, conflict("too_early", "the deadline can be delayed from 24 hours before it")
+	}
+	next := f.delayed(x)
+	next.Hours++
+	next.Until = max(x.plan.Deadline.Add(delayStep), userNow.Add(delayNotice))
+	if err := f.take(ctx, id, Event{
+		Type: "delayed", Text: "the user delayed the deadline to " + next.Until.String(),
+		Data: map[string]any{"from": x.plan.Deadline.String(), "to": next.Until.String(), "hours": next.Hours},
+	}, func(rec *storage.Record) { rec.Delayed = &next }); err != nil {
+		return Self{}, err
+	}
+	return f.Self(ctx, link)
+}
+
+// SelfUpgrade asks for the upgrade that is offered on demand: it is enforced with a deadline that is past everywhere.
+func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
+	id, err := f.byLink(link)
+	if err != nil {
+		return Self{}, err
+	}
+	x, err := f.examine(ctx, id, false, nil)
+	if err != nil {
+		return Self{}, err
+	}
+	s := f.self(x)
+	wish := f.wish(x)
+	if s.Offered == nil || wish == nil {
+		return Self{}, conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
+	}
+	if err := f.take(ctx, id, Event{
+		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
+		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
+	}, func(rec *storage.Record) { rec.Wish = wish }); err != nil {
+		return Self{}, err
+	}
+	return f.Self(ctx, link)
+}
+
+// take keeps what the user of a Mac did, with its event.
+func (f *Fleet) take(ctx context.Context, id string, e Event, change func(*storage.Record)) error {
+	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
+		if s.Record == nil || !s.Record.Facts.Enrolled {
+			return false, notFound("there is no such page")
+		}
+		change(s.Record)
+		s.events = append(s.events, e)
+		return true, nil
+	})
+	return err
+}

@@ -1,0 +1,245 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+// errOldBook ends a transaction on a Mac that was advertised to from a newer book than this replica's.
+var errOldBook = errors.New("the book is older than the Mac's advertisement")
+
+// settling is one change of one Mac: what is known, what changed, and what follows.
+type settling struct {
+	now time.Time
+	// asks: the Mac itself asks (tokens, declaration-items). serve: its answer becomes the manifest. telling: a command is wanted whatever is outstanding.
+	asks, serve, telling bool
+
+	storage.State // the Mac with the cause applied; Record is a copy
+	before        storage.State
+	life          bool // a new life begins: merged status and manifest are gone
+
+	events []compliance.Event // of the cause itself
+
+	plan *policy.Plan
+	// push: a command was queued, and the Mac is to be woken.
+	push bool
+	// passed: a boundary in time has passed; that the Mac was looked at is written even if nothing else is.
+	passed bool
+}
+
+// change reads the Mac, lets cause change it, and settles what follows, in one commit. cause returns false when there is nothing to do.
+// It returns the settled state; the index and the other replicas learn of it behind the answer.
+func (f *Fleet) change(ctx context.Context, id string, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
+	book := f.book.cur.Load()
+	for {
+		s, err := f.tryChange(ctx, id, book, init, cause)
+		if !errors.Is(err, errOldBook) {
+			return s, err
+		}
+		older := book.Revision
+		if err := f.reloadBook(ctx); err != nil {
+			return nil, err
+		}
+		if book = f.book.cur.Load(); book.Revision <= older {
+			return nil, fmt.Errorf("%w: the book of this replica is behind", ErrUnavailable)
+		}
+	}
+}
+
+func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
+	var s *settling
+	var all []compliance.Event
+	wrote := false
+	err := f.store.UpdateMac(ctx, id, func(m *storage.MacTx) error {
+		fresh := init
+		s, wrote, all = &fresh, false, nil
+		st, err := m.State()
+		if err != nil {
+			return err
+		}
+		s.before, s.State = st, st
+		if st.Record != nil {
+			rec := *st.Record
+			s.Record = &rec
+			if rec.Book > book.Revision {
+				return errOldBook
+			}
+		}
+		goOn, err := cause(m, s)
+		if err != nil || !goOn {
+			return err
+		}
+		all, wrote, err = f.settle(m, book, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if wrote {
+		f.index.put(s.Record)
+		f.contacts.written(s.Record)
+		f.behind.note(id, all)
+		if len(all) > 0 {
+			f.feed.signal()
+		}
+		if s.push {
+			f.pushes.add(id, s.Record.Advertised)
+		}
+	}
+	return s, nil
+}
+
+// settle plans, keeps the advertisement if it differs, judges, tells, and writes what changed.
+func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []compliance.Event, wrote bool, err error) {
+	rec := s.Record
+	f.contacts.apply(rec)
+	s.plan = book.Plan(rec.PlanningMac(s.asks, f.selfURL(book, rec)), s.now)
+	f.keepAdvertisement(book, s)
+	if s.serve {
+		if err := f.serve(m, s); err != nil {
+			return nil, false, err
+		}
+	}
+	v := compliance.Judge(f.judging(book, s))
+	rec.Summary = v.Summary
+	rec.NextAt = s.plan.NextAt
+	if err := f.tell(m, s); err != nil {
+		return nil, false, err
+	}
+
+	events = append(s.events, compliance.Events(snapshot(s.before, s.lookedBefore()), snapshot(s.State, s.now))...)
+	if s.before.Record == nil || !sameRecord(s.before.Record, rec) || len(events) > 0 || s.life || s.passed {
+		rec.LookedAt = s.now
+		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
+		if err := m.SetRecord(rec); err != nil {
+			return nil, false, err
+		}
+		wrote = true
+	}
+	for i := range events {
+		events[i].ID = newEventID()
+		events[i].At = s.now
+		events[i].Device, events[i].Serial = rec.Facts.ID, rec.Facts.Serial
+	}
+	return events, wrote, m.AddEvents(events)
+}
+
+// keepAdvertisement keeps what is planned if it differs from what was advertised (rules.md 7): its timestamp is now, but at least a second after the one before.
+func (f *Fleet) keepAdvertisement(book *current, s *settling) {
+	rec := s.Record
+	rec.Lanes = s.plan.NextLanes
+	if s.plan.Token == rec.Advertised {
+		return
+	}
+	rec.Advertised = s.plan.Token
+	rec.Book = book.Revision
+	if next := rec.AdvertisedAt.Add(time.Second); s.now.Before(next) {
+		rec.AdvertisedAt = next
+	} else {
+		rec.AdvertisedAt = s.now
+	}
+}
+
+// serve makes the advertisement the manifest.
+func (f *Fleet) serve(m *storage.MacTx, s *settling) error {
+	rec := s.Record
+	rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
+	rec.Lanes = rec.Lanes.MarkServed(s.plan)
+	if rec.Manifest == rec.Advertised && s.Manifest != nil {
+		return nil
+	}
+	rec.Manifest, rec.ServedAt = rec.Advertised, s.now
+	s.Manifest = &declarations.Manifest{
+		DeclarationsToken: rec.Advertised, Timestamp: rec.AdvertisedAt, Items: declarations.ItemsOf(s.plan.Declarations), ServedAt: s.now,
+	}
+	f.counters.ManifestsKept.Add(1)
+	return m.SetManifest(s.Manifest, s.plan.Declarations)
+}
+
+// tell queues a command when the Mac holds something else than is planned, and is not told so already (rules.md 10).
+func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
+	rec := s.Record
+	if s.asks || !rec.Facts.Enrolled {
+		return nil
+	}
+	token := rec.Advertised
+	if token == rec.Manifest {
+		rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
+		return nil
+	}
+	if rec.Told == token && s.now.Before(rec.ToldAt.Add(patience(rec.Tries))) && !s.telling {
+		return nil
+	}
+	if f.pushes.pending(rec.Facts.ID, token) && !s.telling {
+		return nil
+	}
+	if err := f.o.Teller.Queue(m.Tx(), rec.Facts.ID, declarations.TokensJSON(token, rec.AdvertisedAt)); err != nil {
+		return fmt.Errorf("queue a DeclarativeManagement command: %w", err)
+	}
+	f.counters.Commands.Add(1)
+	if rec.Told != token {
+		rec.Tries = 0
+	}
+	s.push = true
+	if !f.pushes.possible.Load() {
+		rec.Told, rec.ToldAt = token, s.now
+		rec.Tries++
+	} // else it is noted after the push, so that a crash in between tells the Mac again
+	return nil
+}
+
+// patience is how long a Mac that was told n times may take to fetch before it is told again (rules.md 10).
+func patience(n int) time.Duration {
+	switch {
+	case n <= 1:
+		return 4 * time.Hour
+	case n == 2:
+		return 8 * time.Hour
+	case n == 3:
+		return 16 * time.Hour
+	}
+	return 24 * time.Hour
+}
+
+func (f *Fleet) judging(book *current, s *settling) compliance.Input {
+	var before compliance.Summary
+	if s.before.Record != nil && !s.life {
+		before = s.before.Record.Summary
+	}
+	return compliance.Input{
+		Mac: s.Record.PlanningMac(false, ""), Plan: s.plan, Index: book.Index, Status: s.Status, Manifest: s.Manifest,
+		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push,
+	}
+}
+
+// lookedBefore is when the Mac was last looked at: what time alone changed since then makes events too.
+func (s *settling) lookedBefore() time.Time {
+	if s.before.Record == nil || s.before.Record.LookedAt.IsZero() {
+		return s.now
+	}
+	return s.before.Record.LookedAt
+}
+
+// sameRecord compares records but for the time at which they were looked at.
+func sameRecord(a, b *storage.Record) bool {
+	x, y := *a, *b
+	x.LookedAt, y.LookedAt = time.Time{}, time.Time{}
+	x.Revision, y.Revision = 0, 0
+	bx, errx := x.Encode()
+	by, erry := y.Encode()
+	return errx == nil && erry == nil && string(bx) == string(by)
+}
+
+func snapshot(st storage.State, now time.Time) compliance.Snapshot {
+	if st.Record == nil {
+		return compliance.Snapshot{Now: now}
+	}
+	return compliance.Snapshot{Summary: st.Record.Summary, Facts: &st.Record.Facts, Token: st.Record.Manifest, Now: now}
+}

@@ -1,0 +1,31 @@
+package fleet
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Counters count what happened since the process started. Safe for concurrent use.
+type Counters struct {
+	ReportsAccepted, ReportsOdd, ReportsRefused    atomic.Int64
+	IngestNanos                                    atomic.Int64 // summed over accepted reports
+	Pushes, PushesFailed                           atomic.Int64
+	Commands                                       atomic.Int64 // DeclarativeManagement commands queued
+	Sweeps, SweptMacs                              atomic.Int64
+	Fetches, FetchesFailed, FetchesRefused         atomic.Int64
+	TokensServed, ItemsServed, DeclarationsServed  atomic.Int64
+	ManifestsKept, ResyncsRaised, MacErrors, Stale atomic.Int64
+}
+
+// Stats is a snapshot for /metrics.
+type Stats struct {
+	Counters *Counters
+	// Compliance holds the counts by state, flag and policy.
+	Compliance Compliance
+	// DueWithin counts the Macs whose deadline lies within 1, 7 and 30 days from now.
+	DueWithin map[int]int
+	// CatalogueAge is the time since the last accepted response.
+	CatalogueAge time.Duration
+	// Outstanding counts the Macs that were told and have not synced yet.
+	Outstanding int
+}

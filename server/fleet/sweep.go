@@ -1,0 +1,145 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+const (
+	sweepEvery    = 2 * time.Second        // how often the boundaries in time are looked at
+	sweepDebounce = 150 * time.Millisecond // so that two changes in a row tell a Mac once
+)
+
+// sweepLoop looks at the Macs after every change of the book, and at those whose boundary in time has passed, until ctx ends.
+func (f *Fleet) sweepLoop(ctx context.Context) {
+	swept := uint64(0) // the book revision that every Mac was looked at with; a new leader begins from the start
+	first := true
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.woken:
+			pause := time.NewTimer(sweepDebounce)
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			case <-pause.C:
+			}
+		case <-tick.C:
+		}
+		book := f.book.cur.Load()
+		if failed := f.sweep(ctx, book, first || book.Revision != swept); failed == 0 && ctx.Err() == nil {
+			swept, first = book.Revision, false
+		}
+	}
+}
+
+// sweep looks at every Mac in memory and settles those for which something follows: with all, those that are planned otherwise than
+// they are kept; and always those for which a boundary in time has passed. It returns how many could not be settled.
+func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
+	now := f.now()
+	var due []string
+	passed := map[string]bool{}
+	for _, rec := range f.index.all() {
+		if ctx.Err() != nil {
+			return 0
+		}
+		switch {
+		case f.boundaryPassed(rec, now):
+			passed[rec.Facts.ID] = true
+			due = append(due, rec.Facts.ID)
+		case all && rec.Facts.Enrolled && f.plannedOtherwise(book, rec, now):
+			due = append(due, rec.Facts.ID)
+		}
+	}
+	if all {
+		f.counters.Sweeps.Add(1)
+	}
+	f.counters.SweptMacs.Add(int64(len(due)))
+	return f.each(ctx, due, func(id string) error { return f.lookAgain(ctx, id, passed[id]) })
+}
+
+// look settles a Mac without any cause but the passing of time, or a change of the book.
+func (f *Fleet) look(ctx context.Context, id string) error { return f.lookAgain(ctx, id, false) }
+
+func (f *Fleet) lookAgain(ctx context.Context, id string, passed bool) error {
+	_, err := f.change(ctx, id, settling{now: f.now(), passed: passed}, func(m *storage.MacTx, s *settling) (bool, error) {
+		rec := s.Record
+		if rec == nil {
+			f.index.remove(id)
+			return false, nil
+		}
+		if compliance.WentStale(&rec.Facts, rec.RaisedAt, s.now) {
+			rec.Generation++
+			rec.RaisedAt = s.now
+			f.counters.ResyncsRaised.Add(1)
+			return true, f.ask(m, id, "OSVersion", "BuildVersion")
+		}
+		return true, nil
+	})
+	return err
+}
+
+// plannedOtherwise tells whether a Mac's plan differs from what is kept of it, from memory alone.
+func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Time) bool {
+	plan := book.Plan(rec.PlanningMac(false, f.selfURL(book, rec)), now)
+	s := &rec.Summary
+	name, build := "", ""
+	if plan.Policy != nil {
+		name = plan.Policy.Name
+	}
+	if plan.Target != nil {
+		build = plan.Target.Build
+	}
+	return plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes || name != s.Policy || build != s.Build ||
+		plan.Due != s.Due || plan.Deadline != s.Deadline || !rec.NextAt.Equal(plan.NextAt.Truncate(time.Second)) ||
+		plan.Outcome != outcomeOf(s.State) || (plan.MissingBSI != nil) != (s.Flags&compliance.BSIPending != 0) ||
+		book.Index.Prerelease(rec.Facts.Version, rec.Facts.Build) != (s.Flags&compliance.Prerelease != 0) ||
+		(rec.Advertised != rec.Manifest && rec.Told != rec.Advertised)
+}
+
+// outcomeOf is the plan's outcome that a kept state stands for.
+func outcomeOf(s compliance.State) policy.Outcome {
+	switch s {
+	case compliance.Unmanaged:
+		return policy.Unmanaged
+	case compliance.Unknown:
+		return policy.Unknown
+	case compliance.Unsupported:
+		return policy.Unsupported
+	case compliance.Held:
+		return policy.Held
+	case compliance.Compliant:
+		return policy.Satisfied
+	}
+	return policy.Targeted
+}
+
+// boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
+func (f *Fleet) boundaryPassed(rec *storage.Record, now time.Time) bool {
+	if !rec.Facts.Enrolled {
+		return false
+	}
+	since := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) && rec.LookedAt.Before(t) }
+	if since(rec.NextAt) || since(rec.Summary.OverdueAt) || since(rec.Summary.PastAt) {
+		return true
+	}
+	if rec.Told != "" && rec.Told != rec.Manifest && !now.Before(rec.ToldAt.Add(patience(rec.Tries))) {
+		return true
+	}
+	contact := f.contacts.lastOf(rec)
+	if contact.Before(rec.Facts.EnrolledAt) {
+		contact = rec.Facts.EnrolledAt
+	}
+	if since(contact.Add(silence)) {
+		return true
+	}
+	return compliance.WentStale(&rec.Facts, rec.RaisedAt, now)
+}

@@ -1,0 +1,347 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+// Teller tells Macs to sync. Implemented by server/mdm.
+type Teller interface {
+	// Queue queues a DeclarativeManagement command that carries tokens (a TokensResponse as JSON) within a transaction on the
+	// Mac's partition; it replaces a queued one of its kind.
+	Queue(tx storage.Tx, id string, tokens []byte) error
+	// Ask queues a DeviceInformation command with the given queries, within a transaction on the Mac's partition.
+	Ask(tx storage.Tx, id string, queries ...string) error
+	// Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that nothing was pushed:
+	// there is no push certificate, or APNs cannot be reached.
+	Push(ctx context.Context, ids []string) (map[string]error, error)
+	// Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again.
+	Forget(ctx context.Context, id string) error
+}
+
+// Validators tell a Fetch what is already known.
+type Validators struct {
+	From         string // the source that they belong to
+	ETag         string
+	LastModified string
+	File         string // name, size and modification time of a file
+}
+
+// Fetch brings a feed's bytes. notModified is true when the source says that nothing changed since prev.
+type Fetch func(ctx context.Context, prev Validators) (body []byte, v Validators, notModified bool, err error)
+
+// Scope is what an API token may do.
+type Scope string
+
+// The scopes; Admin includes the others.
+const (
+	ScopeAdmin   Scope = "admin"
+	ScopeRead    Scope = "read"
+	ScopeMetrics Scope = "metrics"
+)
+
+// Principal is who makes a request.
+type Principal struct {
+	Name  string // of the token; "admin-token" for --admin-token
+	Scope Scope
+}
+
+// May tells whether the principal's scope includes want.
+func (p Principal) May(want Scope) bool { return p.Scope == ScopeAdmin || p.Scope == want }
+
+// WriteOptions are what every guarded write takes.
+type WriteOptions struct {
+	By      string // the principal's name
+	DryRun  bool   // change nothing, answer the impact
+	Confirm bool   // the admin has seen the impact
+	// IfMatch is the ETag that the stored object must have, with quotes; "*" asks that it exists; empty asks nothing.
+	IfMatch string
+	// Create refuses a name that exists.
+	Create bool
+}
+
+// Impact tells whom a write hits and when (api.md 4).
+type Impact struct {
+	Devices          int            `json:"devices"`
+	NewlyTargeted    int            `json:"newly_targeted"`
+	DueWithin24h     int            `json:"due_within_24h"`
+	DueWithin7d      int            `json:"due_within_7d"`
+	NewlyDueWithin7d int            `json:"newly_due_within_7d"`
+	TooLate          int            `json:"too_late"` // Macs within 2 h of their deadline, which macOS may enforce all the same
+	TokensChanged    int            `json:"tokens_changed"`
+	ByTarget         []ImpactTarget `json:"by_target"`
+	ByGroup          []ImpactGroup  `json:"by_group"`
+	Sample           []ImpactSample `json:"sample"` // at most 20
+}
+
+// ImpactTarget counts the Macs that would have a target.
+type ImpactTarget struct {
+	Target  policy.Target `json:"target"`
+	Devices int           `json:"devices"`
+}
+
+// ImpactGroup counts the Macs of a group that would be targeted, and that would be due within 7 days.
+type ImpactGroup struct {
+	Group       string `json:"group"`
+	Devices     int    `json:"devices"`
+	DueWithin7d int    `json:"due_within_7d"`
+}
+
+// ImpactSample is one Mac before and after.
+type ImpactSample struct {
+	Device string     `json:"device"`
+	Serial string     `json:"serial"`
+	Before ImpactSide `json:"before"`
+	After  ImpactSide `json:"after"`
+}
+
+// ImpactSide is what a Mac is told on one side of a write.
+type ImpactSide struct {
+	Target        *policy.Target `json:"target"`
+	DeadlineLocal *string        `json:"deadline_local"`
+}
+
+// PolicyResult answers a write of a policy. Impact is set for a dry run only.
+type PolicyResult struct {
+	Policy   policy.Policy   `json:"policy"`
+	Changed  bool            `json:"changed"`
+	Warnings []policy.Reason `json:"warnings"`
+
+	Created bool    `json:"-"`
+	ETag    string  `json:"-"`
+	Impact  *Impact `json:"-"`
+}
+
+// Group is a static group with what is known of its members.
+type Group struct {
+	Name           string   `json:"name"`
+	Devices        []string `json:"devices"`
+	UnknownMembers int      `json:"unknown_members"` // not enrolled yet
+	ETag           string   `json:"-"`
+}
+
+// Hold is a hold with what it covers now.
+type Hold struct {
+	Subject    string     `json:"subject"`
+	Reason     string     `json:"reason"`
+	Successors bool       `json:"successors"`
+	Until      *time.Time `json:"until"`
+	Since      time.Time  `json:"since_at"`
+	By         string     `json:"by"`
+	Releases   []string   `json:"releases"` // versions (and letters) covered now
+}
+
+// Pause is the state of the red button.
+type Pause struct {
+	Paused bool      `json:"paused"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since_at,omitzero"`
+	By     string    `json:"by,omitempty"`
+}
+
+// Release is a release as GET /v1/releases shows it.
+type Release struct {
+	Version           string      `json:"version"`
+	Build             string      `json:"build"`
+	Kind              string      `json:"kind"`
+	Letter            string      `json:"letter"`
+	PrerequisiteBuild string      `json:"prerequisite_build"`
+	Posted            release.Day `json:"posted"`
+	FirstSeenAt       time.Time   `json:"first_seen_at"`
+	Available         bool        `json:"available"`
+	Held              bool        `json:"held"`
+	Exploited         bool        `json:"exploited"`
+	Devices           []string    `json:"devices"`
+}
+
+// OS is what a Mac runs.
+type OS struct {
+	Version           string `json:"version"`
+	Build             string `json:"build"`
+	SupplementalBuild string `json:"supplemental_build"`
+	Letter            string `json:"letter"`
+}
+
+// Device is a Mac as the API shows it (api.md 4).
+type Device struct {
+	ID             string          `json:"id"`
+	UDID           string          `json:"udid"`
+	Serial         string          `json:"serial"`
+	Name           string          `json:"name"`
+	Model          string          `json:"model"`
+	ModelName      string          `json:"model_name"`
+	Board          string          `json:"board"`
+	OS             OS              `json:"os"`
+	Groups         []string        `json:"groups"`
+	BootstrapToken bool            `json:"bootstrap_token"`
+	Enrolled       bool            `json:"enrolled"`
+	State          string          `json:"state"`
+	Phase          string          `json:"phase"`
+	Reasons        []policy.Reason `json:"reasons"`
+	Target         *policy.Target  `json:"target"`
+	DueLocal       *string         `json:"due_local"`
+	DeadlineLocal  *string         `json:"deadline_local"`
+	OverdueAt      *time.Time      `json:"overdue_at"`
+	Policy         *string         `json:"policy"`
+	Flags          []string        `json:"flags"`
+	EnrolledAt     *time.Time      `json:"enrolled_at"`
+	LastSeenAt     *time.Time      `json:"last_seen_at"`
+	LastReportAt   *time.Time      `json:"last_report_at"`
+}
+
+// DeviceQuery filters and orders GET /v1/devices; the zero value asks for all enrolled Macs by serial number.
+type DeviceQuery struct {
+	State, Flag, Policy, Group, Version, Model, Q, Reason string // Reason: a reason's code
+	SeenBefore                                            time.Time
+	Enrolled                                              *bool  // nil: enrolled ones
+	Sort                                                  string // "serial" (default), "deadline" or "last_seen"
+	Limit                                                 int    // 0: 100
+	Cursor                                                string
+}
+
+// Page is one page of a list; Next is empty at its end.
+type Page[T any] struct {
+	Items []T
+	Next  string
+}
+
+// ServedDeclaration is one declaration of a manifest beside what the Mac reports of it.
+type ServedDeclaration struct {
+	Kind        string          `json:"kind"`
+	Identifier  string          `json:"identifier"`
+	ServerToken string          `json:"server_token"`
+	Body        json.RawMessage `json:"body"`
+	Reported    *Reported       `json:"reported"` // null: nothing was reported for this token
+}
+
+// Reported is what a Mac reports of one declaration.
+type Reported struct {
+	Active  bool            `json:"active"`
+	Valid   string          `json:"valid"`
+	Reasons json.RawMessage `json:"reasons"`
+}
+
+// ServedManifest is a manifest with its declarations.
+type ServedManifest struct {
+	DeclarationsToken string              `json:"declarations_token"`
+	Timestamp         *time.Time          `json:"timestamp"`
+	ServedAt          *time.Time          `json:"served_at"` // null: never synced
+	Declarations      []ServedDeclaration `json:"declarations"`
+}
+
+// StatusItems are the merged status items of one Mac.
+type StatusItems struct {
+	Items        map[string]json.RawMessage `json:"items"`
+	LastReportAt *time.Time                 `json:"last_report_at"`
+}
+
+// ReportInfo names one raw status report.
+type ReportInfo struct {
+	ID         string    `json:"id"`
+	ReceivedAt time.Time `json:"received_at"`
+	Bytes      int       `json:"bytes"`
+	Full       bool      `json:"full"`
+	Odd        []string  `json:"odd"` // what was ignored, cut or not understood
+}
+
+// Report is one raw status report, secrets removed.
+type Report struct {
+	ReportInfo
+	Body json.RawMessage `json:"body"`
+}
+
+// PolicyCount counts the Macs that one policy governs.
+type PolicyCount struct {
+	Name    string         `json:"name"`
+	Label   string         `json:"label"`
+	Devices int            `json:"devices"`
+	States  map[string]int `json:"states"`
+	Flags   map[string]int `json:"flags"`
+}
+
+// CatalogueState tells how fresh the catalogue is.
+type CatalogueState struct {
+	Revision  int       `json:"revision"`
+	FetchedAt time.Time `json:"fetched_at"`
+	Stale     bool      `json:"stale"`
+}
+
+// Compliance is the fleet in numbers (api.md 3). Maps hold every state and flag, zeros included.
+type Compliance struct {
+	AsOf      time.Time      `json:"as_of"`
+	Devices   int            `json:"devices"`
+	States    map[string]int `json:"states"`
+	Flags     map[string]int `json:"flags"`
+	Policies  []PolicyCount  `json:"policies"`
+	Catalogue CatalogueState `json:"catalogue"`
+
+	ETag string `json:"-"` // ignores AsOf
+}
+
+// HistoryDay is one row of GET /v1/compliance/history.
+type HistoryDay struct {
+	Date     string         `json:"date"` // UTC day
+	Devices  int            `json:"devices"`
+	States   map[string]int `json:"states"`
+	Flags    map[string]int `json:"flags"`
+	Versions map[string]int `json:"versions"`
+}
+
+// Event is one event of a timeline.
+type Event = compliance.Event
+
+// TokenInfo is an API token without its secret.
+type TokenInfo struct {
+	Name      string    `json:"name"`
+	Scope     Scope     `json:"scope"`
+	CreatedAt time.Time `json:"created_at"`
+	By        string    `json:"by"`
+}
+
+// NewToken is an API token with its secret, shown once.
+type NewToken struct {
+	TokenInfo
+	Token string `json:"token"`
+}
+
+// CodeInfo is an enrolment code. The code itself is shown: it is meant to be handed out.
+type CodeInfo struct {
+	Code      string     `json:"code"`
+	Label     string     `json:"label"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	Uses      int        `json:"uses"`      // allowed; 0: any number
+	UsesLeft  *int       `json:"uses_left"` // null: any number
+	CreatedAt time.Time  `json:"created_at"`
+	By        string     `json:"by"`
+}
+
+// RefreshResult answers an explicit refresh of the catalogue.
+type RefreshResult struct {
+	Changed  bool    `json:"changed"`
+	Refused  *string `json:"refused"`
+	Revision int     `json:"revision"`
+}
+
+// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable.
+type Readiness struct {
+	Ready     bool               `json:"ready"`
+	Store     string             `json:"store"` // "ok", or what is wrong
+	Catalogue ReadinessCatalogue `json:"catalogue"`
+}
+
+// ReadinessCatalogue is the catalogue's part of Readiness.
+type ReadinessCatalogue struct {
+	Revision  int        `json:"revision"`
+	Source    string     `json:"source"`
+	FetchedAt time.Time  `json:"fetched_at"`
+	Stale     bool       `json:"stale"`
+	Refused   string     `json:"refused,omitempty"` // why the last response was refused
+	RefusedAt *time.Time `json:"refused_at,omitempty"`
+	Error     string     `json:"error,omitempty"` // why the last fetch failed
+}
