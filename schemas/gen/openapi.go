@@ -32,7 +32,7 @@ func (g *generator) openapi(path string) (object, error) {
 			if method == "parameters" {
 				continue
 			}
-			if err := spread(op.(object)); err != nil {
+			if err := spread(method, op.(object)); err != nil {
 				return nil, fmt.Errorf("%s %s: %w", method, path, err)
 			}
 		}
@@ -41,7 +41,7 @@ func (g *generator) openapi(path string) (object, error) {
 }
 
 // spread turns x-scope and x-errors into what OpenAPI has for them.
-func spread(op object) error {
+func spread(method string, op object) error {
 	responses, ok := op["responses"].(object)
 	if !ok {
 		return fmt.Errorf("no responses")
@@ -54,6 +54,9 @@ func spread(op object) error {
 	if scope, ok := op["x-scope"]; ok {
 		op["security"] = []any{object{"bearer": []any{scope}}, object{"basic": []any{scope}}}
 		codes = append(codes, 401, 403, 429, 503)
+		if method == "get" && len(responses) == 1 && responses["default"] == nil && scope != "metrics" {
+			revalidated(op, responses)
+		}
 	} else {
 		op["security"] = []any{}
 	}
@@ -64,6 +67,21 @@ func spread(op object) error {
 		responses[code] = object{"$ref": "#/components/responses/" + code}
 	}
 	return nil
+}
+
+// revalidated gives a GET what every GET of the API has: an ETag, and 304 for who knows it.
+func revalidated(op, responses object) {
+	ok := responses["200"].(object)
+	headers, _ := ok["headers"].(object)
+	headers = maps.Clone(headers)
+	if headers == nil {
+		headers = object{}
+	}
+	headers["ETag"] = object{"$ref": "#/components/headers/ETag"}
+	ok["headers"] = headers
+	responses["304"] = object{"description": "Nothing changed."}
+	parameters, _ := op["parameters"].([]any)
+	op["parameters"] = append(slices.Clone(parameters), object{"$ref": "#/components/parameters/if_none_match"})
 }
 
 // hoist copies a definition with its references leading to the document's components.

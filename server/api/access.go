@@ -1,0 +1,77 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+func (a *API) listTokens(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.ListTokens(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "tokens", page, table)
+}
+
+func (a *API) createToken(c echo.Context) error {
+	var in TokenBody
+	if err := decode(c, "token-write", &in); err != nil {
+		return err
+	}
+	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, in.Name, in.Scope)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusCreated, t)
+}
+
+func (a *API) deleteToken(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	if err := a.fleet.DeleteToken(c.Request().Context(), name); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func (a *API) listCodes(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.ListCodes(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "enrollment_codes", page, table)
+}
+
+func (a *API) createCode(c echo.Context) error {
+	var in CodeBody
+	if err := decode(c, "code-write", &in); err != nil {
+		return err
+	}
+	code, err := a.fleet.CreateCode(c.Request().Context(), principal(c).Name, in.Label, in.ExpiresAt, in.Uses)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusCreated, code)
+}
+
+func (a *API) deleteCode(c echo.Context) error {
+	code, err := param(c, "code")
+	if err != nil {
+		return err
+	}
+	if err := a.fleet.DeleteCode(c.Request().Context(), code); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,113 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+func (a *API) listReleases(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	asOf, err := queryTime(c, "as_of", true)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.Releases(c.Request().Context(), asOf, limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "releases", page, table)
+}
+
+func (a *API) refresh(c echo.Context) error {
+	res, err := a.fleet.Refresh(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, res)
+}
+
+func (a *API) listHolds(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.Holds(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "holds", page, table)
+}
+
+func (a *API) putHold(c echo.Context) error {
+	subject, err := param(c, "subject")
+	if err != nil {
+		return err
+	}
+	var in HoldBody
+	if err := decode(c, "hold-write", &in); err != nil {
+		return err
+	}
+	o, err := writeOptions(c, in.Confirm)
+	if err != nil {
+		return err
+	}
+	successors := in.Successors == nil || *in.Successors
+	h, created, impact, err := a.fleet.PutHold(c.Request().Context(), subject, in.Reason, successors, in.Until, o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	return answer(c, madeOrChanged(created), h)
+}
+
+func (a *API) deleteHold(c echo.Context) error {
+	return a.delete(c, "subject", a.fleet.DeleteHold)
+}
+
+func (a *API) getPause(c echo.Context) error {
+	p, err := a.fleet.Pause(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return show(c, "", p)
+}
+
+func (a *API) setPause(c echo.Context) error {
+	var in PauseBody
+	if err := decode(c, "pause-write", &in); err != nil {
+		return err
+	}
+	o, err := writeOptions(c, in.Confirm)
+	if err != nil {
+		return err
+	}
+	p, impact, err := a.fleet.SetPause(c.Request().Context(), in.Reason, o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	return answer(c, http.StatusOK, p)
+}
+
+func (a *API) clearPause(c echo.Context) error {
+	o, err := deleteOptions(c)
+	if err != nil {
+		return err
+	}
+	p, impact, err := a.fleet.ClearPause(c.Request().Context(), o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	return answer(c, http.StatusOK, p)
+}

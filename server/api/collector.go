@@ -1,0 +1,120 @@
+package api
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"plimsoll/server/fleet"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("plimsoll_"+name, help, labels, nil)
+}
+
+var (
+	descDevices     = desc("devices", "Enrolled Macs by state.", "state")
+	descFlagged     = desc("flagged", "Enrolled Macs that have the flag.", "flag")
+	descPolicies    = desc("policy_devices", "Enrolled Macs that the policy governs, by state.", "policy", "state")
+	descDue         = desc("due_within_days", "Macs whose deadline lies within so many days from now.", "days")
+	descOutstanding = desc("outstanding_devices", "Macs that were told to sync and have not synced yet.")
+	descAge         = desc("catalogue_age_seconds", "Time since the last response of the feed that was accepted.")
+	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
+	descStale       = desc("catalogue_stale", "1 while the catalogue is stale.")
+	descReports     = desc("reports_total", "Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.", "result")
+	descIngest      = desc("report_ingest_seconds", "Time to take in a status report.")
+	descFetches     = desc("catalogue_fetches_total", "Fetches of the feed: all, failed, refused for their content.", "result")
+	descPushes      = desc("pushes_total", "Pushes through APNs: sent, failed.", "result")
+	descServed      = desc("ddm_served_total", "Answers to Macs by endpoint.", "endpoint")
+)
+
+// counter is a count of the fleet's under a name of its own.
+type counter struct {
+	desc *prometheus.Desc
+	of   func(*fleet.Counters) *atomic.Int64
+}
+
+var counters = []counter{
+	{desc("commands_total", "DeclarativeManagement commands that were queued."), func(c *fleet.Counters) *atomic.Int64 { return &c.Commands }},
+	{desc("sweeps_total", "Sweeps over the fleet."), func(c *fleet.Counters) *atomic.Int64 { return &c.Sweeps }},
+	{desc("swept_devices_total", "Macs that sweeps looked at."), func(c *fleet.Counters) *atomic.Int64 { return &c.SweptMacs }},
+	{desc("manifests_kept_total", "Manifests that were kept because they differ from the one before."), func(c *fleet.Counters) *atomic.Int64 { return &c.ManifestsKept }},
+	{desc("resyncs_total", "Times that a Mac was made to sync again although nothing changed."), func(c *fleet.Counters) *atomic.Int64 { return &c.ResyncsRaised }},
+	{desc("device_errors_total", "Requests of Macs that ended with a fault on our side."), func(c *fleet.Counters) *atomic.Int64 { return &c.MacErrors }},
+	{desc("stale_writes_total", "Advertisements that were not kept because a newer one was there."), func(c *fleet.Counters) *atomic.Int64 { return &c.Stale }},
+}
+
+// fleetCollector asks the fleet for its numbers whenever the metrics are read.
+type fleetCollector struct {
+	stats func() fleet.Stats
+}
+
+// Describe names all metrics.
+func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descAge, descRevision, descStale,
+		descReports, descIngest, descFetches, descPushes, descServed,
+	} {
+		ch <- d
+	}
+	for _, c := range counters {
+		ch <- c.desc
+	}
+}
+
+// Collect sends all numbers.
+func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
+	s := f.stats()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, state := range states {
+		gauge(descDevices, float64(s.Compliance.States[state]), state)
+	}
+	for _, flag := range flags {
+		gauge(descFlagged, float64(s.Compliance.Flags[flag]), flag)
+	}
+	for _, p := range s.Compliance.Policies {
+		for _, state := range states {
+			gauge(descPolicies, float64(p.States[state]), p.Name, state)
+		}
+	}
+	for _, within := range []struct {
+		days  int
+		label string
+	}{{1, "1"}, {7, "7"}, {30, "30"}} {
+		gauge(descDue, float64(s.DueWithin[within.days]), within.label)
+	}
+	gauge(descOutstanding, float64(s.Outstanding))
+	gauge(descAge, s.CatalogueAge.Seconds())
+	gauge(descRevision, float64(s.Compliance.Catalogue.Revision))
+	stale := 0.0
+	if s.Compliance.Catalogue.Stale {
+		stale = 1
+	}
+	gauge(descStale, stale)
+	collectCounters(ch, s.Counters)
+}
+
+func collectCounters(ch chan<- prometheus.Metric, c *fleet.Counters) {
+	count := func(d *prometheus.Desc, n *atomic.Int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n.Load()), labels...)
+	}
+	count(descReports, &c.ReportsAccepted, "accepted")
+	count(descReports, &c.ReportsOdd, "odd")
+	count(descReports, &c.ReportsRefused, "refused")
+	taken := c.ReportsAccepted.Load()
+	ch <- prometheus.MustNewConstSummary(descIngest, uint64(max(taken, 0)), time.Duration(c.IngestNanos.Load()).Seconds(), nil)
+	count(descFetches, &c.Fetches, "all")
+	count(descFetches, &c.FetchesFailed, "failed")
+	count(descFetches, &c.FetchesRefused, "refused")
+	count(descPushes, &c.Pushes, "sent")
+	count(descPushes, &c.PushesFailed, "failed")
+	count(descServed, &c.TokensServed, "tokens")
+	count(descServed, &c.ItemsServed, "declaration-items")
+	count(descServed, &c.DeclarationsServed, "declaration")
+	for _, k := range counters {
+		count(k.desc, k.of(c))
+	}
+}

@@ -1,0 +1,31 @@
+package api
+
+import (
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+func (a *API) getCompliance(c echo.Context) error {
+	v, err := a.fleet.Compliance(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return show(c, v.ETag, v)
+}
+
+func (a *API) getHistory(c echo.Context) error {
+	name, err := query(c, "policy")
+	if err != nil {
+		return err
+	}
+	days, err := queryInt(c, "days", 1, 3660, 30)
+	if err != nil {
+		return err
+	}
+	rows, err := a.fleet.History(c.Request().Context(), name, days)
+	if err != nil {
+		return err
+	}
+	return list(c, "history", fleet.Page[fleet.HistoryDay]{Items: rows}, historyTable)
+}

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+	"plimsoll/status/compliance"
+)
+
+// states and flags are those of rules.md 8, as the API writes them.
+var (
+	states = stateNames()
+	flags  = compliance.FlagNames
+	sorts  = []string{"serial", "deadline", "last_seen"}
+)
+
+func stateNames() []string {
+	list := make([]string, 0, len(compliance.States))
+	for _, s := range compliance.States {
+		list = append(list, string(s))
+	}
+	return list
+}
+
+func (a *API) listDevices(c echo.Context) error {
+	q, err := deviceQuery(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.Devices(c.Request().Context(), q)
+	if err != nil {
+		return err
+	}
+	return list(c, "devices", page, deviceTable)
+}
+
+func deviceQuery(c echo.Context) (q fleet.DeviceQuery, err error) {
+	if q.State, err = queryOneOf(c, "state", states); err != nil {
+		return q, err
+	}
+	if q.Flag, err = queryOneOf(c, "flag", flags); err != nil {
+		return q, err
+	}
+	if q.Sort, err = queryOneOf(c, "sort", sorts); err != nil {
+		return q, err
+	}
+	for name, field := range map[string]*string{"policy": &q.Policy, "group": &q.Group, "version": &q.Version, "model": &q.Model, "q": &q.Q} {
+		if *field, err = query(c, name); err != nil {
+			return q, err
+		}
+	}
+	if q.SeenBefore, err = queryTime(c, "seen_before", false); err != nil {
+		return q, err
+	}
+	if q.Enrolled, err = queryBool(c, "enrolled"); err != nil {
+		return q, err
+	}
+	q.Limit, q.Cursor, err = paging(c)
+	return q, err
+}
+
+// one answers a question about one Mac.
+func one[T any](c echo.Context, ask func(context.Context, string) (T, error)) error {
+	id, err := param(c, "id")
+	if err != nil {
+		return err
+	}
+	v, err := ask(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	return show(c, "", v)
+}
+
+func (a *API) getDevice(c echo.Context) error { return one(c, a.fleet.Device) }
+func (a *API) getPlan(c echo.Context) error   { return one(c, a.fleet.Plan) }
+func (a *API) getStatus(c echo.Context) error { return one(c, a.fleet.Status) }
+
+func (a *API) getDeclarations(c echo.Context) error {
+	at, err := queryTime(c, "at", true)
+	if err != nil {
+		return err
+	}
+	return one(c, func(ctx context.Context, id string) (fleet.ServedManifest, error) {
+		return a.fleet.Declarations(ctx, id, at)
+	})
+}
+
+func (a *API) getReport(c echo.Context) error {
+	report, err := param(c, "report_id")
+	if err != nil {
+		return err
+	}
+	return one(c, func(ctx context.Context, id string) (fleet.Report, error) {
+		return a.fleet.Report(ctx, id, report)
+	})
+}
+
+func (a *API) listReports(c echo.Context) error {
+	return listOfOne(c, "reports", a.fleet.Reports)
+}
+
+func (a *API) listDeviceEvents(c echo.Context) error {
+	return listOfOne(c, "events", a.fleet.DeviceEvents)
+}
+
+// listOfOne answers a page of a list that belongs to one Mac.
+func listOfOne[T any](c echo.Context, key string, ask func(context.Context, string, int, string) (fleet.Page[T], error)) error {
+	id, err := param(c, "id")
+	if err != nil {
+		return err
+	}
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := ask(c.Request().Context(), id, limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, key, page, table)
+}
+
+func (a *API) syncDevice(c echo.Context) error   { return order(c, a.fleet.Sync) }
+func (a *API) forgetDevice(c echo.Context) error { return order(c, a.fleet.Forget) }
+
+// order does something to one Mac that answers nothing.
+func order(c echo.Context, do func(ctx context.Context, id, by string) error) error {
+	id, err := param(c, "id")
+	if err != nil {
+		return err
+	}
+	if err := do(c.Request().Context(), id, principal(c).Name); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+)
+
+func (a *API) listGroups(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.Groups(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "groups", page, table)
+}
+
+func (a *API) getGroup(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	g, err := a.fleet.Group(c.Request().Context(), name)
+	if err != nil {
+		return err
+	}
+	return show(c, g.ETag, g)
+}
+
+func (a *API) putGroup(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	var in GroupBody
+	if err := decode(c, "group-write", &in); err != nil {
+		return err
+	}
+	o, err := writeOptions(c, in.Confirm)
+	if err != nil {
+		return err
+	}
+	g, created, impact, err := a.fleet.PutGroup(c.Request().Context(), name, in.Devices, o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	if created {
+		c.Response().Header().Set(echo.HeaderLocation, "/v1/groups/"+url.PathEscape(name))
+	}
+	return answer(c, madeOrChanged(created), g)
+}
+
+func (a *API) editGroup(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	var in GroupEditBody
+	if err := decode(c, "group-edit", &in); err != nil {
+		return err
+	}
+	o, err := writeOptions(c, in.Confirm)
+	if err != nil {
+		return err
+	}
+	g, impact, err := a.fleet.EditGroup(c.Request().Context(), name, in.Add, in.Remove, o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	return answer(c, http.StatusOK, g)
+}
+
+func (a *API) deleteGroup(c echo.Context) error {
+	return a.delete(c, "name", a.fleet.DeleteGroup)
+}
+
+func madeOrChanged(created bool) int {
+	if created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}

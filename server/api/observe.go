@@ -1,0 +1,84 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+)
+
+// observe gives every request its id and every answer its headers, turns errors and panics into answers, counts, and logs once.
+func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		begun := time.Now()
+		a.metrics.inFlight.Inc()
+		defer a.metrics.inFlight.Dec()
+		id := requestID(c.Request().Header.Get(echo.HeaderXRequestID))
+		h := c.Response().Header()
+		h.Set(echo.HeaderXRequestID, id)
+		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		h.Set(echo.HeaderXFrameOptions, "DENY")
+		h.Set(echo.HeaderReferrerPolicy, "no-referrer")
+		h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set(echo.HeaderCacheControl, "no-store")
+
+		err := a.recovered(next, c)
+		if err != nil {
+			a.answerError(err, c)
+		}
+		status := c.Response().Status
+		route := c.Path()
+		if !a.paths[route] {
+			route = "none"
+		}
+		took := time.Since(begun)
+		a.metrics.count(c.Request().Method, route, status, took)
+		log := a.log.With("request_id", id, "method", c.Request().Method, "path", c.Request().URL.Path, "status", status, "by", principal(c).Name, "took", took)
+		var p *problem
+		if errors.As(err, &p) && p.cause != nil {
+			err = p.cause
+		}
+		switch {
+		case c.Request().Context().Err() != nil:
+			log.Debug("request given up by its client", "error", err)
+		case status >= http.StatusInternalServerError:
+			log.Error("request failed", "error", err)
+		default:
+			log.Debug("request", "error", err)
+		}
+		return nil
+	}
+}
+
+// recovered turns a panic into an error.
+func (a *API) recovered(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(r)
+		default:
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return next(c)
+}
+
+// requestID is the client's own id when it is one that can stand in a log, else a new one.
+func requestID(given string) string {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/+=@-"
+	if given != "" && len(given) <= 128 && strings.Trim(given, letters) == "" {
+		return given
+	}
+	return uuid.NewString()
+}
+
+// notCompressed: a stream must not wait for a buffer, and /metrics compresses by itself.
+func notCompressed(c echo.Context) bool {
+	return c.Path() == "/metrics" || prefers(c, "text/event-stream")
+}

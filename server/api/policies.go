@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/schemas"
+	"plimsoll/server/fleet"
+)
+
+func (a *API) listPolicies(c echo.Context) error {
+	limit, cursor, err := paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := a.fleet.Policies(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "policies", page, table)
+}
+
+func (a *API) getPolicy(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	p, etag, err := a.fleet.Policy(c.Request().Context(), name)
+	if err != nil {
+		return err
+	}
+	return show(c, etag, p)
+}
+
+func (a *API) createPolicy(c echo.Context) error { return a.writePolicy(c, "") }
+
+func (a *API) putPolicy(c echo.Context) error {
+	name, err := param(c, "name")
+	if err != nil {
+		return err
+	}
+	return a.writePolicy(c, name)
+}
+
+// writePolicy creates a policy, or with a name creates or replaces that one.
+func (a *API) writePolicy(c echo.Context, name string) error {
+	p, confirm, err := policyBody(c, name)
+	if err != nil {
+		return err
+	}
+	o, err := writeOptions(c, confirm)
+	if err != nil {
+		return err
+	}
+	o.Create = name == "" || c.Request().Header.Get("If-None-Match") == "*"
+	res, err := a.fleet.PutPolicy(c.Request().Context(), p, o)
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, res.Impact)
+	}
+	if res.Warnings == nil {
+		res.Warnings = []policy.Reason{}
+	}
+	status := http.StatusOK
+	if res.Created {
+		status = http.StatusCreated
+		c.Response().Header().Set(echo.HeaderLocation, "/v1/policies/"+url.PathEscape(res.Policy.Name))
+	}
+	if res.ETag != "" {
+		c.Response().Header().Set("ETag", res.ETag)
+	}
+	return answer(c, status, res)
+}
+
+// policyBody reads a policy, and takes confirm out of it. The name in the path, if any, may be left out of the body.
+func policyBody(c echo.Context, name string) (p policy.Policy, confirm bool, err error) {
+	obj, err := parse(c, "policy-write", func(obj map[string]any) []FieldError {
+		if name == "" {
+			return nil
+		}
+		switch given, ok := obj["name"].(string); {
+		case obj["name"] == nil:
+			obj["name"] = name
+		case ok && given != name:
+			return []FieldError{{Field: "name", Reason: fmt.Sprintf("must be %q, the name in the path, or be left out", name)}}
+		}
+		return nil
+	})
+	if err != nil {
+		return p, false, err
+	}
+	confirm, _ = obj["confirm"].(bool)
+	delete(obj, "confirm")
+	return p, confirm, schemas.Decode(obj, &p)
+}
+
+func (a *API) deletePolicy(c echo.Context) error {
+	return a.delete(c, "name", a.fleet.DeletePolicy)
+}
+
+// deletion is a guarded deletion.
+type deletion = func(ctx context.Context, name string, o fleet.WriteOptions) (*fleet.Impact, error)
+
+// delete runs a guarded deletion of what a parameter of the path names.
+func (a *API) delete(c echo.Context, key string, do deletion) error {
+	name, err := param(c, key)
+	if err != nil {
+		return err
+	}
+	o, err := deleteOptions(c)
+	if err != nil {
+		return err
+	}
+	impact, err := do(c.Request().Context(), name, o)
+	return deleted(c, o, impact, err)
+}

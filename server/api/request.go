@@ -1,0 +1,208 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/schemas"
+	"plimsoll/server/fleet"
+)
+
+// param is a parameter of the path, decoded.
+func param(c echo.Context, name string) (string, error) {
+	v := c.Param(name)
+	if v == "" || strings.Contains(v, "/") {
+		return "", noSuchRoute() // echo lets the last parameter of a path run on over slashes
+	}
+	if c.Request().URL.RawPath == "" {
+		return v, nil
+	}
+	v, err := url.PathUnescape(v)
+	if err != nil {
+		return "", noSuchRoute()
+	}
+	return v, nil
+}
+
+// query is a parameter of the query, empty when it is not given.
+func query(c echo.Context, name string) (string, error) {
+	switch v := c.QueryParams()[name]; len(v) {
+	case 0:
+		return "", nil
+	case 1:
+		return v[0], nil
+	default:
+		return "", badParameter(name, "must be given once only")
+	}
+}
+
+func queryInt(c echo.Context, name string, low, high, otherwise int) (int, error) {
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return otherwise, err
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		return 0, badParameter(name, fmt.Sprintf("must be a number between %d and %d", low, high))
+	}
+	return n, nil
+}
+
+// queryBool is nil when the parameter is not given.
+func queryBool(c echo.Context, name string) (*bool, error) {
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return nil, err
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return nil, badParameter(name, "must be true or false")
+	}
+	return &b, nil
+}
+
+// queryTime reads a moment (RFC 3339), or a day in UTC: its beginning, or its last second. Zero when the parameter is not given.
+func queryTime(c echo.Context, name string, endOfDay bool) (time.Time, error) {
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return time.Time{}, err
+	}
+	if t, err := time.Parse(time.DateOnly, v); err == nil {
+		if endOfDay {
+			t = t.Add(24*time.Hour - time.Second)
+		}
+		return t, nil
+	}
+	// In a query an unescaped "+" is a space.
+	t, err := time.Parse(time.RFC3339, strings.Replace(v, " ", "+", 1))
+	if err != nil {
+		return time.Time{}, badParameter(name, "must be a time such as 2026-03-01T08:00:00Z, or a day such as 2026-03-01")
+	}
+	return t.UTC(), nil
+}
+
+// queryOneOf is empty when the parameter is not given.
+func queryOneOf[T ~string](c echo.Context, name string, values []T) (string, error) {
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return "", err
+	}
+	list := make([]string, 0, len(values))
+	for _, w := range values {
+		if string(w) == v {
+			return v, nil
+		}
+		list = append(list, string(w))
+	}
+	return "", badParameter(name, "must be one of "+strings.Join(list, ", "))
+}
+
+// paging is what every list takes.
+func paging(c echo.Context) (limit int, cursor string, err error) {
+	if limit, err = queryInt(c, "limit", 1, 1000, 100); err != nil {
+		return 0, "", err
+	}
+	cursor, err = query(c, "cursor")
+	return limit, cursor, err
+}
+
+func readBody(c echo.Context) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxBody))
+	if err != nil {
+		if asProblem(err).status == http.StatusRequestEntityTooLarge {
+			return nil, err
+		}
+		return nil, &problem{status: http.StatusBadRequest, code: "bad_request", text: "the body ended before its end", cause: err}
+	}
+	return b, nil
+}
+
+// parse reads the body as an object of the schema of that name. amend may complete the object before it is checked.
+func parse(c echo.Context, schema string, amend func(map[string]any) []FieldError) (map[string]any, error) {
+	body, err := readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	v, err := schemas.Parse(body)
+	if err != nil {
+		return nil, &problem{status: http.StatusBadRequest, code: "bad_json", text: err.Error()}
+	}
+	var fields []FieldError
+	obj, _ := v.(map[string]any)
+	if obj != nil && amend != nil {
+		fields = amend(obj)
+	}
+	for _, f := range schemas.ValidateValue(schema, v) {
+		fields = append(fields, FieldError(f))
+	}
+	if len(fields) > 0 {
+		return nil, invalid(fields)
+	}
+	return obj, nil
+}
+
+// decode reads the body into a Go value by way of the schema of that name.
+func decode(c echo.Context, schema string, into any) error {
+	obj, err := parse(c, schema, nil)
+	if err != nil {
+		return err
+	}
+	return schemas.Decode(obj, into)
+}
+
+// writeOptions are what every guarded write takes; confirmed is what the body said.
+func writeOptions(c echo.Context, confirmed bool) (fleet.WriteOptions, error) {
+	dry, err := queryBool(c, "dry_run")
+	if err != nil {
+		return fleet.WriteOptions{}, err
+	}
+	confirm, err := queryBool(c, "confirm")
+	if err != nil {
+		return fleet.WriteOptions{}, err
+	}
+	return fleet.WriteOptions{
+		By:      principal(c).Name,
+		DryRun:  dry != nil && *dry,
+		Confirm: confirmed || (confirm != nil && *confirm),
+		IfMatch: strings.Join(c.Request().Header.Values("If-Match"), ", "),
+	}, nil
+}
+
+// deleteOptions are writeOptions for a request that may have a body with nothing but confirm.
+func deleteOptions(c echo.Context) (fleet.WriteOptions, error) {
+	body, err := readBody(c)
+	if err != nil {
+		return fleet.WriteOptions{}, err
+	}
+	var in Confirmation
+	if len(bytes.TrimSpace(body)) > 0 {
+		c.Request().Body = io.NopCloser(bytes.NewReader(body))
+		if err := decode(c, "confirmation", &in); err != nil {
+			return fleet.WriteOptions{}, err
+		}
+	}
+	return writeOptions(c, in.Confirm)
+}
+
+// bounded hands a request to a handler that reads bodies without a limit of its own.
+func bounded(h http.Handler) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		body, err := readBody(c)
+		if err != nil {
+			return err
+		}
+		r := c.Request()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		h.ServeHTTP(c.Response(), r)
+		return nil
+	}
+}

@@ -1,0 +1,144 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+// answer encodes v before anything is sent, so that what cannot be encoded is an error and not half a body.
+func answer(c echo.Context, status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	return c.JSONBlob(status, append(b, '\n'))
+}
+
+// show answers a GET, with an ETag. An empty one is made from the body.
+func show(c echo.Context, etag string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	return revalidate(c, etag, echo.MIMEApplicationJSON, append(b, '\n'))
+}
+
+// revalidate sends a body, or 304 to a client that has it already.
+func revalidate(c echo.Context, etag, contentType string, body []byte) error {
+	if etag == "" {
+		sum := sha256.Sum256(body)
+		etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	}
+	h := c.Response().Header()
+	h.Set("ETag", etag)
+	h.Set(echo.HeaderCacheControl, "private, no-cache")
+	h.Add(echo.HeaderVary, "Accept, Authorization")
+	if noneMatch(c.Request().Header.Values("If-None-Match"), etag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return c.Blob(http.StatusOK, contentType, body)
+}
+
+// noneMatch tells whether If-None-Match names the ETag; weak and strong ones are the same here (RFC 9110, 13.1.2).
+func noneMatch(headers []string, etag string) bool {
+	etag = strings.TrimPrefix(etag, "W/")
+	for _, h := range headers {
+		for tag := range strings.SplitSeq(h, ",") {
+			tag = strings.TrimSpace(tag)
+			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// list answers a page of a list, as JSON or as CSV.
+func list[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) ([]byte, error)) error {
+	if page.Next != "" {
+		u := *c.Request().URL
+		q := u.Query()
+		q.Del("after")
+		q.Set("cursor", page.Next)
+		u.RawQuery = q.Encode()
+		c.Response().Header().Set("Link", "<"+u.RequestURI()+`>; rel="next"`)
+	}
+	if prefers(c, "text/csv") {
+		b, err := csv(page.Items)
+		if err != nil {
+			return fmt.Errorf("encode the list: %w", err)
+		}
+		return revalidate(c, "", "text/csv; charset=utf-8", b)
+	}
+	if page.Items == nil {
+		page.Items = []T{}
+	}
+	items, err := json.Marshal(page.Items)
+	if err != nil {
+		return fmt.Errorf("encode the list: %w", err)
+	}
+	var b bytes.Buffer
+	b.WriteString(`{"` + key + `":`)
+	b.Write(items)
+	if page.Next != "" {
+		next, err := json.Marshal(page.Next)
+		if err != nil {
+			return fmt.Errorf("encode the cursor: %w", err)
+		}
+		b.WriteString(`,"next_cursor":`)
+		b.Write(next)
+	}
+	b.WriteString("}\n")
+	return revalidate(c, "", echo.MIMEApplicationJSON, b.Bytes())
+}
+
+// dryRun answers a write that was only tried.
+func dryRun(c echo.Context, impact *fleet.Impact) error {
+	return answer(c, http.StatusOK, DryRun{Impact: impact})
+}
+
+// deleted answers a deletion, tried or done.
+func deleted(c echo.Context, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return dryRun(c, impact)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// prefers tells whether the client names a media type and likes it at least as much as JSON.
+func prefers(c echo.Context, mediaType string) bool {
+	wanted, json := -1.0, 0.0
+	for _, header := range c.Request().Header.Values(echo.HeaderAccept) {
+		for part := range strings.SplitSeq(header, ",") {
+			name, params, err := mime.ParseMediaType(part)
+			if err != nil {
+				continue
+			}
+			q := 1.0
+			if v, err := strconv.ParseFloat(params["q"], 64); err == nil {
+				q = v
+			}
+			switch name {
+			case mediaType:
+				wanted = q
+			case echo.MIMEApplicationJSON:
+				json = q
+			}
+		}
+	}
+	return wanted > 0 && wanted >= json
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+// route is one route with the scope that it needs; without a scope it needs no token. Every GET answers HEAD too.
+type route struct {
+	method, path string
+	scope        fleet.Scope
+	handler      echo.HandlerFunc
+}
+
+func (a *API) routes(o Options) []route {
+	const (
+		get    = http.MethodGet
+		post   = http.MethodPost
+		put    = http.MethodPut
+		del    = http.MethodDelete
+		read   = fleet.ScopeRead
+		admin  = fleet.ScopeAdmin
+		device = "/v1/devices/:id"
+	)
+	list := []route{
+		{get, "/v1/policies", read, a.listPolicies},
+		{post, "/v1/policies", admin, a.createPolicy},
+		{get, "/v1/policies/:name", read, a.getPolicy},
+		{put, "/v1/policies/:name", admin, a.putPolicy},
+		{del, "/v1/policies/:name", admin, a.deletePolicy},
+
+		{get, "/v1/groups", read, a.listGroups},
+		{get, "/v1/groups/:name", read, a.getGroup},
+		{put, "/v1/groups/:name", admin, a.putGroup},
+		{post, "/v1/groups/:name", admin, a.editGroup},
+		{del, "/v1/groups/:name", admin, a.deleteGroup},
+
+		{get, "/v1/releases", read, a.listReleases},
+		{get, "/v1/holds", read, a.listHolds},
+		{put, "/v1/holds/:subject", admin, a.putHold},
+		{del, "/v1/holds/:subject", admin, a.deleteHold},
+		{get, "/v1/pause", read, a.getPause},
+		{put, "/v1/pause", admin, a.setPause},
+		{del, "/v1/pause", admin, a.clearPause},
+		{post, "/v1/catalog/refresh", admin, a.refresh},
+
+		{get, "/v1/devices", read, a.listDevices},
+		{get, device, read, a.getDevice},
+		{del, device, admin, a.forgetDevice},
+		{get, device + "/plan", read, a.getPlan},
+		{get, device + "/declarations", read, a.getDeclarations},
+		{get, device + "/status", read, a.getStatus},
+		{get, device + "/reports", read, a.listReports},
+		{get, device + "/reports/:report_id", read, a.getReport},
+		{get, device + "/events", read, a.listDeviceEvents},
+		{post, device + "/sync", admin, a.syncDevice},
+
+		{get, "/v1/compliance", read, a.getCompliance},
+		{get, "/v1/compliance/history", read, a.getHistory},
+		{get, "/v1/events", read, a.listEvents},
+
+		{get, "/v1/tokens", read, a.listTokens},
+		{post, "/v1/tokens", admin, a.createToken},
+		{del, "/v1/tokens/:name", admin, a.deleteToken},
+		// A code lets one enrol: whoever may only read must not see it.
+		{get, "/v1/enrollment-codes", admin, a.listCodes},
+		{post, "/v1/enrollment-codes", admin, a.createCode},
+		{del, "/v1/enrollment-codes/:code", admin, a.deleteCode},
+
+		{get, "/healthz", "", a.health},
+		{get, "/readyz", "", a.ready},
+		{get, "/version", "", a.getVersion},
+		{get, "/openapi.json", "", a.openapi},
+		{get, "/schemas/:file", "", a.schema},
+		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.handler())},
+		{get, "/", "", a.index},
+	}
+	for _, n := range []struct {
+		method, path string
+		handler      http.Handler
+	}{
+		{put, "/v1/pushcert", o.PushCert},
+		{get, "/v1/push/:ids", o.Push},
+		{put, "/v1/enqueue/:ids", o.Enqueue},
+	} {
+		if n.handler != nil {
+			list = append(list, route{n.method, n.path, admin, bounded(n.handler)})
+		}
+	}
+	return list
+}

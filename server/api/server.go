@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/schemas"
+)
+
+func (a *API) health(c echo.Context) error {
+	return answer(c, http.StatusOK, Health{Status: "ok"})
+}
+
+// ready answers 503 only when the store is not reachable (api.md 3).
+func (a *API) ready(c echo.Context) error {
+	r := a.fleet.Ready(c.Request().Context())
+	status := http.StatusOK
+	if !r.Ready {
+		status = http.StatusServiceUnavailable
+		c.Response().Header().Set(echo.HeaderRetryAfter, "5")
+	}
+	return answer(c, status, r)
+}
+
+func (a *API) getVersion(c echo.Context) error {
+	return answer(c, http.StatusOK, Version{Version: a.version})
+}
+
+func (a *API) openapi(c echo.Context) error {
+	return revalidate(c, "", echo.MIMEApplicationJSON, schemas.OpenAPI())
+}
+
+func (a *API) schema(c echo.Context) error {
+	file, err := param(c, "file")
+	if err != nil {
+		return err
+	}
+	name, ok := strings.CutSuffix(file, ".json")
+	if !ok {
+		return noSuchRoute()
+	}
+	b, err := schemas.JSON(name)
+	if err != nil {
+		return &problem{status: http.StatusNotFound, code: "not_found", text: err.Error()}
+	}
+	return revalidate(c, "", "application/schema+json", b)
+}
+
+// index is a plain page that leads to what there is.
+func (a *API) index(c echo.Context) error {
+	return c.HTML(http.StatusOK, indexPage)
+}
+
+const indexPage = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Plimsoll</title>
+<h1>Plimsoll</h1>
+<p>Enforces macOS updates by declarative device management, and tells where every Mac stands.</p>
+<ul>
+<li><a href="/readyz">/readyz</a>: store and catalogue
+<li><a href="/version">/version</a>
+<li><a href="/openapi.json">/openapi.json</a>: every route of the API
+<li><a href="/schemas/policy.json">/schemas/policy.json</a>: what a policy looks like
+</ul>
+<p>With an API token: /v1/compliance, /v1/devices, /v1/policies, /v1/releases, /v1/events, /metrics.</p>
+</html>
+`
