@@ -303,7 +303,9 @@ func (m *Mac) acknowledged(items map[string]json.RawMessage, gone []string, full
 		m.st.ServerOS = m.st.OS
 	}
 	names := sortedKeys(items)
-	if len(names) > 4 {
+	if full {
+		names = []string{fmt.Sprintf("everything (%d items)", len(names))}
+	} else if len(names) > 4 {
 		names = append(names[:4], fmt.Sprintf("and %d more", len(names)-4))
 	}
 	m.log("reported %s", strings.Join(names, ", "))
