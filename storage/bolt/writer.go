@@ -177,6 +177,7 @@ func applyJob(t *bbolt.Tx, j *job) (int, error) {
 		return 0, errSkip
 	}
 	b := t.Bucket(bucketName)
+	b.FillPercent = fillPercent // of this transaction's bucket only
 	if j.apply != nil {
 		return 0, j.apply(b)
 	}
