@@ -67,9 +67,7 @@ func (s *set) of(name string) *jsonschema.Schema {
 var compiled = sync.OnceValue(func() *set {
 	s := &set{byName: map[string]*jsonschema.Schema{}, raw: map[string]any{}}
 	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	c.RegisterFormat(&jsonschema.Format{Name: localFormat, Validate: localTime})
-	c.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: dateTime})
+	register(c)
 	for _, name := range Names() {
 		b, err := JSON(name)
 		if err != nil {
@@ -90,6 +88,13 @@ var compiled = sync.OnceValue(func() *set {
 	}
 	return s
 })
+
+// register makes a compiler check formats, ours too.
+func register(c *jsonschema.Compiler) {
+	c.AssertFormat()
+	c.RegisterFormat(&jsonschema.Format{Name: localFormat, Validate: localTime})
+	c.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: dateTime})
+}
 
 // at is the subschema that a fault's URL points to, nil if there is none.
 func (s *set) at(url string) map[string]any {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"reflect"
 
 	"github.com/invopop/jsonschema"
@@ -15,8 +16,7 @@ import (
 const (
 	versionPattern = `^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$`
 	timePattern    = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
-	// namePattern: names stand in paths, so no slash and no backslash, nothing invisible, and no dot at the front.
-	namePattern = `^[\p{L}\p{N}]([^/\\\p{Cc}]*[^/\\\s\p{Cc}])?$`
+	namePattern    = `^[a-z0-9][a-z0-9._-]{0,62}$`
 )
 
 // mapped is the schema of the types whose JSON is not what reflection sees.
@@ -57,9 +57,9 @@ func enum[T ~string](values ...T) *jsonschema.Schema {
 var rules = map[string]func(object){
 	"Policy.name":                    name,
 	"Policy.label":                   text(0, 200),
-	"Policy.priority":                between(-1_000_000, 1_000_000),
-	"Assign.groups":                  list(1000, name),
-	"Assign.exclude_groups":          list(1000, name),
+	"Policy.priority":                between(math.MinInt32, math.MaxInt32),
+	"Assign.groups":                  list(1000, text(1, 255)),
+	"Assign.exclude_groups":          list(1000, text(1, 255)),
 	"Assign.when":                    text(0, 4000),
 	"PolicyOS.track":                 pattern(`^(current|latest|[1-9][0-9]{1,2})$`, `must be "current", "latest" or a major version such as "26"`),
 	"PolicyOS.upgrade":               oneOf("enforce", "self_service", "hold"),
@@ -68,9 +68,9 @@ var rules = map[string]func(object){
 	"Updates.within_days":            between(1, 365),
 	"Updates.exploited_within_days":  between(1, 365),
 	"Updates.time":                   pattern(timePattern, "must be a time of day such as 12:00"),
-	"Updates.min_age_days":           between(0, 365),
+	"Updates.min_age_days":           between(0, 90),
 	"Updates.versions":               list(20, nil),
-	"Updates.build":                  pattern(`^[0-9]{1,3}[A-Z][0-9]{1,8}[a-z]?$`, "must be a build such as 25G83"),
+	"Updates.build":                  text(1, 32),
 	"BackgroundSecurity.mode":        oneOf("automatic", "none"),
 	"BackgroundSecurity.within_days": between(1, 365),
 	"BackgroundSecurity.time":        pattern(timePattern, "must be a time of day such as 12:00"),
@@ -87,10 +87,10 @@ var rules = map[string]func(object){
 	"HoldWrite.successors":           func(p object) { p["default"] = true },
 	"HoldWrite.until":                nullable,
 	"PauseWrite.reason":              text(1, 1000),
-	"TokenWrite.name":                name,
+	"TokenWrite.name":                pattern(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`, "must be 1 to 63 letters, digits, dots, hyphens, underscores and @, and begin with a letter or a digit"),
 	"CodeWrite.label":                text(0, 200),
 	"CodeWrite.expires_at":           nullable,
-	"CodeWrite.uses":                 between(0, 1_000_000),
+	"CodeWrite.uses":                 between(0, math.MaxInt32),
 	"Device.state":                   states,
 	"Device.flags":                   list(0, oneOf(compliance.FlagNames...)),
 	"ExplainedLane.lane":             oneOf(policy.Patch.String(), policy.Upgrade.String(), policy.BSI.String()),
@@ -107,9 +107,9 @@ func states(p object) {
 	oneOf(all...)(p)
 }
 
-var name = both(text(1, 100), pattern(namePattern, `must begin with a letter or digit, and have no "/" or "\"`))
+var name = pattern(namePattern, "must be 1 to 63 characters long, begin with a letter or a digit, and have only a-z, 0-9, dots, hyphens and underscores")
 
-var member = text(1, 128)
+var member = text(1, 256)
 
 func both(a, b func(object)) func(object) {
 	return func(p object) { a(p); b(p) }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 )
 
@@ -21,7 +19,7 @@ const maxBody = 4 << 20
 
 // Options are what an API is made of.
 type Options struct {
-	Fleet   fleetAPI
+	Fleet   *fleet.Fleet
 	Log     *slog.Logger
 	Version string
 	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/, /v1/enqueue/ or is /v1/pushcert.
@@ -29,53 +27,9 @@ type Options struct {
 	Push, Enqueue, PushCert http.Handler
 }
 
-// fleetAPI is what the API needs of a *fleet.Fleet.
-type fleetAPI interface {
-	Identify(ctx context.Context, secret string) (fleet.Principal, error)
-	CreateToken(ctx context.Context, by, name string, scope fleet.Scope) (fleet.NewToken, error)
-	ListTokens(ctx context.Context, limit int, cursor string) (fleet.Page[fleet.TokenInfo], error)
-	DeleteToken(ctx context.Context, name string) error
-	CreateCode(ctx context.Context, by, label string, expires *time.Time, uses int) (fleet.CodeInfo, error)
-	ListCodes(ctx context.Context, limit int, cursor string) (fleet.Page[fleet.CodeInfo], error)
-	DeleteCode(ctx context.Context, code string) error
-	PutPolicy(ctx context.Context, p policy.Policy, o fleet.WriteOptions) (fleet.PolicyResult, error)
-	Policy(ctx context.Context, name string) (policy.Policy, string, error)
-	Policies(ctx context.Context, limit int, cursor string) (fleet.Page[policy.Policy], error)
-	DeletePolicy(ctx context.Context, name string, o fleet.WriteOptions) (*fleet.Impact, error)
-	PutGroup(ctx context.Context, name string, devices []string, o fleet.WriteOptions) (fleet.Group, bool, *fleet.Impact, error)
-	EditGroup(ctx context.Context, name string, add, remove []string, o fleet.WriteOptions) (fleet.Group, *fleet.Impact, error)
-	Group(ctx context.Context, name string) (fleet.Group, error)
-	Groups(ctx context.Context, limit int, cursor string) (fleet.Page[fleet.Group], error)
-	DeleteGroup(ctx context.Context, name string, o fleet.WriteOptions) (*fleet.Impact, error)
-	Releases(ctx context.Context, asOf time.Time, limit int, cursor string) (fleet.Page[fleet.Release], error)
-	PutHold(ctx context.Context, subject, reason string, successors bool, until *time.Time, o fleet.WriteOptions) (fleet.Hold, bool, *fleet.Impact, error)
-	Holds(ctx context.Context, limit int, cursor string) (fleet.Page[fleet.Hold], error)
-	DeleteHold(ctx context.Context, subject string, o fleet.WriteOptions) (*fleet.Impact, error)
-	SetPause(ctx context.Context, reason string, o fleet.WriteOptions) (fleet.Pause, *fleet.Impact, error)
-	ClearPause(ctx context.Context, o fleet.WriteOptions) (fleet.Pause, *fleet.Impact, error)
-	Pause(ctx context.Context) (fleet.Pause, error)
-	Refresh(ctx context.Context) (fleet.RefreshResult, error)
-	Devices(ctx context.Context, q fleet.DeviceQuery) (fleet.Page[fleet.Device], error)
-	Device(ctx context.Context, idOrSerial string) (fleet.Device, error)
-	Plan(ctx context.Context, idOrSerial string) (policy.Explanation, error)
-	Declarations(ctx context.Context, idOrSerial string, at time.Time) (fleet.ServedManifest, error)
-	Status(ctx context.Context, idOrSerial string) (fleet.StatusItems, error)
-	Reports(ctx context.Context, idOrSerial string, limit int, cursor string) (fleet.Page[fleet.ReportInfo], error)
-	Report(ctx context.Context, idOrSerial, reportID string) (fleet.Report, error)
-	DeviceEvents(ctx context.Context, idOrSerial string, limit int, cursor string) (fleet.Page[fleet.Event], error)
-	Sync(ctx context.Context, idOrSerial, by string) error
-	Forget(ctx context.Context, idOrSerial, by string) error
-	Compliance(ctx context.Context) (fleet.Compliance, error)
-	History(ctx context.Context, policyName string, days int) ([]fleet.HistoryDay, error)
-	Events(ctx context.Context, after string, limit int) (fleet.Page[fleet.Event], error)
-	Subscribe(ctx context.Context) <-chan struct{}
-	Ready(ctx context.Context) fleet.Readiness
-	Stats() fleet.Stats
-}
-
 // API serves /v1 and the server's own routes. Safe for concurrent use.
 type API struct {
-	fleet   fleetAPI
+	fleet   *fleet.Fleet
 	log     *slog.Logger
 	version string
 	echo    *echo.Echo
