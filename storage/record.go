@@ -133,18 +133,53 @@ type wireSummary struct {
 	Codes    []string         `json:"c,omitempty"`
 }
 
-func secs(t time.Time) int64 {
-	if t.IsZero() {
+// Times are seconds since 2025-01-01 in the database, 1 stands for the time at which the Mac was looked at, 0 for none.
+const (
+	epoch  = 1735689600
+	looked = 1
+)
+
+// clock writes and reads the times of one record.
+type clock struct{ looked time.Time }
+
+func (c clock) put(t time.Time) int64 {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Equal(c.looked):
+		return looked
 	}
-	return t.Unix()
+	if s := t.Unix() - epoch; s != 0 && s != looked {
+		return s
+	}
+	return looked + 1
 }
 
-func at(s int64) time.Time {
-	if s == 0 {
+func (c clock) get(s int64) time.Time {
+	switch s {
+	case 0:
 		return time.Time{}
+	case looked:
+		return c.looked
 	}
-	return time.Unix(s, 0).UTC()
+	return time.Unix(s+epoch, 0).UTC()
+}
+
+// deadlineToo stands for the summary's deadline where another wall-clock time is the same.
+const deadlineToo = 1
+
+func putLocal(l, deadline declarations.Local) int64 {
+	if l != 0 && l == deadline {
+		return deadlineToo
+	}
+	return int64(l)
+}
+
+func getLocal(n int64, deadline declarations.Local) declarations.Local {
+	if n == deadlineToo {
+		return deadline
+	}
+	return declarations.Local(n)
 }
 
 func bit(on bool, b int) int {
@@ -171,20 +206,21 @@ func unsame(token, advertised string) string {
 // Encode writes the record as it stands in the database. Times lose their fractions of a second.
 func (r *Record) Encode() ([]byte, error) {
 	f := &r.Facts
+	c := clock{r.LookedAt.Truncate(time.Second)}
 	w := wireRecord{
 		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, Model: f.Model, ModelName: f.ModelName, Board: f.Board, BoardFrom: f.BoardFrom,
 		Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
 		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
 			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32),
-		Items: f.Capabilities.Items, Enrolled: secs(f.EnrolledAt), Contact: secs(f.LastContactAt), Reported: secs(f.LastReportAt),
-		Life: r.Life, Back: secs(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: secs(r.RaisedAt),
-		Adv: r.Advertised, AdvAt: secs(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: secs(r.ServedAt),
-		Told: same(r.Told, r.Advertised), ToldAt: secs(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: secs(r.NextAt), Looked: secs(r.LookedAt), Revision: r.Revision,
+		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
+		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
+		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
+		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Revision: max(0, r.Revision-epoch*1000),
 		Sum: wireSummary{
-			Phase: r.Summary.Phase, PhaseAt: secs(r.Summary.PhaseAt), StateAt: secs(r.Summary.StateAt), Flags: r.Summary.Flags,
+			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
 			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
-			Due: int64(r.Summary.Due), Deadline: int64(r.Summary.Deadline), Overdue: secs(r.Summary.OverdueAt), Codes: r.Summary.Codes,
-			Past: secs(r.Summary.PastAt), TargetAt: secs(r.Summary.TargetAt), ServedAt: secs(r.Summary.ServedAt),
+			Due: putLocal(r.Summary.Due, r.Summary.Deadline), Deadline: int64(r.Summary.Deadline), Overdue: putOverdue(c, r), Codes: r.Summary.Codes,
+			Past: c.put(r.Summary.PastAt), TargetAt: c.put(r.Summary.TargetAt), ServedAt: c.put(r.Summary.ServedAt),
 			Letter: r.Summary.Letter, Fails: r.Summary.Fails, Gone: r.Summary.Withdrawn,
 		},
 	}
@@ -199,7 +235,7 @@ func (r *Record) Encode() ([]byte, error) {
 	for l, s := range r.Lanes {
 		if s != (policy.LaneState{}) {
 			w.Lanes = append(w.Lanes, wireLane{
-				Lane: policy.Lane(l), Since: secs(s.Since), Target: s.Target, Promise: int64(s.Promise), Served: int64(s.Served),
+				Lane: policy.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
 				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2),
 			})
 		}
@@ -217,22 +253,24 @@ func DecodeRecord(b []byte) (*Record, error) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("decode record: %w", err)
 	}
+	c := clock{clock{}.get(w.Looked)}
+	deadline := declarations.Local(w.Sum.Deadline)
 	r := &Record{
 		Facts: status.Facts{
 			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board, BoardFrom: w.BoardFrom,
 			Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
 			Capabilities:   status.Capabilities{Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items},
 			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
-			EnrolledAt: at(w.Enrolled), LastContactAt: at(w.Contact), LastReportAt: at(w.Reported),
+			EnrolledAt: c.get(w.Enrolled), LastContactAt: c.get(w.Contact), LastReportAt: c.get(w.Reported),
 		},
-		Life: w.Life, BackAt: at(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: at(w.Raised),
-		Advertised: w.Adv, AdvertisedAt: at(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: at(w.ManAt),
-		Told: unsame(w.Told, w.Adv), ToldAt: at(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: at(w.Next), LookedAt: at(w.Looked), Revision: w.Revision,
+		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
+		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
+		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: c.get(w.Next), LookedAt: c.looked, Revision: w.Revision + epoch*1000,
 		Summary: compliance.Summary{
-			Phase: w.Sum.Phase, PhaseAt: at(w.Sum.PhaseAt), StateAt: at(w.Sum.StateAt), Flags: w.Sum.Flags,
+			Phase: w.Sum.Phase, PhaseAt: c.get(w.Sum.PhaseAt), StateAt: c.get(w.Sum.StateAt), Flags: w.Sum.Flags,
 			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,
-			Due: declarations.Local(w.Sum.Due), Deadline: declarations.Local(w.Sum.Deadline), OverdueAt: at(w.Sum.Overdue), Codes: w.Sum.Codes,
-			PastAt: at(w.Sum.Past), TargetAt: at(w.Sum.TargetAt), ServedAt: at(w.Sum.ServedAt),
+			Due: getLocal(w.Sum.Due, deadline), Deadline: deadline, OverdueAt: getOverdue(c, w.Sum.Overdue, deadline), Codes: w.Sum.Codes,
+			PastAt: c.get(w.Sum.Past), TargetAt: c.get(w.Sum.TargetAt), ServedAt: c.get(w.Sum.ServedAt),
 			Letter: w.Sum.Letter, Fails: w.Sum.Fails, Withdrawn: w.Sum.Gone,
 		},
 	}
@@ -247,9 +285,24 @@ func DecodeRecord(b []byte) (*Record, error) {
 			continue
 		}
 		r.Lanes[l.Lane] = policy.LaneState{
-			Since: at(l.Since), Target: l.Target, Promise: declarations.Local(l.Promise), Served: declarations.Local(l.Served),
+			Since: c.get(l.Since), Target: l.Target, Promise: getLocal(l.Promise, deadline), Served: getLocal(l.Served, deadline),
 			Renewed: l.Bits&1 != 0, Returned: l.Bits&2 != 0,
 		}
 	}
 	return r, nil
+}
+
+// putOverdue leaves out what the deadline read in UTC says too.
+func putOverdue(c clock, r *Record) int64 {
+	if d := r.Summary.Deadline; d != 0 && r.Summary.OverdueAt.Equal(d.At(0)) {
+		return -1
+	}
+	return c.put(r.Summary.OverdueAt)
+}
+
+func getOverdue(c clock, n int64, deadline declarations.Local) time.Time {
+	if n == -1 {
+		return deadline.At(0)
+	}
+	return c.get(n)
 }

@@ -91,7 +91,7 @@ func (t teller) timed(now time.Time, catalogueStale bool) []policy.Reason {
 	if flags&ReportStale != 0 {
 		add(StaleReport)
 	}
-	if catalogueStale {
+	if catalogueStale && s.State != Compliant { // the flag tells of it; nothing is asked of such a Mac that could be explained
 		add(StaleCatalogue)
 	}
 	if s.State != Pending && s.State != Failing || s.Deadline == 0 {
