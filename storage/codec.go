@@ -94,7 +94,7 @@ func Unpack(p []byte) ([]byte, error) {
 		if _, err := io.ReadFull(r, val); err != nil {
 			return nil, fmt.Errorf("damaged value: %w", err)
 		}
-		if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF {
 			return nil, errors.New("damaged value: longer than it says")
 		}
 		return val, nil

@@ -5,10 +5,10 @@ package bolt
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -60,7 +60,7 @@ func fillUpToALimit(path string) error {
 		l.Cur = min(n, l.Max)
 		return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
 	}
-	return fillAndRecover(path, func() error { return limit(8 << 20) }, func() error { return limit(math.MaxInt64) })
+	return fillAndRecover(path, func() error { return limit(4 << 20) }, func() error { return limit(math.MaxInt64) })
 }
 
 // fillAndRecover writes until there is no more space, makes space, and holds what is there against what was acknowledged.
@@ -79,9 +79,7 @@ func fillAndRecover(path string, full, space func() error) error {
 	failed := 0
 	write := func(key string) error {
 		noise := make([]byte, 20_000) // does not compress
-		for i := range noise {
-			noise[i] = byte(rand.Uint32())
-		}
+		_, _ = rand.Read(noise)       // never fails
 		err := set(ctx, db, "p/"+key, key, string(noise))
 		mu.Lock()
 		defer mu.Unlock()
@@ -98,7 +96,7 @@ func fillAndRecover(path string, full, space func() error) error {
 	errs := make(chan error, 8)
 	for w := range 8 {
 		wg.Go(func() {
-			for i := range 200 { // 32 MB in all
+			for i := range 50 { // 8 MB in all
 				if err := write(fmt.Sprint(w, "-", i)); err != nil {
 					errs <- err
 					return
