@@ -37,13 +37,14 @@ func counter(r Reader) (uint64, error) {
 }
 
 // AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline.
-// A Mac's older entry is deleted, so that whoever lists the changes sees each Mac once.
-func (s *Store) AddToIndex(ctx context.Context, shard int, ids []string, events []compliance.Event) error {
-	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
+// A Mac's older entry is deleted, so that whoever lists the changes sees each Mac once. before and after are the shard's counter around it.
+func (s *Store) AddToIndex(ctx context.Context, shard int, ids []string, events []compliance.Event) (before, after uint64, err error) {
+	err = s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
 		n, err := counter(tx)
 		if err != nil {
 			return err
 		}
+		before = n
 		keys := make([]string, len(ids))
 		for i, id := range ids {
 			keys[i] = memberKey(id)
@@ -68,9 +69,11 @@ func (s *Store) AddToIndex(ctx context.Context, shard int, ids []string, events 
 				return err
 			}
 		}
+		after = n
 		tx.Set(keyCounter, strconv.AppendUint(nil, n, 10))
 		return nil
 	})
+	return before, after, err
 }
 
 // Members lists the Macs of a shard, for the start and for repair.

@@ -95,7 +95,11 @@ func (f *Fleet) flushBehind(ctx context.Context) {
 		numbers = append(numbers, n)
 	}
 	failed := parallel(ctx, 16, numbers, func(n int) error {
-		return f.store.AddToIndex(ctx, n, shards[n].ids, shards[n].events)
+		before, after, err := f.store.AddToIndex(ctx, n, shards[n].ids, shards[n].events)
+		if err == nil {
+			f.index.wrote(n, before, after)
+		}
+		return err
 	})
 	if len(failed) == 0 {
 		f.feed.signal()

@@ -222,6 +222,15 @@ func (f *Fleet) loadIndex(ctx context.Context) error {
 	return nil
 }
 
+// wrote notes that this replica itself wrote the numbers above before, up to after: it need not read them back.
+func (x *index) wrote(shard int, before, after uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last[shard] == before {
+		x.last[shard] = after
+	}
+}
+
 // pollIndex reads what other replicas wrote to a shard since it was looked at last.
 func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 	f.index.mu.RLock()
