@@ -132,7 +132,7 @@ func (pl *planner) planOS() {
 		pl.otherBuild()
 		return
 	}
-	if !pl.knowsMajor() && (pl.table == nil || !upgrade || !pl.offers(track)) {
+	if !pl.knowsMajor() {
 		pl.end(Unknown, CodeNotInCatalogue, pl.evidence("board", "macos"))
 		return
 	}
