@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -80,10 +82,14 @@ func Open(path string) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: %w: %w", path, storage.ErrUnavailable, err)
 	}
 	b.AllocSize = allocStep
-	if err := b.Update(func(t *bbolt.Tx) error {
+	err = b.Update(func(t *bbolt.Tx) error {
 		_, err := t.CreateBucketIfNotExists(bucketName)
 		return err
-	}); err != nil {
+	})
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database %s: %w: %w", path, storage.ErrUnavailable, err), b.Close())
 	}
 	db := &DB{path: path, bolt: b, jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{})}
@@ -97,6 +103,18 @@ func Open(path string) (*DB, error) {
 	})
 	go db.write()
 	return db, nil
+}
+
+// syncFolder makes a file that is new survive a power failure: syncing the file does not promise that its name does.
+func syncFolder(dir string) error {
+	if runtime.GOOS == "windows" { // which cannot
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close commits what the writer has taken, waits for the readers, and closes the file. It may be called again.

@@ -177,6 +177,39 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
+// Without a deadline of the caller's, storage.Timeout is one.
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	server := storagetest.RedisServer(t)
+	db := open(t, server.URL())
+	recovers(t, db)
+	server.Freeze()
+	ended := make(chan error, len(storagetest.Methods))
+	for name, method := range storagetest.Methods {
+		go func() {
+			err := method(context.Background(), db, "p")
+			if errors.Is(err, storage.ErrUnavailable) {
+				err = nil
+			} else {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			ended <- err
+		}()
+	}
+	for range storagetest.Methods {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(2 * storage.Timeout):
+			t.Error("a method goes on without an end")
+		}
+	}
+	server.Thaw()
+	recovers(t, db)
+}
+
 // acknowledged writes to many partitions from several goroutines, and remembers what was acknowledged.
 type acknowledged struct {
 	t    *testing.T

@@ -215,7 +215,8 @@ func (db *DB) collect(ctx context.Context, partitions []string, field string, fo
 	return nil
 }
 
-// Ping writes, once and without retrying, on every node that should take writes that far: a Cluster answers for all its slots.
+// Ping writes one key as a commit would be written, and of a Cluster asks every other node that takes writes whether it
+// is there. It does not retry: the next Ping will.
 func (db *DB) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()

@@ -6,7 +6,11 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shouter answers every line, and tells what it has read.
 func shouter(t *testing.T) (addr string, read chan string) {
@@ -26,7 +30,9 @@ func shouter(t *testing.T) (addr string, read chan string) {
 				defer c.Close() //nolint:errcheck // a test's
 				for lines := bufio.NewScanner(c); lines.Scan(); {
 					read <- lines.Text()
-					fmt.Fprintln(c, lines.Text()+"!")
+					if _, err := fmt.Fprintln(c, lines.Text()+"!"); err != nil {
+						return
+					}
 				}
 			}()
 		}

@@ -79,6 +79,7 @@ func (r *Redis) start(args []string) {
 	r.t.Helper()
 	r.args = args
 	r.cmd = exec.Command("redis-server", args...)
+	endWithTests(r.cmd)
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatalf("start redis-server: %v", err)
 	}
