@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll/server/fleet"
+)
+
+// listener is one client of the stream.
+type listener struct {
+	t      *testing.T
+	res    *http.Response
+	lines  *bufio.Scanner
+	cancel context.CancelFunc
+	id     string // the last one
+}
+
+func (r *rig) listen(srv *httptest.Server, query, lastID string) *listener {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/events"+query, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminSecret)
+	req.Header.Set("Accept", "text/event-stream")
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	res, err := srv.Client().Do(req)
+	if err != nil {
+		cancel()
+		r.t.Fatal(err)
+	}
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Content-Encoding") != "" {
+		r.t.Fatalf("status %d, %v", res.StatusCode, res.Header)
+	}
+	return &listener{t: r.t, res: res, lines: bufio.NewScanner(res.Body), cancel: cancel}
+}
+
+func (l *listener) leave() {
+	l.cancel()
+	_ = l.res.Body.Close()
+}
+
+// next is the next event, and whether there was one.
+func (l *listener) next() (fleet.Event, bool) {
+	l.t.Helper()
+	for l.lines.Scan() {
+		line := l.lines.Text()
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			l.id = id
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			var e fleet.Event
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				l.t.Fatal(err)
+			}
+			return e, true
+		}
+	}
+	return fleet.Event{}, false
+}
+
+// enrolled reads until a Mac's enrolment comes by.
+func (l *listener) enrolled(id string) {
+	l.t.Helper()
+	for {
+		e, ok := l.next()
+		if !ok {
+			l.t.Fatalf("the stream ended before %s enrolled", id)
+		}
+		if e.Type == "enrolled" && e.Device == id {
+			return
+		}
+	}
+}
+
+func TestEventStream(t *testing.T) {
+	r := newRig(t)
+	srv := httptest.NewServer(r.api.Handler())
+	defer srv.Close()
+	defer r.api.Close() // the server waits for its streams
+
+	r.enrol(mac("1"))
+	l := r.listen(srv, "", "")
+	l.enrolled("UDID-1")
+	r.enrol(mac("2"))
+	l.enrolled("UDID-2")
+	l.leave()
+	if l.id == "" {
+		t.Fatal("the stream gave no id")
+	}
+
+	// What happens while nobody listens is not lost.
+	r.enrol(mac("3"))
+	l = r.listen(srv, "?after=nonsense-that-the-header-overrides", l.id)
+	l.enrolled("UDID-3")
+	again := r.listen(srv, "?after="+l.id, "")
+	r.enrol(mac("4"))
+	again.enrolled("UDID-4")
+	again.leave()
+
+	// The server closes: the stream ends.
+	r.api.Close()
+	for {
+		if _, ok := l.next(); !ok {
+			break
+		}
+	}
+	if err := l.lines.Err(); err != nil {
+		t.Errorf("the stream did not end cleanly: %v", err)
+	}
+	l.leave()
+}
+
+func TestEventStreamHeartbeat(t *testing.T) {
+	r := newRig(t)
+	r.api.heartbeat = time.Millisecond
+	srv := httptest.NewServer(r.api.Handler())
+	defer srv.Close()
+	defer r.api.Close()
+	l := r.listen(srv, "", "")
+	defer l.leave()
+	for l.lines.Scan() {
+		if strings.HasPrefix(l.lines.Text(), ":") {
+			return
+		}
+	}
+	t.Errorf("no heartbeat came: %v", l.lines.Err())
+}
+
+func TestEventStreamsAreFew(t *testing.T) {
+	r := newRig(t)
+	for range cap(r.api.streams) {
+		r.api.streams <- struct{}{}
+	}
+	r.want(call{method: "GET", target: "/v1/events", header: []string{"Accept", "text/event-stream"}}, 429, nil)
+}
+
+func TestEventsByCursor(t *testing.T) {
+	r := newRig(t)
+	r.enrol(mac("1"))
+	next := r.awaitEnrolment("UDID-1", "")
+	if next == "" {
+		t.Fatal("a page with events has no cursor")
+	}
+	r.enrol(mac("2"))
+	r.awaitEnrolment("UDID-2", next)
+}
+
+// awaitEnrolment reads the timeline until a Mac's enrolment comes by, and returns the cursor behind it: the timeline is written behind the Macs.
+func (r *rig) awaitEnrolment(id, after string) string {
+	r.t.Helper()
+	for range 200 {
+		var p struct {
+			Events []fleet.Event
+			Next   string `json:"next_cursor"`
+		}
+		r.get("/v1/events?after="+after, &p)
+		for _, e := range p.Events {
+			if e.Device == id && e.Type == "enrolled" {
+				return p.Next
+			}
+		}
+		if p.Next != "" {
+			after = p.Next
+		}
+		waitForNews(r)
+	}
+	r.t.Fatalf("%s never came", id)
+	return ""
+}
+
+// waitForNews waits until the fleet signals events, or long enough to look again.
+func waitForNews(r *rig) {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	<-r.fleet.Subscribe(ctx)
+}
