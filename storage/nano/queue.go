@@ -293,6 +293,16 @@ func (s *Store) Queued(ctx context.Context, id string) ([]QueuedCommand, error) 
 	return queue, wrap(err, "listing the queued commands of %s", c.id)
 }
 
+// QueuedTx is Queued within the caller's transaction on the partition of id's device.
+func (s *Store) QueuedTx(r storage.Reader, id string) ([]QueuedCommand, error) {
+	c, err := parseID(id)
+	if err != nil {
+		return nil, fmt.Errorf("listing queued commands: %w", err)
+	}
+	queue, err := readQueue(r, c)
+	return queue, wrap(err, "listing the queued commands of %s", c.id)
+}
+
 func readQueue(r storage.Reader, c channel) ([]QueuedCommand, error) {
 	val, err := r.Get(c.directoryKey())
 	if err != nil {

@@ -1,0 +1,257 @@
+// Package mdm is the Macs' door: NanoMDM embedded, check-in, the four endpoints of declarative management, enrolment, SCEP and pushes.
+package mdm
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/service"
+	"github.com/micromdm/nanomdm/service/certauth"
+	"github.com/micromdm/nanomdm/service/nanomdm"
+
+	"plimsoll/server/fleet"
+)
+
+const (
+	maxBody    = 4 << 20 // bytes of a request (api.md 2)
+	retryAfter = "10"    // seconds, when the server is to blame
+
+	typeCheckin = "application/x-apple-aspen-mdm-checkin" // what tells check-ins from the command channel
+)
+
+// Options are what a Door is made of.
+type Options struct {
+	Teller *Teller
+	Fleet  *fleet.Fleet
+	CA     *CA // issues identities, and is trusted
+	// DeviceCAs are further CAs whose identities are trusted.
+	DeviceCAs []*x509.Certificate
+	// CertHeader is the header in which a proxy hands over the client certificate; then nothing else is read. Empty: requests are signed.
+	CertHeader string
+
+	URL string // base URL that Macs use
+	// ListenLoopback says that only this machine can reach the server.
+	ListenLoopback bool
+	// ProfileIdentity signs the enrolment profile; nil: it is not signed.
+	ProfileIdentity *tls.Certificate
+
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
+}
+
+// Counters count what came through the door since the process started. Safe for concurrent use.
+type Counters struct {
+	Messages                       atomic.Int64 // check-ins and command channel, all answers
+	Refused, TooLarge, TooMany     atomic.Int64 // of those: 400 and other 4xx, 413, 429
+	Failed                         atomic.Int64 // of those: 5xx
+	Profiles, ProfilesRefused      atomic.Int64
+	Identities, IdentitiesRefused  atomic.Int64
+	PushesSent, PushesFailed, Asks atomic.Int64
+}
+
+// Door answers Macs. Safe for concurrent use.
+type Door struct {
+	o      Options
+	log    *slog.Logger
+	url    string
+	local  bool // listen address and host of the URL are both loopback
+	sender *sender
+	limit  *limiter
+	chain  service.CheckinAndCommandService
+	count  *Counters
+}
+
+// New makes a Door.
+func New(o Options) (*Door, error) {
+	if o.Teller == nil || o.Fleet == nil || o.CA == nil || o.Log == nil {
+		return nil, errors.New("mdm: Teller, Fleet, CA and Log are needed")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("mdm: %q is not a base URL", o.URL)
+	}
+	log := nanoLog{o.Log}
+	store := o.Teller.store
+	core := nanomdm.New(store,
+		nanomdm.WithLogger(log),
+		nanomdm.WithUserAuthenticate(nanomdm.NewUAService(store, false)),
+		nanomdm.WithGetToken(nanomdm.NewTokenMux()),
+		nanomdm.WithDeclarativeManagement(endpoints{o.Fleet}),
+	)
+	return &Door{
+		o: o, log: o.Log, url: strings.TrimSuffix(o.URL, "/"),
+		local:  o.ListenLoopback && loopback(u.Hostname()),
+		sender: newSender(o.CertHeader, append([]*x509.Certificate{o.CA.Cert}, o.DeviceCAs...), o.Now),
+		limit:  newLimiter(),
+		chain:  certauth.New(&lives{core, o.Fleet}, o.Teller.associations, certauth.WithLogger(log)),
+		count:  &o.Teller.count,
+	}, nil
+}
+
+// Counters are the door's own.
+func (d *Door) Counters() *Counters { return d.count }
+
+// Mount adds the Macs' routes (api.md 2).
+func (d *Door) Mount(mux *http.ServeMux) {
+	mux.Handle("/mdm", d.MDM())
+	mux.Handle("/scep", d.SCEP())
+	mux.Handle("/enroll", d.Enroll())
+}
+
+// MDM is the handler of check-ins and of the command channel.
+func (d *Door) MDM() http.Handler { return d.guarded(d.serveMDM) }
+
+// guarded keeps a panic inside: what one Mac sends must not end the process, nor its connection without an answer.
+func (d *Door) guarded(serve http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				d.log.Error("a request could not be served", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				refuse(w, http.StatusInternalServerError)
+			}
+		}()
+		serve(w, r)
+	})
+}
+
+func (d *Door) serveMDM(w http.ResponseWriter, r *http.Request) {
+	d.count.Messages.Add(1)
+	v := &visit{CheckinAndCommandService: d.chain}
+	answer, err := d.answer(w, r, v)
+	status := http.StatusOK
+	if err != nil {
+		status = statusOf(err)
+		d.note(r.Context(), v.id, status, err)
+		refuse(w, status)
+		return
+	}
+	switch {
+	case len(answer) == 0:
+	case answer[0] == '{':
+		w.Header().Set("Content-Type", "application/json")
+	default:
+		w.Header().Set("Content-Type", "application/xml")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // the Mac went away: it asks again
+}
+
+// answer authenticates and answers one message.
+func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte, error) {
+	if r.Method != http.MethodPut && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "PUT, POST")
+		return nil, service.NewHTTPStatusError(http.StatusMethodNotAllowed, fmt.Errorf("the method is %s", r.Method))
+	}
+	body, err := readBody(w, r, maxBody)
+	if err != nil {
+		return nil, err
+	}
+	cert, hash, err := d.sender.certificate(r.Header, body)
+	if err != nil {
+		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
+	}
+	if !d.limit.allow(hash, d.o.Now()) {
+		return nil, service.NewHTTPStatusError(http.StatusTooManyRequests, errTooMany)
+	}
+	if err := checkPlist(body); err != nil {
+		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
+	}
+	req := mdm.NewRequestWithContext(r.Context(), cert)
+	if strings.HasPrefix(r.Header.Get("Content-Type"), typeCheckin) {
+		body, err = service.CheckinRequest(v, req, body)
+	} else {
+		body, err = service.CommandAndReportResultsRequest(v, req, body)
+	}
+	if err != nil && v.id == "" { // no service saw it: it could not be decoded, or says not whose it is
+		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
+	}
+	return body, err
+}
+
+var errTooMany = fmt.Errorf("the Mac sends more than %d requests a second", macRate)
+
+// readBody reads at most limit bytes, however they are announced.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	tooLarge := func(err error) error { return service.NewHTTPStatusError(http.StatusRequestEntityTooLarge, err) }
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close") // the rest is not read
+		return nil, tooLarge(fmt.Errorf("the body has %d bytes", r.ContentLength))
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge(err)
+	case err != nil:
+		return nil, service.NewHTTPStatusError(http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+	}
+	return body, nil
+}
+
+// statusOf is the one table from errors to what a Mac is answered. 401 is never among them: a Mac takes it as the order to
+// unenrol; nor is 404, but for a declaration that is not in the manifest.
+func statusOf(err error) int {
+	var own *service.HTTPStatusError
+	switch {
+	case errors.As(err, &own) && own.Status != http.StatusUnauthorized:
+		return own.Status
+	case own != nil,
+		errors.Is(err, certauth.ErrNoCertAssoc), errors.Is(err, certauth.ErrNoCertReuse), errors.Is(err, certauth.ErrMissingCert),
+		errors.Is(err, fleet.ErrNotFound), errors.Is(err, fleet.ErrInvalid), errors.Is(err, fleet.ErrForbidden):
+		return http.StatusBadRequest
+	}
+	return http.StatusServiceUnavailable
+}
+
+// note counts and logs a message that was not taken.
+func (d *Door) note(ctx context.Context, id string, status int, err error) {
+	level := slog.LevelInfo
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		d.count.TooLarge.Add(1)
+	case status == http.StatusTooManyRequests:
+		d.count.TooMany.Add(1)
+	case status < 500:
+		d.count.Refused.Add(1)
+	default:
+		d.count.Failed.Add(1)
+		if level = slog.LevelWarn; ctx.Err() != nil {
+			level = slog.LevelDebug // the Mac went away
+		}
+	}
+	var unread *mdm.ParseError // its text holds the whole message
+	if errors.As(err, &unread) {
+		err = fmt.Errorf("decode the message: %w", unread.Err)
+	}
+	d.log.Log(ctx, level, "a Mac's message was refused", "mac", id, "status", status, "error", err)
+}
+
+// refuse answers with a status, in plain text and without reasons: they are for the log.
+func refuse(w http.ResponseWriter, status int) {
+	refuseWith(w, status, strings.ToLower(http.StatusText(status)))
+}
+
+func refuseWith(w http.ResponseWriter, status int, text string) {
+	switch status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	http.Error(w, text, status)
+}

@@ -1,0 +1,136 @@
+package mdm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"plimsoll/server/fleet"
+)
+
+var (
+	errNoCode  = errors.New("an enrolment code is needed: /enroll?code=... (an admin makes one with POST /v1/enrollment-codes)")
+	errBadCode = errors.New("the enrolment code is not known, has expired or is used up")
+)
+
+// Enroll is the handler of the enrolment profile.
+func (d *Door) Enroll() http.Handler { return d.guarded(d.serveEnroll) }
+
+func (d *Door) serveEnroll(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		refuse(w, http.StatusMethodNotAllowed)
+		return
+	}
+	profile, err := d.enroll(r)
+	if err != nil {
+		d.count.ProfilesRefused.Add(1)
+		status, text := http.StatusServiceUnavailable, "the enrolment profile cannot be made at the moment"
+		if errors.Is(err, errNoCode) || errors.Is(err, errBadCode) {
+			status, text = http.StatusForbidden, err.Error()
+		}
+		d.log.Log(r.Context(), levelOf(status), "no enrolment profile was given out", "status", status, "error", err)
+		refuseWith(w, status, text)
+		return
+	}
+	d.count.Profiles.Add(1)
+	h := w.Header()
+	h.Set("Content-Type", "application/x-apple-aspen-config")
+	h.Set("Content-Disposition", `attachment; filename="enroll.mobileconfig"`)
+	h.Set("Cache-Control", "no-store")
+	_, _ = w.Write(profile) // who went away asks again
+}
+
+// enroll makes a profile for whoever is allowed one. A code is counted last, when there is a profile to deliver.
+func (d *Door) enroll(r *http.Request) ([]byte, error) {
+	ctx, code := r.Context(), r.URL.Query().Get("code")
+	needed := !d.local || forwarded(r)
+	if needed {
+		if err := d.checkCode(ctx, code); err != nil {
+			return nil, err
+		}
+	}
+	topic, err := d.topic(ctx)
+	if err != nil {
+		return nil, err
+	}
+	challenge, err := d.o.Fleet.Challenge(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("make a SCEP challenge: %w", err)
+	}
+	profile, err := d.profile(topic, challenge)
+	if err != nil || !needed {
+		return profile, err
+	}
+	switch err := d.o.Fleet.UseCode(ctx, code); {
+	case errors.Is(err, fleet.ErrForbidden), errors.Is(err, fleet.ErrNotFound):
+		return nil, errBadCode
+	case err != nil:
+		return nil, fmt.Errorf("count the use of an enrolment code: %w", err)
+	}
+	return profile, nil
+}
+
+// checkCode looks whether a code may be used, without counting: strangers must not be able to fill the store with challenges.
+func (d *Door) checkCode(ctx context.Context, code string) error {
+	if code == "" {
+		return errNoCode
+	}
+	for cursor := ""; ; {
+		page, err := d.o.Fleet.ListCodes(ctx, 1000, cursor)
+		if err != nil {
+			return fmt.Errorf("look an enrolment code up: %w", err)
+		}
+		for _, c := range page.Items {
+			if c.Code != code {
+				continue
+			}
+			if c.ExpiresAt != nil && !d.o.Now().Before(*c.ExpiresAt) || c.UsesLeft != nil && *c.UsesLeft <= 0 {
+				return errBadCode
+			}
+			return nil
+		}
+		if cursor = page.Next; cursor == "" {
+			return errBadCode
+		}
+	}
+}
+
+// forwarded tells whether a request may come from another machine although it came in on loopback: a proxy passed it on,
+// or a browser was led here under another name.
+func forwarded(r *http.Request) bool {
+	for name := range r.Header {
+		if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
+			return true
+		}
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return !loopback(strings.Trim(host, "[]"))
+}
+
+func loopback(host string) bool {
+	if host = strings.ToLower(strings.TrimSuffix(host, ".")); host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// topic is the one of the push certificate that was stored last.
+func (d *Door) topic(ctx context.Context) (string, error) {
+	certs, err := d.o.Teller.store.PushCerts(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(certs) == 0 {
+		return placeholderTopic, nil
+	}
+	return certs[0].Topic, nil
+}

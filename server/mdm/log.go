@@ -1,0 +1,34 @@
+package mdm
+
+import (
+	"log/slog"
+
+	"github.com/micromdm/nanolib/log"
+)
+
+// nanoLog hands NanoMDM's log lines to slog. NanoMDM calls every check-in "info"; here the door tells what matters, once,
+// so that all of them are for debugging.
+type nanoLog struct{ log *slog.Logger }
+
+var _ log.Logger = nanoLog{}
+
+// Info logs at debug level.
+func (l nanoLog) Info(kv ...any) { l.line(kv) }
+
+// Debug logs at debug level.
+func (l nanoLog) Debug(kv ...any) { l.line(kv) }
+
+// With adds fields to every line.
+func (l nanoLog) With(kv ...any) log.Logger { return nanoLog{l.log.With(kv...)} }
+
+func (l nanoLog) line(kv []any) {
+	msg := "nanomdm"
+	for i := 0; i+1 < len(kv); i += 2 {
+		if text, ok := kv[i+1].(string); ok && kv[i] == "msg" {
+			msg += ": " + text
+			kv = append(append([]any(nil), kv[:i]...), kv[i+2:]...)
+			break
+		}
+	}
+	l.log.Debug(msg, kv...)
+}

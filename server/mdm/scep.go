@@ -1,0 +1,204 @@
+package mdm
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/micromdm/nanomdm/service"
+	"github.com/smallstep/pkcs7"
+	"github.com/smallstep/scep"
+
+	"plimsoll/server/fleet"
+)
+
+// The library has these settings for the whole process, and its own are DES and SHA-1.
+func init() {
+	pkcs7.ContentEncryptionAlgorithm = pkcs7.EncryptionAlgorithmAES128CBC
+	if err := pkcs7.SetDefaultDigestAlgorithm(pkcs7.OIDDigestAlgorithmSHA256); err != nil {
+		panic(err)
+	}
+}
+
+const (
+	// maxSCEP bounds a SCEP message; a Mac's has about 4,000 bytes. Reading CMS takes time that grows with the square of
+	// its depth, and here anybody may ask.
+	maxSCEP = 32 << 10
+
+	capabilities = "AES\nPOSTPKIOperation\nSCEPStandard\nSHA-256\n"
+	minRSA       = 2048 // bits
+	maxRSA       = 8192
+)
+
+// SCEP is the handler of SCEP.
+func (d *Door) SCEP() http.Handler { return d.guarded(d.serveSCEP) }
+
+func (d *Door) serveSCEP(w http.ResponseWriter, r *http.Request) {
+	contentType, answer, err := d.scep(w, r)
+	if err != nil {
+		d.count.IdentitiesRefused.Add(1)
+		status := statusOf(err)
+		d.log.Log(r.Context(), levelOf(status), "a SCEP request was refused", "status", status, "error", err)
+		refuse(w, status)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	_, _ = w.Write(answer) // who went away asks again
+}
+
+func levelOf(status int) slog.Level {
+	if status >= 500 {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func badRequest(err error) error { return service.NewHTTPStatusError(http.StatusBadRequest, err) }
+
+func (d *Door) scep(w http.ResponseWriter, r *http.Request) (contentType string, answer []byte, err error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
+		return "", nil, service.NewHTTPStatusError(http.StatusMethodNotAllowed, fmt.Errorf("the method is %s", r.Method))
+	}
+	query := r.URL.Query()
+	switch op := query.Get("operation"); op {
+	case "GetCACaps":
+		return "text/plain", []byte(capabilities), nil
+	case "GetCACert":
+		return "application/x-x509-ca-cert", d.o.CA.Cert.Raw, nil
+	case "PKIOperation":
+	default:
+		return "", nil, badRequest(fmt.Errorf("SCEP operation %.40q is not offered", op))
+	}
+	var message []byte
+	if r.Method == http.MethodPost {
+		message, err = readBody(w, r, maxSCEP)
+	} else {
+		message, err = messageOf(query.Get("message"))
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	answer, err = d.pkiOperation(r.Context(), message)
+	return "application/x-pki-message", answer, err
+}
+
+// messageOf decodes the message of a GET. A plus sign that was not escaped came as a blank.
+func messageOf(text string) ([]byte, error) {
+	if len(text) > base64.StdEncoding.EncodedLen(maxSCEP) {
+		return nil, service.NewHTTPStatusError(http.StatusRequestEntityTooLarge, errors.New("the SCEP message is too long"))
+	}
+	message, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(text, " ", "+"))
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("decode the SCEP message: %w", err))
+	}
+	return message, nil
+}
+
+// pkiOperation answers one PKCSReq: with an identity, with a SCEP failure, or with an error when there is nobody to answer
+// to in SCEP, or the server is to blame.
+func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error) {
+	cms, err := pkcs7.Parse(message)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("read the SCEP message: %w", err))
+	}
+	for _, cert := range cms.Certificates { // before anything is verified with them: a stranger's key may be made to take long
+		if err := usableKey(cert.PublicKey); err != nil {
+			return nil, badRequest(fmt.Errorf("read the SCEP message: its sender: %w", err))
+		}
+	}
+	msg, err := scep.ParsePKIMessage(message)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("read the SCEP message: %w", err))
+	}
+	if msg.MessageType != scep.PKCSReq {
+		if msg.SenderNonce == nil {
+			return nil, badRequest(fmt.Errorf("SCEP message type %.8q is not taken", string(msg.MessageType)))
+		}
+		return d.scepFailure(ctx, msg, scep.BadRequest, errors.New("identities are not renewed"))
+	}
+	// Whatever is wrong with the envelope gets the same answer: anything more would help in guessing what is in it.
+	if err := msg.DecryptPKIEnvelope(d.o.CA.Cert, discreet{d.o.CA.Key}); err != nil {
+		return d.scepFailure(ctx, msg, scep.BadMessageCheck, fmt.Errorf("open the SCEP message: %w", err))
+	}
+	if err := msg.CSR.CheckSignature(); err != nil {
+		return d.scepFailure(ctx, msg, scep.BadMessageCheck, fmt.Errorf("verify the certificate request: %w", err))
+	}
+	if err := usableKey(msg.CSR.PublicKey); err != nil {
+		return d.scepFailure(ctx, msg, scep.BadAlg, err)
+	}
+	spki := sha256.Sum256(msg.CSR.RawSubjectPublicKeyInfo)
+	err = d.o.Fleet.RedeemChallenge(ctx, msg.ChallengePassword, hex.EncodeToString(spki[:]))
+	switch {
+	case errors.Is(err, fleet.ErrForbidden), errors.Is(err, fleet.ErrNotFound):
+		return d.scepFailure(ctx, msg, scep.BadRequest, err)
+	case err != nil:
+		return nil, fmt.Errorf("redeem a SCEP challenge: %w", err)
+	}
+	cert, err := d.o.CA.issue(msg.CSR.Subject.CommonName, msg.CSR.PublicKey, d.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	answer, err := msg.Success(d.o.CA.Cert, d.o.CA.Key, cert)
+	if err != nil { // the requester's own certificate cannot be encrypted for
+		return d.scepFailure(ctx, msg, scep.BadAlg, fmt.Errorf("encrypt the identity: %w", err))
+	}
+	d.count.Identities.Add(1)
+	d.log.InfoContext(ctx, "an identity was issued", "name", cert.Subject.CommonName, "serial", cert.SerialNumber.Text(16))
+	return answer.Raw, nil
+}
+
+func (d *Door) scepFailure(ctx context.Context, msg *scep.PKIMessage, info scep.FailInfo, why error) ([]byte, error) {
+	d.count.IdentitiesRefused.Add(1)
+	d.log.InfoContext(ctx, "no identity was issued", "failInfo", string(info), "error", why)
+	answer, err := msg.Fail(d.o.CA.Cert, d.o.CA.Key, info)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("answer a SCEP message: %w", err))
+	}
+	return answer.Raw, nil
+}
+
+func usableKey(key any) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if n := key.N.BitLen(); n < minRSA || n > maxRSA {
+			return fmt.Errorf("the key has %d bits, not between %d and %d", n, minRSA, maxRSA)
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P256() {
+			return nil
+		}
+	}
+	return errors.New("the key is neither RSA nor on the curve P-256")
+}
+
+// discreet opens what is encrypted for the CA without telling whether its padding was right: a wrong one gives random bytes,
+// which then open nothing. Otherwise strangers could use the server to sign with the CA's key (Bleichenbacher's attack).
+type discreet struct{ key *rsa.PrivateKey }
+
+// Public is the CA's public key.
+func (d discreet) Public() crypto.PublicKey { return d.key.Public() }
+
+// Decrypt opens a content key.
+func (d discreet) Decrypt(random io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
+	key, err := d.key.Decrypt(random, ciphertext, opts)
+	if err == nil {
+		return key, nil
+	}
+	key = make([]byte, 16)
+	_, err = rand.Read(key)
+	return key, err
+}
