@@ -48,6 +48,8 @@ type Record struct {
 	NextAt time.Time
 	// LookedAt is when the Mac was last judged and written.
 	LookedAt time.Time
+	// NotedAt is when the index shards, and so the other replicas, were last told of the Mac.
+	NotedAt time.Time
 	// Revision grows with every write of the record, so that of two copies the younger is known.
 	Revision int64
 }
@@ -99,6 +101,7 @@ type wireRecord struct {
 	Sum       wireSummary     `json:"S,omitzero"`
 	Next      int64           `json:"x,omitempty"`
 	Looked    int64           `json:"la,omitempty"`
+	Noted     int64           `json:"na,omitempty"`
 	Revision  int64           `json:"q,omitempty"`
 }
 
@@ -215,7 +218,7 @@ func (r *Record) Encode() ([]byte, error) {
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
-		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Revision: max(0, r.Revision-epoch*1000),
+		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
 		Sum: wireSummary{
 			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
 			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
@@ -265,7 +268,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
-		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: c.get(w.Next), LookedAt: c.looked, Revision: w.Revision + epoch*1000,
+		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
 		Summary: compliance.Summary{
 			Phase: w.Sum.Phase, PhaseAt: c.get(w.Sum.PhaseAt), StateAt: c.get(w.Sum.StateAt), Flags: w.Sum.Flags,
 			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"plimsoll/declarations/release"
@@ -24,17 +25,21 @@ const (
 func (f *Fleet) fetchCatalog(ctx context.Context) (RefreshResult, error) {
 	f.refresh.Lock()
 	defer f.refresh.Unlock()
-	return f.fetchLocked(ctx)
+	return f.fetchLocked(ctx, f.looked)
 }
 
-func (f *Fleet) fetchLocked(ctx context.Context) (RefreshResult, error) {
+// fetchLocked is fetchCatalog with the lock held. looked are the validators of a file that was looked at already, accepted or not.
+func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResult, error) {
 	cur := f.book.cur.Load()
 	state := cur.stored.Fetch
-	prev := Validators{From: state.From, ETag: state.ETag, LastModified: state.LastModified, File: state.File}
-	if cur.Catalog.Source == "snapshot" {
-		prev = Validators{}
+	prev := looked
+	if prev == (Validators{}) && cur.Catalog.Source != release.SourceSnapshot {
+		prev = Validators{From: state.From, ETag: state.ETag, LastModified: state.LastModified, File: state.File}
 	}
 	body, next, same, err := f.o.Fetch(ctx, prev)
+	if err == nil && !f.o.FetchIsURL {
+		f.looked = next
+	}
 	now := f.now()
 	f.counters.Fetches.Add(1)
 	var parsed *release.Feed
@@ -51,7 +56,7 @@ func (f *Fleet) fetchLocked(ctx context.Context) (RefreshResult, error) {
 		f.log.Error("the catalogue could not be fetched; the last good one stays", "error", err)
 		return RefreshResult{Revision: cur.Catalog.Revision}, errors.Join(f.noteFetch(ctx, func(s *storage.FetchState) {
 			s.TriedAt, s.Error = now, err.Error()
-		}), &Error{Kind: ErrUnavailable, Code: "fetch_failed", Text: "the catalogue could not be fetched: " + err.Error()})
+		}, state.Error == err.Error() && !f.o.FetchIsURL), &Error{Kind: ErrUnavailable, Code: "fetch_failed", Text: "the catalogue could not be fetched: " + err.Error()})
 	}
 	if err == nil && same && !pendingWithdrawal(cur.Catalog, now) && !f.o.FetchIsURL {
 		return RefreshResult{Revision: cur.Catalog.Revision}, nil
@@ -108,7 +113,11 @@ func pendingWithdrawal(c *release.Catalog, now time.Time) bool {
 	return false
 }
 
-func (f *Fleet) noteFetch(ctx context.Context, change func(*storage.FetchState)) error {
+// noteFetch keeps the state of fetching; not again and again for a file that goes on failing in the same way.
+func (f *Fleet) noteFetch(ctx context.Context, change func(*storage.FetchState), known bool) error {
+	if known {
+		return nil
+	}
 	return f.updateBook(ctx, func(tx *storage.BookTx) error {
 		state := tx.Fetch
 		change(&state)
@@ -134,12 +143,14 @@ func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
 			f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
 		}
 	}
-	return f.fetchLocked(ctx)
+	return f.fetchLocked(ctx, Validators{})
 }
 
 // fetchExploited marks releases by the feed of exploited vulnerabilities. Its absence changes nothing.
 func (f *Fleet) fetchExploited(ctx context.Context) error {
-	body, _, same, err := f.o.Exploited(ctx, Validators{})
+	f.marking.Lock()
+	defer f.marking.Unlock()
+	body, next, same, err := f.o.Exploited(ctx, f.marked)
 	if err != nil || same {
 		return err
 	}
@@ -147,20 +158,33 @@ func (f *Fleet) fetchExploited(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, changed := f.book.cur.Load().Catalog.Mark(fixes); !changed && len(f.book.cur.Load().Catalog.Exploited) == len(fixes) {
-		return nil
+	cur := f.book.cur.Load().Catalog
+	if marked, changed := cur.Mark(fixes); changed || len(marked.Exploited) != len(cur.Exploited) {
+		err = f.updateBook(ctx, func(tx *storage.BookTx) error {
+			marked, changed := tx.Catalog.Mark(fixes)
+			return tx.SetCatalog(marked, changed, f.now())
+		})
 	}
-	return f.updateBook(ctx, func(tx *storage.BookTx) error {
-		marked, changed := tx.Catalog.Mark(fixes)
-		return tx.SetCatalog(marked, changed, f.now())
-	})
+	if err == nil {
+		f.marked = next
+	}
+	return err
 }
 
 // catalogLoop fetches a URL once a day, and looks at a file or folder every few seconds, until ctx ends.
 func (f *Fleet) catalogLoop(ctx context.Context) {
-	if f.o.Fetch == nil && f.o.Exploited == nil {
-		return
+	var wg sync.WaitGroup
+	if f.o.Fetch != nil {
+		wg.Go(func() { f.repeat(ctx, f.catalogOnce) })
 	}
+	if f.o.Exploited != nil {
+		wg.Go(func() { f.repeat(ctx, f.exploitedOnce) })
+	}
+	wg.Wait()
+}
+
+// repeat calls once, and again after each time that it returns, until ctx ends.
+func (f *Fleet) repeat(ctx context.Context, once func(context.Context) time.Duration) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -168,43 +192,58 @@ func (f *Fleet) catalogLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			timer.Reset(once(ctx))
 		}
-		if f.o.Fetch == nil || f.o.FetchIsURL {
-			timer.Reset(f.daily(ctx))
-			continue
-		}
-		if _, err := f.fetchCatalog(ctx); err != nil && ctx.Err() == nil {
-			f.log.Warn("the catalogue cannot be read", "error", err)
-		}
-		timer.Reset(fileEvery)
 	}
 }
 
-// daily fetches when it is time, and returns how long to wait for the next time.
-func (f *Fleet) daily(ctx context.Context) time.Duration {
+// exploitedOnce reads the feed of exploited vulnerabilities, and returns how long to wait for the next time.
+func (f *Fleet) exploitedOnce(ctx context.Context) time.Duration {
+	err := f.fetchExploited(ctx)
+	if err != nil && ctx.Err() == nil {
+		f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
+	}
+	switch {
+	case err != nil && f.o.ExploitedIsURL:
+		return retryFetch
+	case err != nil:
+		return time.Minute
+	case f.o.ExploitedIsURL:
+		return untilFetch(f.o.Now().UTC())
+	}
+	return fileEvery
+}
+
+// catalogOnce fetches the catalogue when it is time, and returns how long to wait for the next time.
+func (f *Fleet) catalogOnce(ctx context.Context) time.Duration {
+	if !f.o.FetchIsURL {
+		if _, err := f.fetchCatalog(ctx); err != nil {
+			return time.Minute
+		}
+		return fileEvery
+	}
 	now := f.o.Now().UTC()
 	cur := f.book.cur.Load()
 	state := cur.stored.Fetch
-	if f.o.Exploited != nil {
-		if err := f.fetchExploited(ctx); err != nil && ctx.Err() == nil {
-			f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
-		}
-	}
-	if f.o.Fetch == nil {
-		return untilFetch(now)
-	}
-	fresh := cur.Catalog.Source != "snapshot" && now.Sub(cur.Catalog.FetchedAt) < 24*time.Hour
-	last := untilFetch(now) - 24*time.Hour // the last regular time, as a negative distance
-	switch {
-	case state.Error != "" && now.Sub(state.TriedAt) < retryFetch:
+	if state.Error != "" && now.Sub(state.TriedAt) < retryFetch {
 		return retryFetch - now.Sub(state.TriedAt)
-	case fresh && now.Add(last).Before(cur.Catalog.FetchedAt):
+	}
+	if tried := state.TriedAt; cur.Catalog.Source != release.SourceSnapshot && state.Error == "" && !tried.IsZero() && tried.After(lastFetchTime(now)) {
 		return untilFetch(now)
 	}
 	if _, err := f.fetchCatalog(ctx); err != nil {
 		return retryFetch
 	}
 	return untilFetch(f.o.Now().UTC())
+}
+
+// lastFetchTime is the regular time of fetching that has passed last, the earliest that it may have been.
+func lastFetchTime(now time.Time) time.Time {
+	at := time.Date(now.Year(), now.Month(), now.Day(), 19, 5, 0, 0, time.UTC)
+	if now.Before(at) {
+		at = at.AddDate(0, 0, -1)
+	}
+	return at
 }
 
 // untilFetch is the time until the next 19:15 UTC, give or take 10 minutes, an hour after Apple's usual posting time (rules.md 3).
@@ -220,7 +259,7 @@ func untilFetch(now time.Time) time.Duration {
 // stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules.md 3).
 func (f *Fleet) stale(now time.Time) bool {
 	c := f.book.cur.Load().Catalog
-	if c.Source == "snapshot" {
+	if c.Source == release.SourceSnapshot {
 		return true
 	}
 	return f.o.FetchIsURL && now.Sub(c.FetchedAt) > staleAfter

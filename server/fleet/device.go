@@ -15,11 +15,18 @@ import (
 	"plimsoll/storage"
 )
 
-// resolve finds the one enrollment id that a device is addressed by.
-func (f *Fleet) resolve(idOrSerial string) (string, error) {
+// resolve finds the one enrollment id that a device is addressed by. A Mac that enrolled on another replica a moment ago is found by its id.
+func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) {
 	ids := f.index.resolve(idOrSerial)
 	switch len(ids) {
 	case 0:
+		records, err := f.store.Records(ctx, []string{idOrSerial})
+		if err != nil {
+			return "", err
+		}
+		if records[0] != nil && records[0].Facts.ID == idOrSerial {
+			return idOrSerial, nil
+		}
 		return "", notFound(fmt.Sprintf("there is no device with the enrollment id or serial number %q", idOrSerial))
 	case 1:
 		return ids[0], nil
@@ -40,7 +47,7 @@ type examined struct {
 
 // examine reads a Mac, plans and judges it now. explain asks for the explanation too. more reads what else is wanted in the same view.
 func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, more func(*storage.Mac, *examined) error) (*examined, error) {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +151,7 @@ func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (policy.Explanation
 
 // Declarations shows the manifest that was served last, or that a Mac held at a time, beside what the Mac reports of each declaration.
 func (f *Fleet) Declarations(ctx context.Context, idOrSerial string, at time.Time) (ServedManifest, error) {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return ServedManifest{}, err
 	}
@@ -204,7 +211,7 @@ func reportedOf(all []status.DeclarationStatus, item declarations.Item) *Reporte
 
 // Status shows the merged status items of a Mac.
 func (f *Fleet) Status(ctx context.Context, idOrSerial string) (StatusItems, error) {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return StatusItems{}, err
 	}
@@ -235,7 +242,7 @@ func reportInfo(r *storage.KeptReport) ReportInfo {
 }
 
 func (f *Fleet) reports(ctx context.Context, idOrSerial string) (reports []storage.KeptReport, err error) {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +292,7 @@ func (f *Fleet) Report(ctx context.Context, idOrSerial, reportID string) (Report
 
 // DeviceEvents lists the timeline of a Mac, newest first.
 func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, cursor string) (Page[Event], error) {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return Page[Event]{}, err
 	}
@@ -312,7 +319,7 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 
 // Sync raises a Mac's generation, so that it syncs although nothing changed, and tells it now.
 func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return err
 	}
@@ -329,7 +336,7 @@ func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
 
 // Forget deletes everything that is kept of a Mac, NanoMDM's records too: it is refused until it enrols again.
 func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
-	id, err := f.resolve(idOrSerial)
+	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,11 @@ type Fleet struct {
 	refresh   sync.Mutex    // one fetch of the catalogue at a time
 	refreshed time.Time     // the last explicit refresh, under refresh
 
+	looked Validators // of the catalogue's file as it was last looked at, under refresh
+
+	marking sync.Mutex // one fetch of the exploited feed at a time
+	marked  Validators // of the exploited feed as it was last read, under marking
+
 	linkKey  []byte
 	counters Counters
 	leading  atomic.Bool

@@ -30,6 +30,8 @@ type settling struct {
 	plan *policy.Plan
 	// push: a command was queued, and the Mac is to be woken.
 	push bool
+	// note: the other replicas are to learn of the change.
+	note bool
 	// passed: a boundary in time has passed; that the Mac was looked at is written even if nothing else is.
 	passed bool
 }
@@ -85,7 +87,9 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 	if wrote {
 		f.index.put(s.Record)
 		f.contacts.written(s.Record)
-		f.behind.note(id, all)
+		if s.note {
+			f.behind.note(id, all)
+		}
 		if len(all) > 0 {
 			f.feed.signal()
 		}
@@ -110,13 +114,22 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 	v := compliance.Judge(f.judging(book, s))
 	rec.Summary = v.Summary
 	rec.NextAt = s.plan.NextAt
+	if v.AskVersion && rec.Facts.Enrolled {
+		if err := f.ask(m, rec.Facts.ID, "OSVersion", "BuildVersion"); err != nil {
+			return nil, false, err
+		}
+	}
 	if err := f.tell(m, s); err != nil {
 		return nil, false, err
 	}
 
 	events = append(s.events, compliance.Events(snapshot(s.before, s.lookedBefore()), snapshot(s.State, s.now))...)
-	if s.before.Record == nil || !sameRecord(s.before.Record, rec) || len(events) > 0 || s.life || s.passed {
+	if changed := s.before.Record == nil || len(events) > 0 || s.life || !sameRecord(s.before.Record, rec); changed || s.passed {
 		rec.LookedAt = s.now
+		s.note = changed && (s.before.Record == nil || len(events) > 0 || s.life || s.now.Sub(rec.NotedAt) >= noteEvery || !sameButTimes(s.before.Record, rec))
+		if s.note {
+			rec.NotedAt = s.now
+		}
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
 		if err := m.SetRecord(rec); err != nil {
 			return nil, false, err
@@ -225,6 +238,18 @@ func (s *settling) lookedBefore() time.Time {
 		return s.now
 	}
 	return s.before.Record.LookedAt
+}
+
+// noteEvery is how far the times of contact and report that other replicas know may be behind.
+const noteEvery = 6 * time.Hour
+
+// sameButTimes compares records but for the times of contact and report, which every report changes.
+func sameButTimes(a, b *storage.Record) bool {
+	x, y := *a, *b
+	for _, r := range []*storage.Record{&x, &y} {
+		r.Facts.LastContactAt, r.Facts.LastReportAt, r.NotedAt, r.Reports = time.Time{}, time.Time{}, time.Time{}, 0
+	}
+	return sameRecord(&x, &y)
 }
 
 // sameRecord compares records but for the time at which they were looked at.
