@@ -140,7 +140,6 @@ func TestClusterFailover(t *testing.T) {
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	s := storagetest.RedisSentinel(t)
-	storagetest.Run(t, func(t *testing.T) storage.DB { return open(t, s.URL()) })
 	a := acknowledge(t, open(t, s.URL()+"&wait=1"))
 	a.more(200)
 	s.Primary.Kill()
@@ -162,6 +161,7 @@ func TestSentinel(t *testing.T) {
 }
 
 func TestOneRoundTrip(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	db := open(t, server.URL())
 	partitions := make([]string, 64)
@@ -239,6 +239,7 @@ func TestOneRoundTrip(t *testing.T) {
 var inScript = map[string]bool{"hset": true, "zadd": true, "zrangebylex": true}
 
 func TestCancelledOpen(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

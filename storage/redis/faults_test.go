@@ -40,6 +40,7 @@ func short(t *testing.T) context.Context {
 }
 
 func TestCommitWhoseConnectionBreaks(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	direct := open(t, server.URL())
 	for _, c := range []struct {
@@ -99,6 +100,7 @@ func TestCommitWhoseConnectionBreaks(t *testing.T) {
 }
 
 func TestDropWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	direct, proxy := open(t, server.URL()), storagetest.NewProxy(t, server.Addr())
 	db := open(t, "redis://"+proxy.Addr())
@@ -122,6 +124,7 @@ func TestDropWhoseAnswerIsLost(t *testing.T) {
 }
 
 func TestAnswersThatComeTooLate(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	proxy := storagetest.NewProxy(t, server.Addr())
 	db := open(t, "redis://"+proxy.Addr())
@@ -158,6 +161,7 @@ func recovers(t *testing.T, db *DB) {
 }
 
 func TestServerAway(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	db := open(t, server.URL())
 	recovers(t, db)
@@ -292,6 +296,7 @@ func (a *acknowledged) check() {
 }
 
 func TestKilledServerLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t, storagetest.AOF...)
 	a := acknowledge(t, open(t, server.URL()))
 	for range 3 {
@@ -304,6 +309,7 @@ func TestKilledServerLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestConnectionsThatAreCutLoseNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	proxy := storagetest.NewProxy(t, server.Addr())
 	a := acknowledge(t, open(t, "redis://"+proxy.Addr()))
@@ -316,6 +322,7 @@ func TestConnectionsThatAreCutLoseNothingAcknowledged(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
+	t.Parallel()
 	primary := storagetest.RedisServer(t, "--repl-diskless-sync-delay", "0")
 	if db, err := Open(short(t), primary.URL()+"?wait=1"); err == nil || !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Open without the replica that it must wait for: %v, %v", db, err)
@@ -352,6 +359,7 @@ func TestWait(t *testing.T) {
 
 // A retry that is recognised must wait for the replicas as the first attempt would have.
 func TestRecognisedRetryWaits(t *testing.T) {
+	t.Parallel()
 	primary := storagetest.RedisServer(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := strings.Cut(primary.Addr(), ":")
 	replica := storagetest.RedisServer(t, "--replicaof", host+" "+port)

@@ -10,7 +10,11 @@ import (
 	"plimsoll/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// After many failed dials the client tries one a second; it looks only then whether it was closed.
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 func open(t testing.TB, url string) *DB {
 	t.Helper()
@@ -27,12 +31,14 @@ func open(t testing.TB, url string) *DB {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	storagetest.Run(t, func(t *testing.T) storage.DB { return open(t, server.URL()) })
 }
 
 // Functions that met others too often read from a snapshot of the partition, to which every promise applies as well.
 func TestConformanceOfSnapshots(t *testing.T) {
+	t.Parallel()
 	server := storagetest.RedisServer(t)
 	storagetest.Run(t, func(t *testing.T) storage.DB {
 		db := open(t, server.URL())
