@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -31,22 +30,13 @@ type generator struct {
 // commented are the folders whose Go comments become descriptions.
 var commented = []string{"declarations", "status/compliance", "server/fleet", "server/api"}
 
-func newGenerator(root string) (*generator, error) {
+func newGenerator() (*generator, error) {
 	g := &generator{defs: map[string]object{}, types: map[string]reflect.Type{}, used: map[string]bool{}}
 	g.reflector = jsonschema.Reflector{
 		BaseSchemaID: jsonschema.ID(strings.TrimSuffix(schemas.Base, "/")),
 		Mapper:       mapped,
 		Namer:        typeName,
 	}
-	// The comments are found by paths relative to the module.
-	back, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chdir(root); err != nil {
-		return nil, err
-	}
-	defer os.Chdir(back) //nolint:errcheck // it was there a moment ago
 	for _, dir := range commented {
 		if err := g.reflector.AddGoComments("plimsoll", filepath.FromSlash(dir)); err != nil {
 			return nil, fmt.Errorf("read the comments of %s: %w", dir, err)

@@ -21,11 +21,14 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	files, err := generate(root)
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	files, err := generate()
 	if err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(root, "schemas", "v1", "*.json"))
+	old, err := filepath.Glob(filepath.Join("schemas", "v1", "*.json"))
 	if err != nil {
 		return err
 	}
@@ -35,7 +38,7 @@ func run() error {
 		}
 	}
 	for name, body := range files {
-		if err := os.WriteFile(filepath.Join(root, "schemas", name), body, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join("schemas", filepath.FromSlash(name)), body, 0o644); err != nil {
 			return err
 		}
 	}
@@ -60,9 +63,10 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// generate makes every file, by its path inside schemas/. root is the module's folder.
-func generate(root string) (map[string][]byte, error) {
-	g, err := newGenerator(root)
+// generate makes every file, by its path inside schemas/. The working directory must be the module's folder:
+// the comments are found by paths relative to it.
+func generate() (map[string][]byte, error) {
+	g, err := newGenerator()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +83,7 @@ func generate(root string) (map[string][]byte, error) {
 	if err := g.unusedRules(); err != nil {
 		return nil, err
 	}
-	api, err := g.openapi(filepath.Join(root, "schemas", "gen", "openapi.yaml"))
+	api, err := g.openapi(filepath.Join("schemas", "gen", "openapi.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}

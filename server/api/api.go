@@ -9,7 +9,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"plimsoll/server/fleet"
 )
@@ -87,6 +86,3 @@ func (a *API) Close() { a.close.Do(func() { close(a.closing) }) }
 
 // Measure counts the requests to a handler that is not the API's, under the given route.
 func (a *API) Measure(route string, h http.Handler) http.Handler { return a.metrics.measure(route, h) }
-
-// Register adds metrics of others to GET /metrics.
-func (a *API) Register(c ...prometheus.Collector) { a.metrics.registry.MustRegister(c...) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -68,6 +69,7 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 		return err
 	}
 	s := stream{echo: c, control: http.NewResponseController(c.Response())}
+	s.secret, _ = credentials(c.Request())
 	if err := s.open(after); err != nil || c.Request().Method == http.MethodHead {
 		return err
 	}
@@ -108,6 +110,9 @@ func (a *API) wait(ctx context.Context, news <-chan struct{}, beat <-chan time.T
 			}
 			return true
 		case <-beat:
+			if _, err := a.fleet.Identify(ctx, s.secret); errors.Is(err, fleet.ErrForbidden) {
+				return false // the token was revoked
+			}
 			if s.write([]byte(": still here\n\n")) != nil {
 				return false
 			}
@@ -123,6 +128,7 @@ func (a *API) wait(ctx context.Context, news <-chan struct{}, beat <-chan time.T
 type stream struct {
 	echo    echo.Context
 	control *http.ResponseController
+	secret  string // the token, which may be revoked meanwhile
 }
 
 func (s *stream) open(after string) error {

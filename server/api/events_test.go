@@ -24,12 +24,17 @@ type listener struct {
 
 func (r *rig) listen(srv *httptest.Server, query, lastID string) *listener {
 	r.t.Helper()
+	return r.listenAs(srv, adminSecret, query, lastID)
+}
+
+func (r *rig) listenAs(srv *httptest.Server, secret, query, lastID string) *listener {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/events"+query, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+adminSecret)
+	req.Header.Set("Authorization", "Bearer "+secret)
 	req.Header.Set("Accept", "text/event-stream")
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
@@ -135,6 +140,25 @@ func TestEventStreamHeartbeat(t *testing.T) {
 		}
 	}
 	t.Errorf("no heartbeat came: %v", l.lines.Err())
+}
+
+func TestEventStreamEndsWithItsToken(t *testing.T) {
+	r := newRig(t)
+	r.api.heartbeat = time.Millisecond
+	srv := httptest.NewServer(r.api.Handler())
+	defer srv.Close()
+	defer r.api.Close()
+	l := r.listenAs(srv, r.token("reader", "read"), "", "")
+	defer l.leave()
+	r.want(call{method: "DELETE", target: "/v1/tokens/reader"}, 204, nil)
+	for {
+		if _, ok := l.next(); !ok {
+			break
+		}
+	}
+	if err := l.lines.Err(); err != nil {
+		t.Errorf("the stream did not end cleanly: %v", err)
+	}
 }
 
 func TestEventStreamsAreFew(t *testing.T) {

@@ -368,6 +368,26 @@ func TestServerRoutes(t *testing.T) {
 	}
 }
 
+func TestCompression(t *testing.T) {
+	r := newRig(t)
+	for target, want := range map[string]string{"/v1/releases?limit=50": "gzip", "/v1/pause": ""} {
+		res := r.send(call{method: "GET", target: target, header: []string{"Accept-Encoding", "gzip"}})
+		if got := res.Header().Get("Content-Encoding"); res.Code != 200 || got != want {
+			t.Errorf("%s: status %d, encoding %q, want %q", target, res.Code, got, want)
+		}
+	}
+}
+
+// HEAD answers what GET does; net/http leaves out the body.
+func TestHead(t *testing.T) {
+	r := newRig(t)
+	for _, target := range []string{"/v1/devices", "/v1/policies", "/v1/compliance", "/metrics"} {
+		r.want(call{method: "HEAD", target: target}, 200, nil)
+	}
+	r.want(call{method: "HEAD", target: "/v1/devices/nobody"}, 404, nil)
+	r.want(call{method: "HEAD", target: "/v1/events", header: []string{"Accept", "text/event-stream"}}, 200, nil)
+}
+
 func TestNanoMDMRoutesGetTheRequestUnchanged(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []call{
