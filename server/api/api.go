@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -45,10 +44,7 @@ type API struct {
 }
 
 // New makes an API. All of Options but the handlers are required.
-func New(o Options) (*API, error) {
-	if o.Fleet == nil || o.Log == nil {
-		return nil, errors.New("api: a fleet and a logger are required")
-	}
+func New(o Options) *API {
 	a := &API{
 		fleet: o.Fleet, log: o.Log, version: o.Version,
 		paths:   map[string]bool{},
@@ -75,7 +71,7 @@ func New(o Options) (*API, error) {
 		}
 	}
 	a.echo = e
-	return a, nil
+	return a
 }
 
 // Handler serves all routes of the API.

@@ -101,10 +101,7 @@ func newRig(t *testing.T) *rig {
 	}
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
-	a, err := New(Options{Fleet: f, Log: log, Version: "1.2.3", Push: echoBack, Enqueue: echoBack, PushCert: echoBack})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := New(Options{Fleet: f, Log: log, Version: "1.2.3", Push: echoBack, Enqueue: echoBack, PushCert: echoBack})
 	a.pace = 0
 	t.Cleanup(func() {
 		a.Close()
