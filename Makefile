@@ -1,0 +1,44 @@
+GO       ?= go
+FUZZTIME ?= 2s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help run build test fuzz bench lint fmt generate
+
+help: ## what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: ## serve with the embedded store; make run ARGS="--listen 127.0.0.1:9090"
+	$(GO) run ./server $(ARGS)
+
+build: ## one static binary in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/plimsoll ./server
+
+# REQUIRE_RACE=1 makes a missing C compiler an error.
+test: ## everything: tests with the race detector, then each fuzz target for FUZZTIME
+	@.ci/need go redis-server chromium
+	@if .ci/need cc; then export CGO_ENABLED=1; set -- -race; \
+	elif [ -n "$(REQUIRE_RACE)" ]; then echo "make test: REQUIRE_RACE is set, and -race needs a C compiler" >&2; exit 1; \
+	else echo "make test: no C compiler, so without -race" >&2; set --; fi; \
+	echo $(GO) test "$$@" -timeout 9m ./...; $(GO) test "$$@" -timeout 9m ./...
+	@.ci/fuzz $(FUZZTIME)
+
+fuzz: ## every fuzz target for longer: make fuzz FUZZTIME=1m
+	@.ci/need go
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## all benchmarks
+	@.ci/need go redis-server
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+lint: ## gofmt, vet, errcheck, staticcheck, unused, gofumpt
+	@.ci/need go
+	@bad=$$($$($(GO) env GOROOT)/bin/gofmt -l .); if [ -n "$$bad" ]; then echo "not gofmt-clean:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(GOLANGCI) run ./...
+
+fmt: ## format as lint wants it
+	$(GO) run $(GOLANGCI) fmt ./...
+
+generate: ## write the generated files again
+	$(GO) generate ./...
