@@ -21,11 +21,11 @@ var commitTests = map[string]func(*suite){
 			tx.Set("new", []byte("after"))
 			return errOfFunction
 		})
-		if err != errOfFunction { //nolint:errorlint // not even wrapped
+		if err != errOfFunction { // not even wrapped
 			s.Errorf("Update = %v, want the function's error itself", err)
 		}
 		err = s.db.View(s.Context(), p, func(storage.Reader) error { return errOfFunction })
-		if err != errOfFunction { //nolint:errorlint // not even wrapped
+		if err != errOfFunction { // not even wrapped
 			s.Errorf("View = %v, want the function's error itself", err)
 		}
 		s.wantValue(p, "key", "before")
@@ -222,7 +222,7 @@ var commitTests = map[string]func(*suite){
 					})
 				})
 			})
-			if err != second { //nolint:errorlint // not even wrapped
+			if err != second { // not even wrapped
 				s.Errorf("%s: Update = %v, want %v", name, err, second)
 			}
 			s.wantNone(p, "mine")
@@ -261,6 +261,62 @@ var commitTests = map[string]func(*suite){
 		s.wantValue(p, "count", strconv.Itoa(writers*times))
 		if rev := s.revision(p); rev != writers*times {
 			s.Errorf("revision %d, want %d", rev, writers*times)
+		}
+	},
+	"a view in which somebody commits sees before or after": func(s *suite) {
+		p := s.part("p")
+		s.set(p, "left", "before")
+		s.set(p, "right", "before")
+		runs := 0
+		var left, right []byte
+		s.view(p, func(r storage.Reader) (err error) {
+			runs++
+			if left, err = r.Get("left"); err != nil {
+				return err
+			}
+			if runs == 1 {
+				if err := s.elsewhere(func() error {
+					return s.db.Update(s.Context(), p, func(tx storage.Tx) error {
+						tx.Set("left", []byte("after"))
+						tx.Set("right", []byte("after"))
+						return nil
+					})
+				}); err != nil {
+					return err
+				}
+			}
+			right, err = r.Get("right")
+			return err
+		})
+		if string(left) != string(right) {
+			s.Errorf("left %s, right %s", left, right)
+		}
+	},
+	"a view that reads in vain runs again although its function hides it": func(s *suite) {
+		p := s.part("p")
+		s.set(p, "left", "before")
+		runs := 0
+		var left, right []byte
+		s.view(p, func(r storage.Reader) error {
+			runs++
+			left, right = nil, nil
+			left, _ = r.Get("left") // a function that looks at no error
+			if runs == 1 {
+				if err := s.elsewhere(func() error {
+					return s.db.Update(s.Context(), p, func(tx storage.Tx) error {
+						tx.Set("left", []byte("after"))
+						tx.Set("right", []byte("after"))
+						return nil
+					})
+				}); err != nil {
+					return err
+				}
+			}
+			right, _ = r.Get("right") // nor here
+			return nil
+		})
+		if string(left) == "before" && right != nil || string(left) == "after" && right == nil {
+			s.Errorf("left %s, right %s", show(left), show(right))
 		}
 	},
 	"a view sees one revision": func(s *suite) {
