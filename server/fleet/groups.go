@@ -37,7 +37,7 @@ func (f *Fleet) anyEnrolled(ids []string) bool {
 func members(devices []string) ([]string, error) {
 	for i, d := range devices {
 		if d == "" || len(d) > 256 {
-			return nil, invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices[%d]", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
+			return nil, invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
 		}
 	}
 	devices = slices.Clone(devices)

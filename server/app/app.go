@@ -1,0 +1,402 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"plimsoll/server/api"
+	"plimsoll/server/feed"
+	"plimsoll/server/fleet"
+	"plimsoll/server/mdm"
+	"plimsoll/server/web"
+	"plimsoll/storage"
+	"plimsoll/storage/bolt"
+	"plimsoll/storage/nano"
+	"plimsoll/storage/redis"
+)
+
+// stopTime is how long requests in flight may take after a stop was asked for.
+const stopTime = 10 * time.Second
+
+// Server is one running process.
+type Server struct {
+	*settings
+	log      *slog.Logger
+	db       storage.DB
+	fleet    *fleet.Fleet
+	teller   *mdm.Teller
+	listener net.Listener
+	http     *http.Server
+	token    string // the generated admin token, if one was
+	version  string
+	// stopping ends event streams, which would last for ever, when a stop is asked for.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value; another error, a
+// start that failed.
+func Serve(ctx context.Context, o Options, version string, out io.Writer) error {
+	s, err := Start(ctx, o, version)
+	if err != nil {
+		return err
+	}
+	s.welcome(out)
+	return s.Run(ctx)
+}
+
+// Start opens the store, reads what there is, and listens; Run must follow.
+func Start(ctx context.Context, o Options, version string) (_ *Server, err error) {
+	s, err := o.check()
+	if err != nil {
+		return nil, err
+	}
+	srv := &Server{settings: s, log: s.logger(os.Stderr), version: version}
+	srv.stopping, srv.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			srv.close()
+		}
+	}()
+	if err := s.readDeviceCAs(); err != nil {
+		return nil, err
+	}
+	if srv.listener, err = net.Listen("tcp", o.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	if o.URL == "" { // port 0 is known only now
+		_, port, _ := net.SplitHostPort(srv.listener.Addr().String())
+		s.url.Host = net.JoinHostPort(s.url.Hostname(), port)
+		s.URL = s.url.String()
+	}
+	alone := strings.HasPrefix(o.Store, "bolt:")
+	if srv.db, err = openStore(ctx, o.Store); err != nil {
+		return nil, err
+	}
+	handler, err := srv.assemble(ctx, alone)
+	if err != nil {
+		return nil, err
+	}
+	srv.http = &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
+	}
+	return srv, nil
+}
+
+func openStore(ctx context.Context, store string) (storage.DB, error) {
+	if path, ok := strings.CutPrefix(store, "bolt:"); ok {
+		if path == "" {
+			return nil, bad("store", "%q names no file", store)
+		}
+		db, err := bolt.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("open the store %s: %w", store, err)
+		}
+		return db, nil
+	}
+	if !strings.HasPrefix(store, "redis") {
+		return nil, bad("store", "%q is neither bolt:PATH nor a redis URL", redact(store))
+	}
+	db, err := redis.Open(ctx, store)
+	if err != nil {
+		if errors.Is(err, storage.ErrInvalid) {
+			return nil, bad("store", "%w", err)
+		}
+		return nil, fmt.Errorf("open the store %s: %w", redact(store), err)
+	}
+	return db, nil
+}
+
+// redact leaves the password out of a store's URL.
+func redact(store string) string {
+	if scheme, rest, ok := strings.Cut(store, "://"); ok {
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			return scheme + "://…@" + rest[at+1:]
+		}
+	}
+	return store
+}
+
+// assemble wires the packages together.
+func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error) {
+	store := storage.New(s.db)
+	nanoStore := nano.New(s.db)
+	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: nanoStore, Log: s.log})
+	if err != nil {
+		return nil, fmt.Errorf("prepare pushing: %w", err)
+	}
+	o := fleet.Options{
+		Store: store, Teller: teller, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
+		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, Alone: alone,
+		SweepResults: func(ctx context.Context, id string, before time.Time) error {
+			_, err := nanoStore.SweepResults(ctx, id, before)
+			return err
+		},
+	}
+	if s.Catalog != "none" {
+		if o.Fetch, o.FetchIsURL, err = fetcher(s.Catalog); err != nil {
+			return nil, source("catalog", err)
+		}
+	}
+	if s.Exploited != "" {
+		if o.Exploited, o.ExploitedIsURL, err = fetcher(s.Exploited); err != nil {
+			return nil, source("exploited", err)
+		}
+	}
+	s.teller = teller
+	if s.fleet, err = fleet.New(o); err != nil {
+		return nil, err
+	}
+	if err := s.fleet.Start(ctx); err != nil {
+		return nil, err
+	}
+	if s.token, err = s.fleet.FirstToken(ctx); err != nil {
+		return nil, fmt.Errorf("make the first admin token: %w", err)
+	}
+	door, err := s.door(ctx, teller)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := web.New(web.Options{Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the dashboard: %w", err)
+	}
+	rest := api.New(api.Options{
+		Fleet: s.fleet, Log: s.log, Version: s.version,
+		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(),
+	})
+	context.AfterFunc(s.stopping, rest.Close)
+	mux := http.NewServeMux()
+	for p, h := range map[string]http.Handler{"/mdm": door.MDM(), "/scep": door.SCEP(), "/enroll": door.Enroll()} {
+		mux.Handle(p, rest.Measure(p, h))
+	}
+	for _, p := range []string{"/v1/", "/healthz", "/readyz", "/version", "/openapi.json", "/schemas/", "/metrics"} {
+		mux.Handle(p, rest.Handler())
+	}
+	for _, p := range pages.Patterns() {
+		mux.Handle(p, pages.Handler())
+	}
+	return limitInFlight(s.endStreams(mux)), nil
+}
+
+// source tells a file that cannot be read, which is a start that fails, from a value that makes no sense.
+func source(flag string, err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("--%s: %w", flag, err)
+	}
+	return bad(flag, "%w", err)
+}
+
+func fetcher(spec string) (fleet.Fetch, bool, error) {
+	src, err := feed.New(spec, feed.Options{})
+	if err != nil {
+		return nil, false, err
+	}
+	return func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+		body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
+		return body, fleet.Validators(v), same, err
+	}, src.IsURL(), nil
+}
+
+// door makes the Macs' side, with the device CA of --data or the generated one.
+func (s *Server) door(ctx context.Context, teller *mdm.Teller) (*mdm.Door, error) {
+	ca, err := s.deviceCA(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := mdm.Options{
+		Fleet: s.fleet, Teller: teller, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
+		ListenLoopback: isLoopback(s.listener.Addr().String()),
+	}
+	if s.ProfileIdentity != "" {
+		pair, err := tls.LoadX509KeyPair(s.ProfileIdentity, s.ProfileIdentity)
+		if err != nil {
+			return nil, fmt.Errorf("--profile-identity: %w", err)
+		}
+		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+			return nil, fmt.Errorf("--profile-identity: %w", err)
+		}
+		o.ProfileIdentity = &pair
+	}
+	return mdm.New(o)
+}
+
+func (s *Server) deviceCA(ctx context.Context) (*mdm.CA, error) {
+	if s.Data != "" {
+		cert, err := os.ReadFile(filepath.Join(s.Data, "ca.pem"))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return nil, fmt.Errorf("--data: %w", err)
+		default:
+			key, err := os.ReadFile(filepath.Join(s.Data, "ca.key"))
+			if err != nil {
+				return nil, fmt.Errorf("--data: ca.pem needs its key: %w", err)
+			}
+			ca, err := mdm.ParseCA(append(append(cert, '\n'), key...))
+			if err != nil {
+				return nil, fmt.Errorf("--data: %w", err)
+			}
+			return ca, nil
+		}
+	}
+	pem, err := s.fleet.Secret(ctx, "device-ca", func() ([]byte, error) { return mdm.GenerateCA(time.Now()) })
+	if err != nil {
+		return nil, fmt.Errorf("read the device CA: %w", err)
+	}
+	return mdm.ParseCA(pem)
+}
+
+// isLoopback tells whether HOST or HOST:PORT is this machine only.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// Addr is the address that is listened on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// BaseURL is the base URL that Macs and browsers use.
+func (s *Server) BaseURL() string { return s.URL }
+
+// Token is the admin token that was generated at this start; empty when there was one already.
+func (s *Server) Token() string { return s.token }
+
+// Run serves until ctx ends: then it stops accepting, finishes what is in flight (10 s), and closes the store.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.close()
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	var g errgroup.Group
+	g.Go(func() error { return s.fleet.Run(loops) })
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping: finishing what is in flight")
+		s.stop()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		if e := s.http.Shutdown(stop); e != nil {
+			s.log.Warn("requests were still in flight when the time to stop was over", "error", e)
+			_ = s.http.Close()
+		}
+		cancel()
+		<-served
+	case err = <-served:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	stopLoops()
+	return errors.Join(err, g.Wait())
+}
+
+func (s *Server) close() {
+	s.stop()
+	if s.teller != nil {
+		s.teller.Close()
+	}
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.log.Error("the store could not be closed", "error", err)
+		}
+	}
+}
+
+// welcome prints where the dashboard is, the admin token if one was made, and the next command to try.
+func (s *Server) welcome(out io.Writer) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Plimsoll %s serves at %s\n", s.version, s.URL)
+	fmt.Fprintf(&b, "  dashboard    %s/\n", s.URL)
+	fmt.Fprintf(&b, "  store        %s\n", redact(s.Store))
+	if s.token != "" {
+		fmt.Fprintf(&b, "  admin token  %s   (shown once; only its hash is kept)\n", s.token)
+		fmt.Fprintf(&b, "Next, in another terminal:\n  export TOKEN=%s\n", s.token)
+	} else {
+		fmt.Fprint(&b, "  admin token  the one that you have already\nNext, in another terminal:\n")
+	}
+	if isLoopback(s.listener.Addr().String()) && isLoopback(s.url.Host) {
+		fmt.Fprintf(&b, "  go run ./examples/macs -n 25 -url %s\n", s.URL)
+	} else {
+		fmt.Fprintf(&b, "  curl -X POST %s/v1/enrollment-codes -H \"Authorization: Bearer $TOKEN\" -d '{\"label\": \"first Macs\"}'\n", s.URL)
+	}
+	_, _ = io.WriteString(out, b.String())
+}
+
+// endStreams lets event streams end when the server stops.
+func (s *Server) endStreams(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(s.stopping, cancel)()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// The most requests in flight: in all, and from Macs, so that admins and monitors are answered while every Mac reports.
+const (
+	inFlight     = 512
+	inFlightMacs = 448
+)
+
+// limitInFlight answers 503 when too much is in flight.
+func limitInFlight(next http.Handler) http.Handler {
+	all, macs := make(chan struct{}, inFlight), make(chan struct{}, inFlightMacs)
+	busy := func(w http.ResponseWriter, r *http.Request) {
+		const text = "too many requests are in flight; try again"
+		w.Header().Set("Retry-After", "5")
+		if !strings.HasPrefix(r.URL.Path, "/v1/") {
+			http.Error(w, text, http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = fmt.Fprintf(w, `{"error":%q,"code":"busy","errors":[],"request_id":%q}`+"\n", text, uuid.NewString())
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/mdm" || r.URL.Path == "/scep" || r.URL.Path == "/enroll" {
+			select {
+			case macs <- struct{}{}:
+				defer func() { <-macs }()
+			default:
+				busy(w, r)
+				return
+			}
+		}
+		select {
+		case all <- struct{}{}:
+			defer func() { <-all }()
+			next.ServeHTTP(w, r)
+		default:
+			busy(w, r)
+		}
+	})
+}

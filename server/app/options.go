@@ -1,0 +1,172 @@
+// Package app is the process: its options, wiring, listeners, start and stop.
+package app
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"plimsoll/server/feed"
+)
+
+// Options are the flags of serve (api.md 1). The tags are kong's.
+type Options struct {
+	Listen          string   `default:"127.0.0.1:8080" env:"PLIMSOLL_LISTEN" help:"Address to serve on."`
+	URL             string   `name:"url" env:"PLIMSOLL_URL" help:"Base URL that Macs and browsers use. Default: http:// and the listen address."`
+	Store           string   `default:"bolt:plimsoll.db" env:"PLIMSOLL_STORE" help:"bolt:PATH, redis://…, rediss://…, redis+sentinel://…?master_name=…, redis+cluster://…; wait=N: a write counts when N replicas have it."`
+	Data            string   `env:"PLIMSOLL_DATA" help:"Folder with replacements for generated secrets (ca.pem, ca.key)."`
+	DeviceCA        []string `name:"device-ca" sep:"none" env:"PLIMSOLL_DEVICE_CA" help:"PEM file of a further CA whose device identity certificates are trusted. May repeat."`
+	CertHeader      string   `env:"PLIMSOLL_CERT_HEADER" help:"Header in which a TLS-terminating proxy hands over the client certificate; then only that header is read, and the proxy must strip it from clients."`
+	Catalog         string   `default:"${catalog}" env:"PLIMSOLL_CATALOG" help:"URL, file, or folder (newest file) with Apple's release feed; none keeps the built-in snapshot."`
+	Exploited       string   `env:"PLIMSOLL_EXPLOITED" help:"URL or file of SOFA's macOS feed."`
+	TimeZone        string   `default:"UTC" env:"PLIMSOLL_TIME_ZONE" help:"Zone in which zone-less deadlines are read for overdue."`
+	AdminToken      string   `env:"PLIMSOLL_ADMIN_TOKEN" help:"An admin token, valid while the flag is given. Without it and without any token one is generated and printed once."`
+	ProfileIdentity string   `env:"PLIMSOLL_PROFILE_IDENTITY" help:"PEM with certificate and key that signs the enrolment profile."`
+	PushRate        float64  `default:"50" env:"PLIMSOLL_PUSH_RATE" help:"Pushes a second at most."`
+	KeepReports     int      `default:"20" env:"PLIMSOLL_KEEP_REPORTS" help:"Raw status reports kept of each Mac."`
+	KeepEvents      string   `default:"90d" env:"PLIMSOLL_KEEP_EVENTS" help:"How long events and command results are kept."`
+	KeepHistory     string   `default:"400d" env:"PLIMSOLL_KEEP_HISTORY" help:"How long history and manifests are kept."`
+	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"PLIMSOLL_LOG_LEVEL" help:"debug, info, warn or error."`
+	LogFormat       string   `default:"text" enum:"text,json" env:"PLIMSOLL_LOG_FORMAT" help:"text, or json for machines."`
+}
+
+// DefaultCatalog is Apple's feed.
+const DefaultCatalog = feed.AppleURL
+
+// BadOption is a wrong flag or value: exit status 2.
+type BadOption struct {
+	Flag string
+	Err  error
+}
+
+func (e *BadOption) Error() string { return fmt.Sprintf("--%s: %v", e.Flag, e.Err) }
+
+func (e *BadOption) Unwrap() error { return e.Err }
+
+func bad(flag, format string, a ...any) error {
+	return &BadOption{Flag: flag, Err: fmt.Errorf(format, a...)}
+}
+
+// settings are the options, checked and read.
+type settings struct {
+	Options
+	url         *url.URL
+	zone        *time.Location
+	deviceCAs   []*x509.Certificate
+	keepEvents  time.Duration
+	keepHistory time.Duration
+}
+
+// check reads the values of the options; every fault is a *BadOption.
+func (o Options) check() (*settings, error) {
+	s := &settings{Options: o}
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, bad("listen", "%q is not HOST:PORT", o.Listen)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return nil, bad("listen", "%q has no port from 0 to 65535", o.Listen)
+	}
+	if s.URL == "" {
+		if host == "" || host == "0.0.0.0" || host == "::" {
+			host = "localhost"
+		}
+		s.URL = "http://" + net.JoinHostPort(host, port)
+	}
+	s.URL = strings.TrimSuffix(s.URL, "/")
+	if s.url, err = url.Parse(s.URL); err != nil || s.url.Host == "" || s.url.Scheme != "http" && s.url.Scheme != "https" || s.url.RawQuery != "" || s.url.Fragment != "" || s.url.Path != "" {
+		return nil, bad("url", "%q is not http://HOST or https://HOST, without a path", o.URL)
+	}
+	if s.zone, err = time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" {
+		return nil, bad("time-zone", "%q is not a time zone such as UTC or Europe/Berlin", o.TimeZone)
+	}
+	if s.keepEvents, err = span(o.KeepEvents); err != nil {
+		return nil, bad("keep-events", "%w", err)
+	}
+	if s.keepHistory, err = span(o.KeepHistory); err != nil {
+		return nil, bad("keep-history", "%w", err)
+	}
+	if o.KeepReports < 1 || o.KeepReports > 1000 {
+		return nil, bad("keep-reports", "must be from 1 to 1000")
+	}
+	if o.PushRate <= 0 {
+		return nil, bad("push-rate", "must be above 0")
+	}
+	if o.AdminToken != "" && len(o.AdminToken) < 16 {
+		return nil, bad("admin-token", "must have at least 16 characters")
+	}
+	return s, nil
+}
+
+// span reads a duration such as 90d or 12h.
+func span(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 1 || n > 36500 {
+			return 0, fmt.Errorf("%q is not a number of days from 1d to 36500d", s)
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a duration such as 90d or 12h", s)
+	}
+	return d, nil
+}
+
+// readDeviceCAs reads the files of --device-ca.
+func (s *settings) readDeviceCAs() error {
+	for _, path := range s.DeviceCA {
+		certs, err := readCertificates(path)
+		if err != nil {
+			return fmt.Errorf("--device-ca: %w", err)
+		}
+		s.deviceCAs = append(s.deviceCAs, certs...)
+	}
+	return nil
+}
+
+func readCertificates(path string) ([]*x509.Certificate, error) {
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	return certs, nil
+}
+
+func (s *settings) logger(w *os.File) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
