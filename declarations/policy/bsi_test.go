@@ -85,6 +85,15 @@ func TestARemovedBSIIsTargetedAgain(t *testing.T) {
 	})
 }
 
+// The BSI of another base is another obligation, with its own notice.
+func TestABSIOfAnotherBaseStartsAnew(t *testing.T) {
+	w := given(t, bsiPolicy, "2026-01-01", "26.3.1 25D2128 2026-03-04 J1AP", "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128", "26.3.2 25D2140 2026-03-10 J1AP", "26.3.2(a) 25D771400a 2026-03-17 J1AP base=25D2140")
+	live(t, w, mac("26.3.1", "25D2128"), []moment{
+		{"2026-03-17T19:00", true, nil, "25D771280a", "2026-03-20T12:00"},
+		{"2026-03-19T19:00", true, updates("26.3.2", "25D2140"), "25D771400a", "2026-03-22T12:00"},
+	})
+}
+
 // apple.md 7.2: a version string with a letter is rejected, and without the build nothing happens.
 func TestBSIIsDeclaredByItsBuild(t *testing.T) {
 	w := given(t, bsiPolicy, "2026-01-01", "26.3.1 25D2128 2026-03-04 J1AP", "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128")

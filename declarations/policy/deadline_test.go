@@ -252,6 +252,66 @@ func TestPromises(t *testing.T) {
 	}
 }
 
+// A Mac may ask for tokens and never fetch the items: its promise is made anew once until it does.
+func TestANeverServedPromiseIsRenewedOnce(t *testing.T) {
+	w := given(t, automatic14, "2026-01-01", "26.6.1 25G76 2026-08-06 J1AP")
+	m := mac("26.6", "25G72")
+	tokens := func(now, want string) {
+		t.Helper()
+		m.Asks = true
+		p := w.book().Plan(m, at(t, now))
+		checkPlan(t, w.book(), m, at(t, now), p)
+		if p.Deadline != local(t, want) {
+			t.Errorf("at %s: %s, want %s", now, p.Deadline, want)
+		}
+		m.Lanes = p.NextLanes
+	}
+	tokens("2026-08-07T00:00", "2026-08-20T12:00")
+	tokens("2026-08-20T00:00", "2026-08-26T12:00")
+	tokens("2026-08-26T00:00", "2026-08-26T12:00")
+	tokens("2026-09-26T00:00", "2026-08-26T12:00")
+	w.step(m, "2026-09-26T00:01", true) // now it is served
+	if s := m.Lanes[Patch]; s.Renewed || s.Served != local(t, "2026-08-26T12:00") {
+		t.Errorf("served: %+v", s)
+	}
+	tokens("2026-09-27T00:00", "2026-08-26T12:00")
+}
+
+// A promise that was made after the return is not one that the Mac returned to.
+func TestAReturnRenewsOnlyOlderPromises(t *testing.T) {
+	w := given(t, `{"notice_days":0,"updates":{"mode":"automatic","within_days":14}}`, "2026-01-01", "26.6.1 25G76 2026-08-06 J1AP")
+	m := mac("26.6", "25G72")
+	m.BackAt = at(t, "2026-09-01T23:00")
+	m.Lanes[Patch] = LaneState{Since: at(t, "2026-09-01T23:30"), Target: "25G76", Promise: local(t, "2026-09-02T12:00"), Served: local(t, "2026-09-02T12:00")}
+	m.Asks = true
+	p := w.book().Plan(m, at(t, "2026-09-05"))
+	if p.Deadline != local(t, "2026-09-02T12:00") || p.NextLanes[Patch].Returned {
+		t.Errorf("deadline %s, %+v", p.Deadline, p.NextLanes[Patch])
+	}
+	m.Lanes[Patch].Since = at(t, "2026-08-20")
+	p = w.book().Plan(m, at(t, "2026-09-05"))
+	if p.Deadline != local(t, "2026-09-05T12:00") || !p.NextLanes[Patch].Returned {
+		t.Errorf("deadline %s, %+v", p.Deadline, p.NextLanes[Patch])
+	}
+}
+
+// What a lane was served once stays the limit, also while another lane is declared.
+func TestARenewalBesideAnotherLane(t *testing.T) {
+	src := `{"os":{"track":"26","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`
+	w := given(t, src, "2026-01-01", "15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-04-17 J1AP")
+	m := mac("15.7.8", "24G824")
+	began := at(t, "2026-08-07")
+	m.Lanes[Patch] = LaneState{Since: began, Target: "24G830", Promise: local(t, "2026-08-24T12:00"), Served: local(t, "2026-08-28T12:00")}
+	m.Lanes[Upgrade] = LaneState{Since: began, Target: "25G83", Promise: local(t, "2026-08-27T12:00"), Served: local(t, "2026-08-27T12:00")}
+	p := w.step(m, "2026-08-26", true)
+	if p.Lane != Upgrade || p.Deadline != local(t, "2026-08-27T12:00") {
+		t.Fatalf("lane %s by %s", p.Lane, p.Deadline)
+	}
+	if s := p.NextLanes[Patch]; s.Promise != local(t, "2026-08-28T12:00") || !s.Renewed {
+		t.Errorf("patch %+v", s)
+	}
+}
+
 // rules.md 6.4: a lane that is not declared keeps its older promise and makes none.
 func TestPromisesOfTwoLanes(t *testing.T) {
 	src := `{"os":{"track":"26","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14}}`
@@ -334,6 +394,11 @@ func TestNoLateSwap(t *testing.T) {
 			served,
 			{"2026-08-19T00:00", true, releases(first+" gone", "26.6.2 25G83 2026-08-17 J1AP seen=2026-08-18T23:00:00Z"), "25G83", "2026-08-20T12:00"},
 		}},
+		{"nor one that became the target in the window", []moment{
+			served,
+			{"2026-08-19T00:00", true, releases(first+" gone", "26.6.2 25G83 2026-08-17 J1AP seen=2026-08-18T23:00:00Z"), "25G83", "2026-08-20T12:00"},
+			{"2026-08-20T00:00", true, releases(first+" gone", "26.6.2 25G83 2026-08-17 J1AP seen=2026-08-18T23:00:00Z", "26.6.3 25G99 2026-08-19 J1AP seen=2026-08-19T23:00:00Z"), "25G83", "2026-08-20T12:00"},
+		}},
 		{"a target that was taken stays", []moment{
 			served,
 			{"2026-08-18T21:00", true, releases(second("2026-08-18T20:00:00Z")...), "25G83", "2026-08-20T12:00"},
@@ -401,6 +466,27 @@ func TestNextAt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An older release never takes the place of the target, whatever window its own dates would make.
+func TestNoLateSwapToSomethingOlder(t *testing.T) {
+	src := `{"updates":{"mode":"automatic","within_days":14,"exploited_within_days":3}}`
+	first := []string{"15.2 15X2 2026-01-12 J1AP", "15.3 15X3 2026-01-13 J1AP exploited"}
+	live(t, given(t, src, "2026-01-01", first...), mac("15.1", "15X1"), []moment{
+		{"2026-01-13T09:00", true, nil, "15X3", "2026-01-17T12:00"},
+		{"2026-01-24T23:00", true, releases(append(first, "15.4 15X4 2026-01-24 J1AP seen=2026-01-24T22:30:00Z")...), "15X4", "2026-01-17T12:00"},
+	})
+}
+
+// A new major that is too young to be a target does not take the upgrade away that the Mac has a deadline for.
+func TestLatestWaitsForANewMajorToGrowOldEnough(t *testing.T) {
+	src := `{"os":{"track":"latest","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14,"min_age_days":10}}`
+	old := []string{"15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP"}
+	live(t, given(t, src, "2026-08-01", old...), mac("15.7.9", "24G830"), []moment{
+		{"2026-08-28T00:00", true, nil, "25G83", "2026-09-16T12:00"},
+		{"2026-09-14T19:00", true, releases(append(old, "27.0 26A1 2026-09-14 J1AP")...), "25G83", "2026-09-16T12:00"},
+		{"2026-09-24T00:00", true, nil, "26A1", "2026-09-16T12:00"},
+	})
 }
 
 // rules.md 9: the user's delay.

@@ -3,15 +3,16 @@ package policy
 import (
 	"encoding/json"
 	"strings"
-	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
 
-func at(t testing.TB, s string) time.Time {
+func at(t rapid.TB, s string) time.Time {
 	t.Helper()
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
 		if v, err := time.Parse(layout, s); err == nil {
@@ -22,7 +23,7 @@ func at(t testing.TB, s string) time.Time {
 	return time.Time{}
 }
 
-func local(t testing.TB, s string) declarations.Local {
+func local(t rapid.TB, s string) declarations.Local {
 	t.Helper()
 	if s == "" {
 		return 0
@@ -39,7 +40,7 @@ func local(t testing.TB, s string) declarations.Local {
 
 // rel reads "26.6.1 25G76 2026-08-06 J1AP,J2AP" and, for a BSI, "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128"; the
 // words gone, exploited and seen=TIME may follow. It first appears on the evening of its posting.
-func rel(t testing.TB, spec string) release.Release {
+func rel(t rapid.TB, spec string) release.Release {
 	t.Helper()
 	f := strings.Fields(spec)
 	posted, err := release.ParseDay(f[2])
@@ -70,7 +71,7 @@ func rel(t testing.TB, spec string) release.Release {
 	return r
 }
 
-func catalog(t testing.TB, specs ...string) *release.Catalog {
+func catalog(t rapid.TB, specs ...string) *release.Catalog {
 	t.Helper()
 	c := &release.Catalog{Revision: 1, Source: "feed"}
 	for _, s := range specs {
@@ -79,7 +80,7 @@ func catalog(t testing.TB, specs ...string) *release.Catalog {
 	return c
 }
 
-func pol(t testing.TB, src string) Policy {
+func pol(t rapid.TB, src string) Policy {
 	t.Helper()
 	var p Policy
 	dec := json.NewDecoder(strings.NewReader(src))
@@ -93,7 +94,7 @@ func pol(t testing.TB, src string) Policy {
 	return p
 }
 
-func stored(t testing.TB, src, since string) Stored {
+func stored(t rapid.TB, src, since string) Stored {
 	t.Helper()
 	p := pol(t, src)
 	return Stored{Policy: p, CreatedAt: at(t, since), UpdatedAt: at(t, since), Asks: Asks(nil, &p, at(t, since))}
@@ -101,12 +102,12 @@ func stored(t testing.TB, src, since string) Stored {
 
 // world is an Input that tests change step by step.
 type world struct {
-	t  testing.TB
+	t  rapid.TB
 	in Input
 }
 
 // given makes a world with one policy, asking since the given time, and releases.
-func given(t testing.TB, policy, since string, releases ...string) *world {
+func given(t rapid.TB, policy, since string, releases ...string) *world {
 	t.Helper()
 	return &world{t, Input{Revision: 1, Policies: []Stored{stored(t, policy, since)}, Catalog: catalog(t, releases...)}}
 }
@@ -157,7 +158,7 @@ func (w *world) step(m *Mac, now string, asks bool) *Plan {
 }
 
 // checkPlan states what holds of every plan.
-func checkPlan(t testing.TB, b *Book, m *Mac, now time.Time, p *Plan) {
+func checkPlan(t rapid.TB, b *Book, m *Mac, now time.Time, p *Plan) {
 	t.Helper()
 	again := *m
 	again.Lanes = p.NextLanes
@@ -247,7 +248,7 @@ type want struct {
 	optional      bool
 }
 
-func (w want) check(t testing.TB, p *Plan) {
+func (w want) check(t rapid.TB, p *Plan) {
 	t.Helper()
 	if p.Outcome != w.outcome {
 		t.Errorf("outcome %s, want %s (%v)", p.Outcome, w.outcome, p.Reasons)

@@ -169,10 +169,7 @@ func (pl *planner) track() (major int, wish *Wish) {
 	case 0:
 		return pl.major, nil
 	case AnyMajor:
-		if pl.table == nil {
-			return 0, nil
-		}
-		major = pl.table.maxMajor
+		major = pl.latest()
 	default:
 		major = pl.rule.Track
 	}
@@ -180,6 +177,24 @@ func (pl *planner) track() (major int, wish *Wish) {
 		wish = w
 	}
 	return major, wish
+}
+
+// latest is the highest major that Apple offers for the board, held ones counted. One of which no release is old enough
+// does not count yet: else its appearance would take the upgrade away that the Mac has a deadline for.
+func (pl *planner) latest() int {
+	if pl.table == nil {
+		return 0
+	}
+	for i := range pl.table.os {
+		if c := &pl.table.os[i]; c.r.Available {
+			if at := pl.oldEnough(c.r); at.After(pl.now) {
+				pl.wait(at)
+				continue
+			}
+			return c.major
+		}
+	}
+	return 0
 }
 
 // floor is the version that satisfies the policy on this Mac, "" for automatic: of several the one of the highest
@@ -357,9 +372,9 @@ const (
 	swapAfter  = 72 * time.Hour
 )
 
-// keep finds the older target that a newer one may not replace so close to the deadline; nil when it may.
+// keep finds the older target that a newer one may not replace so close to the deadline; nil when it may. The older one
+// is what the lane would be at without the late ones: its last target, or the newest that was possible before the window.
 func (pl *planner) keep(l *lane, newest *candidate) *LanePlan {
-	came := pl.becamePossible(l, newest.r)
 	for i := range l.list {
 		k := &l.list[i]
 		if compare(k.r, newest.r) >= 0 || pl.verdict(l, k) != possible || !l.satisfies(k.r) {
@@ -367,13 +382,14 @@ func (pl *planner) keep(l *lane, newest *candidate) *LanePlan {
 		}
 		dates := pl.dates(l, k.r)
 		from, to := swapWindow(l, &dates)
-		if pl.now.Before(from) || pl.now.After(to) || came.Before(from) {
+		if k.r.Build != l.state.Target && !pl.becamePossible(l, k.r).Before(from) {
 			continue
 		}
-		if k.r.Build == l.state.Target || pl.becamePossible(l, k.r).Before(from) {
-			pl.wait(to.Add(time.Second))
-			return &dates
+		if pl.now.Before(from) || pl.now.After(to) || pl.becamePossible(l, newest.r).Before(from) {
+			return nil
 		}
+		pl.wait(to.Add(time.Second))
+		return &dates
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ func TestTargets(t *testing.T) {
 		{"old enough at midnight UTC", `{"updates":{"mode":"automatic","within_days":30,"min_age_days":7}}`, august, mac("26.6.1", "25G76"), "", "2026-08-24", want{outcome: Targeted, target: "25G83"}},
 		{"young and held is not only held", `{"updates":{"mode":"automatic","within_days":30,"min_age_days":7}}`, august, mac("26.6.1", "25G76"), "26.6.2", "2026-08-20", want{outcome: Satisfied, reason: CodeSoaking}},
 		{"of two builds the newest posted counts", automatic14, []string{"26.0 25A354 2025-09-15 J1AP", "26.0.1 25A362 2025-09-29 J1AP", "26.0.1 25A8364 2025-10-16 J1AP"}, mac("26.0", "25A354"), "", "2025-10-17", want{outcome: Targeted, target: "25A8364"}},
+		{"a withdrawn build does not count", automatic14, []string{"26.0 25A354 2025-09-15 J1AP", "26.0.1 25A362 2025-09-29 J1AP", "26.0.1 25A8364 2025-10-16 J1AP gone"}, mac("26.0", "25A354"), "", "2025-10-17", want{outcome: Targeted, target: "25A362"}},
 		{"a hold on the build that counts holds the version", automatic14, []string{"26.0 25A354 2025-09-15 J1AP", "26.0.1 25A362 2025-09-29 J1AP", "26.0.1 25A8364 2025-10-16 J1AP"}, mac("26.0", "25A354"), "25A8364", "2025-10-17", want{outcome: Held, reason: CodeHeld}},
 
 		{"(a) above the track", `{"os":{"track":"15","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, august, mac("26.5", "25F71"), "", "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},

@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/release"
 )
 
 // feedFile reads one of Apple's real responses from the testdata of package release.
-func feedFile(t testing.TB, name string) []byte {
+func feedFile(t rapid.TB, name string) []byte {
 	t.Helper()
 	f, err := os.Open("../release/testdata/" + name + ".gz")
 	if err != nil {
@@ -35,7 +37,7 @@ func feedFile(t testing.TB, name string) []byte {
 	return b
 }
 
-func merge(t testing.TB, known *release.Catalog, raw []byte, now time.Time) (*release.Catalog, bool) {
+func merge(t rapid.TB, known *release.Catalog, raw []byte, now time.Time) (*release.Catalog, bool) {
 	t.Helper()
 	f, err := release.ParseFeed(raw)
 	if err != nil {
@@ -53,7 +55,7 @@ type observed struct {
 	Body json.RawMessage `json:"body"`
 }
 
-func history(t testing.TB) []observed {
+func history(t rapid.TB) []observed {
 	t.Helper()
 	var out []observed
 	sc := bufio.NewScanner(bytes.NewReader(feedFile(t, "history-2025-09-20_2026-02-10.ndjson")))
