@@ -500,6 +500,26 @@ func TestRecordIsSmall(t *testing.T) {
 	}
 }
 
+// A Mac whose macOS is too old for declarations is not sent a command that it does not know, and is told what it needs instead.
+func TestTooOldForDeclarations(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.must(w.Authenticate(ctx, "OLD", status.CheckIn{UDID: "OLD", Serial: "C02OLD", Model: "MacBookPro16,1", Version: "12.7.6", Build: "21H1320"}))
+	w.must(w.TokenUpdate(ctx, "OLD"))
+	w.must(w.DeviceAnswer(ctx, "OLD", map[string]string{"SoftwareUpdateDeviceID": "J152FAP"}))
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	if n := w.teller.commands("OLD"); n != 0 {
+		t.Errorf("%d DeclarativeManagement commands were queued", n)
+	}
+	d := w.device("OLD")
+	if d.State != "incompatible" || d.Board != "J152FAP" || len(d.Reasons) == 0 || d.Reasons[0].Code != "macos_too_old" {
+		t.Errorf("state %s, board %s, reasons %+v", d.State, d.Board, d.Reasons)
+	}
+}
+
 func TestHoldMovesTheTarget(t *testing.T) {
 	w := newWorld(t)
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")

@@ -148,8 +148,8 @@ func (w *weighing) weigh(rec *storage.Record, out *Impact) {
 	if dueB && !dueA {
 		out.NewlyDueWithin7d++
 	}
-	if len(out.Sample) < sampleSize {
-		out.Sample = append(out.Sample, ImpactSample{Device: rec.Facts.ID, Serial: rec.Facts.Serial, Before: side(a), After: side(b)})
+	if before, after := side(a), side(b); len(out.Sample) < sampleSize && !before.same(after) {
+		out.Sample = append(out.Sample, ImpactSample{Device: rec.Facts.ID, Serial: rec.Facts.Serial, Before: before, After: after})
 	}
 	if !b.Enforced() {
 		return
@@ -195,6 +195,14 @@ func side(p *policy.Plan) ImpactSide {
 		return ImpactSide{}
 	}
 	return ImpactSide{Target: policy.TargetOf(p.Target), DeadlineLocal: policy.LocalText(p.Deadline)}
+}
+
+// same tells whether a Mac is told to install the same by the same deadline.
+func (a ImpactSide) same(b ImpactSide) bool {
+	if a.Target == nil || b.Target == nil {
+		return a.Target == b.Target
+	}
+	return *a.Target == *b.Target && *a.DeadlineLocal == *b.DeadlineLocal
 }
 
 func (w *weighing) sum(parts []Impact) *Impact {

@@ -183,7 +183,8 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 		return nil
 	}
 	token := rec.Advertised
-	if token == rec.Manifest {
+	// A Mac that holds nothing and is to hold nothing, because its macOS is too old for declarations, is told nothing.
+	if token == rec.Manifest || rec.Manifest == "" && len(s.plan.Declarations) == 0 {
 		rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
 		return nil
 	}

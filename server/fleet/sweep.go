@@ -102,7 +102,7 @@ func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Ti
 		plan.Due != s.Due || plan.Deadline != s.Deadline || !rec.NextAt.Equal(plan.NextAt.Truncate(time.Second)) ||
 		plan.Outcome != outcomeOf(s.State) || (plan.MissingBSI != nil) != (s.Flags&compliance.BSIPending != 0) ||
 		book.Index.Prerelease(rec.Facts.Version, rec.Facts.Build) != (s.Flags&compliance.Prerelease != 0) ||
-		(rec.Advertised != rec.Manifest && rec.Told != rec.Advertised)
+		(rec.Advertised != rec.Manifest && rec.Told != rec.Advertised && (rec.Manifest != "" || len(plan.Declarations) > 0))
 }
 
 // outcomeOf is the plan's outcome that a kept state stands for.

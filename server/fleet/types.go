@@ -77,7 +77,7 @@ type Impact struct {
 	TokensChanged    int            `json:"tokens_changed"`
 	ByTarget         []ImpactTarget `json:"by_target"`
 	ByGroup          []ImpactGroup  `json:"by_group"`
-	Sample           []ImpactSample `json:"sample"` // at most 20
+	Sample           []ImpactSample `json:"sample"` // at most 20 of those that would be told otherwise
 }
 
 // ImpactTarget counts the Macs that would have a target.
