@@ -1,0 +1,87 @@
+"use strict";
+// Everything here is an extra: the pages are complete without it.
+(() => {
+  const all = (what, root = document) => [...root.querySelectorAll(what)];
+
+  // Instants: the reader's own zone beside the server's.
+  const localise = () => {
+    for (const t of all("time[datetime]")) {
+      const at = new Date(t.dateTime);
+      if (isNaN(at)) continue;
+      const exact = t.dataset.exact ?? t.title;
+      t.dataset.exact = exact;
+      t.title = (exact ? exact + " · " : "") + at.toLocaleString() + " here";
+    }
+  };
+
+  // Without changing what the server made, take over what has become different in it.
+  const swap = (fresh) => {
+    for (const old of all("[data-live]")) {
+      const now = fresh.getElementById(old.id);
+      if (!now || old.contains(document.activeElement) && old.querySelector("form")) continue;
+      all("details[open]", old).forEach((d) => {
+        const same = all("details", now).find((n) => n.querySelector("summary").textContent === d.querySelector("summary").textContent);
+        if (same) same.open = true;
+      });
+      if (old.innerHTML === now.innerHTML) continue;
+      const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      const scroll = all(".wide", old).map((w) => [w.scrollLeft, w.scrollTop]);
+      old.replaceChildren(...document.adoptNode(now).childNodes);
+      all(".wide", old).forEach((w, i) => scroll[i] && ([w.scrollLeft, w.scrollTop] = scroll[i]));
+      if (focus) all("a[href]", old).find((a) => a.getAttribute("href") === focus)?.focus({ preventScroll: true });
+    }
+    const title = fresh.querySelector("title");
+    if (title) document.title = title.textContent;
+    localise();
+  };
+
+  let busy = false, again = false;
+  const refresh = async () => {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" }, redirect: "manual" });
+      if (answer.type === "opaqueredirect" || answer.status === 401) { location.reload(); return; }
+      if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch { /* the server is away: the stream comes back by itself */ }
+    busy = false;
+    if (again) { again = false; setTimeout(refresh, 1000); }
+  };
+
+  // A hidden page holds no connection, of which a browser has few.
+  const url = document.body.dataset.stream;
+  if (url) {
+    let stream = null;
+    const listen = () => {
+      if (document.hidden) { stream?.close(); stream = null; return; }
+      if (stream) return;
+      let first = true;
+      stream = new EventSource(url);
+      stream.addEventListener("open", () => { if (!first) refresh(); first = false; document.body.dataset.streaming = "yes"; });
+      stream.addEventListener("changed", refresh);
+    };
+    document.addEventListener("visibilitychange", () => { if (!document.hidden && !stream) refresh(); listen(); });
+    listen();
+  }
+
+  // A link from another site arrives without the session's cookie: if there is a session after all, go on.
+  const login = document.querySelector("[data-login]");
+  if (login) fetch("/session").then((r) => { if (r.ok) location.replace(login.dataset.login); }, () => {});
+
+  // The user's page: what the clock of this Mac shows.
+  for (const form of all("form[data-now]")) {
+    const offset = form.querySelector(".offset");
+    offset.hidden = true;
+    offset.querySelector("select").disabled = true;
+    const now = document.createElement("input");
+    now.type = "hidden";
+    now.name = "now";
+    form.append(now);
+    form.addEventListener("submit", () => {
+      const d = new Date();
+      now.value = new Date(d - d.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    });
+  }
+
+  localise();
+})();

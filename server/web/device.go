@@ -1,0 +1,349 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet"
+)
+
+// deviceModel is the page of one Mac for admins.
+type deviceModel struct {
+	ID, Path, Name, Serial, UDID, Model, Board, OS, Build string
+	Enrolled, BootstrapToken                              bool
+	EnrolledAt, Seen, Reported                            moment
+	State                                                 stateWords
+	Phase                                                 string
+	Flags                                                 []stateWords
+	Policy                                                string
+	Sentence                                              string
+	Deadline                                              deadlineModel
+	Reasons                                               []reasonModel
+	Plan                                                  planModel
+	Groups                                                []option
+	Events                                                []eventModel
+	OlderEvents                                           string
+	Served                                                servedModel
+	Reports                                               []reportModel
+	Status                                                []statusItem
+}
+
+// deadlineModel is a deadline in its own wall clock, and as the instant that counts for "overdue".
+type deadlineModel struct {
+	Local   string
+	Counted moment // read in the server's zone
+	Due     string // the due date, where it differs
+}
+
+type reasonModel struct {
+	Code, Text, Advice string
+	Evidence           []field
+}
+
+// planModel explains the plan step by step.
+type planModel struct {
+	Policies     []policy.ExplainedPolicy
+	Lanes        []laneModel
+	Releases     []releaseModel
+	Words        []string
+	Declarations []documentModel
+	LeftOut      []reasonModel
+}
+
+type laneModel struct{ Name, Target, Due, SetBy, Deadline, Promise string }
+
+type releaseModel struct{ Name, Build, Role, Why, Due string }
+
+type documentModel struct{ Identifier, Type, Token, Body, Reported string }
+
+type eventModel struct {
+	At         moment
+	Type, Text string
+}
+
+type servedModel struct {
+	Token        string
+	At           moment
+	Declarations []documentModel
+}
+
+type reportModel struct {
+	ID, Link string
+	At       moment
+	Bytes    int
+	Full     bool
+	Odd      []string
+}
+
+type statusItem struct{ Name, Value string }
+
+// eventsShown is how many events a Mac's page shows.
+const eventsShown = 30
+
+func (w *Web) devicePage(c echo.Context) error {
+	ctx := c.Request().Context()
+	id := param(c, "id")
+	d, err := w.fleet.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	plan, err := w.fleet.Plan(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	events, err := w.fleet.DeviceEvents(ctx, d.ID, eventsShown, c.QueryParam("events"))
+	if err != nil {
+		return err
+	}
+	served, err := w.fleet.Declarations(ctx, d.ID, time.Time{})
+	if err != nil {
+		return err
+	}
+	reports, err := w.fleet.Reports(ctx, d.ID, 20, "")
+	if err != nil {
+		return err
+	}
+	status, err := w.fleet.Status(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	groups, err := w.fleet.Groups(ctx, 1000, "")
+	if err != nil {
+		return err
+	}
+	m := w.deviceModelOf(&d, &plan, &served)
+	for _, g := range groups.Items {
+		m.Groups = append(m.Groups, option{g.Name, g.Name, slices.Contains(d.Groups, g.Name)})
+	}
+	for _, e := range events.Items {
+		m.Events = append(m.Events, eventModel{At: w.when(e.At), Type: e.Type, Text: sentence(e.Text)})
+	}
+	if events.Next != "" {
+		m.OlderEvents = m.Path + "?events=" + url.QueryEscape(events.Next) + "#timeline"
+	}
+	for _, r := range reports.Items {
+		m.Reports = append(m.Reports, w.reportOf(m.Path, &r))
+	}
+	for _, name := range slices.Sorted(mapKeys(status.Items)) {
+		m.Status = append(m.Status, statusItem{name, compact(status.Items[name])})
+	}
+	title := cmp.Or(d.Name, d.Serial, d.ID)
+	return w.render(c, http.StatusOK, "device", frame{Title: title, Section: "devices", Live: true, Notice: notice(c)}, m)
+}
+
+func mapKeys(m map[string]json.RawMessage) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (w *Web) reportOf(path string, r *fleet.ReportInfo) reportModel {
+	return reportModel{ID: r.ID, Link: path + "/reports/" + url.PathEscape(r.ID), At: w.when(r.ReceivedAt), Bytes: r.Bytes, Full: r.Full, Odd: r.Odd}
+}
+
+func (w *Web) deviceModelOf(d *fleet.Device, plan *policy.Explanation, served *fleet.ServedManifest) deviceModel {
+	m := deviceModel{
+		ID: d.ID, Path: devicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
+		OS: osWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled, BootstrapToken: d.BootstrapToken,
+		EnrolledAt: w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
+		State: stateOf(d.State), Policy: text(d.Policy), Sentence: standing(d),
+		Deadline: deadlineModel{Local: wallPtr(d.DeadlineLocal), Counted: w.whenPtr(d.OverdueAt)},
+		Plan:     planOf(plan), Served: servedModel{Token: served.DeclarationsToken, At: w.whenPtr(served.ServedAt)},
+	}
+	if d.ModelName != "" {
+		m.Model = d.ModelName + " (" + d.Model + ")"
+	}
+	if d.Phase != "" {
+		m.Phase = phaseOf(d.Phase)
+	}
+	if d.DueLocal != nil && text(d.DueLocal) != text(d.DeadlineLocal) {
+		m.Deadline.Due = wallPtr(d.DueLocal)
+	}
+	for _, f := range d.Flags {
+		m.Flags = append(m.Flags, wordsOf(flagList, f))
+	}
+	m.Reasons = reasonsOf(d.Reasons)
+	for i := range served.Declarations {
+		m.Served.Declarations = append(m.Served.Declarations, servedOf(&served.Declarations[i]))
+	}
+	return m
+}
+
+// standing says in one sentence where a Mac stands.
+func standing(d *fleet.Device) string {
+	runs := "It runs macOS " + osWords(d.OS.Version, d.OS.Letter)
+	if d.OS.Version == "" {
+		runs = "It has not told which macOS it runs"
+	}
+	switch {
+	case !d.Enrolled:
+		return "This Mac checked out, so nothing is asked of it."
+	case d.Target != nil && d.DeadlineLocal != nil && d.State == "overdue":
+		return runs + ". " + sentence(targetWords(d.Target)+" should have been installed by "+wall(*d.DeadlineLocal)+" on its own clock")
+	case d.Target != nil && d.DeadlineLocal != nil:
+		return runs + ". " + sentence(targetWords(d.Target)+" is asked for by "+wall(*d.DeadlineLocal)+" on its own clock")
+	case d.State == "compliant":
+		return runs + ". Nothing is asked of it."
+	case len(d.Reasons) > 0:
+		return runs + ". " + sentence(d.Reasons[0].Text)
+	}
+	return runs + "."
+}
+
+func reasonsOf(reasons []policy.Reason) []reasonModel {
+	out := make([]reasonModel, 0, len(reasons))
+	for _, r := range reasons {
+		out = append(out, reasonModel{Code: r.Code, Text: sentence(r.Text), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
+	}
+	return out
+}
+
+// evidenceOf are pieces of evidence in a fixed order; Apple's own words are whole.
+func evidenceOf(evidence map[string]any) []field {
+	out := make([]field, 0, len(evidence))
+	for name, v := range evidence {
+		value, ok := v.(string)
+		if !ok {
+			b, err := json.Marshal(v)
+			if err != nil {
+				continue
+			}
+			value = compact(b)
+		}
+		out = append(out, field{name, value})
+	}
+	slices.SortFunc(out, func(a, b field) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// compact is JSON for reading: a string without its quotes, everything else as it is.
+func compact(b []byte) string {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		return s
+	}
+	return string(b)
+}
+
+// indent is JSON for reading in several lines.
+func indent(b []byte) string {
+	var out bytes.Buffer
+	if json.Indent(&out, b, "", "  ") != nil {
+		return string(b)
+	}
+	return out.String()
+}
+
+var laneWords = map[string]string{"patch": "Update within its macOS", "upgrade": "Upgrade to another macOS", "bsi": "Background Security Improvement"}
+
+func planOf(p *policy.Explanation) planModel {
+	m := planModel{Policies: p.Policies, Words: p.DeadlineWords, LeftOut: reasonsOf(p.LeftOut)}
+	for _, l := range p.Lanes {
+		m.Lanes = append(m.Lanes, laneModel{
+			Name: cmp.Or(laneWords[l.Lane], l.Lane), Target: targetWords(l.Target), SetBy: targetWords(l.DueSetBy),
+			Due: shortWall(l.DueLocal), Deadline: shortWall(l.DeadlineLocal), Promise: shortWall(l.PromiseLocal),
+		})
+	}
+	for _, r := range p.Releases {
+		m.Releases = append(m.Releases, releaseModel{Name: "macOS " + osWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: shortWall(r.DueLocal)})
+	}
+	for _, d := range p.Declarations {
+		body, err := json.MarshalIndent(d.Payload, "", "  ")
+		if err != nil {
+			body = []byte("(cannot be shown)")
+		}
+		m.Declarations = append(m.Declarations, documentModel{Identifier: d.Identifier, Type: d.Type, Token: d.ServerToken, Body: string(body)})
+	}
+	return m
+}
+
+func servedOf(d *fleet.ServedDeclaration) documentModel {
+	m := documentModel{Identifier: d.Identifier, Type: d.Kind, Token: d.ServerToken, Body: indent(d.Body), Reported: "nothing reported yet"}
+	if r := d.Reported; r != nil {
+		m.Reported = "inactive"
+		if r.Active {
+			m.Reported = "active"
+		}
+		m.Reported += ", " + r.Valid
+		if reasons := string(r.Reasons); reasons != "" && reasons != "[]" && reasons != "null" {
+			m.Reported += ": " + reasons
+		}
+	}
+	return m
+}
+
+// rawModel is the page of one raw report.
+type rawModel struct {
+	Device, Back, Body string
+	Report             reportModel
+}
+
+func (w *Web) reportPage(c echo.Context) error {
+	ctx := c.Request().Context()
+	d, err := w.fleet.Device(ctx, param(c, "id"))
+	if err != nil {
+		return err
+	}
+	r, err := w.fleet.Report(ctx, d.ID, param(c, "report"))
+	if err != nil {
+		return err
+	}
+	path := devicePath(d.ID)
+	m := rawModel{Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path, Body: indent(r.Body), Report: w.reportOf(path, &r.ReportInfo)}
+	return w.render(c, http.StatusOK, "report", frame{Title: "Report " + r.ID, Section: "devices"}, m)
+}
+
+func (w *Web) deviceSync(c echo.Context) error {
+	id := param(c, "id")
+	if err := w.fleet.Sync(c.Request().Context(), id, who(c)); err != nil {
+		return err
+	}
+	return done(c, devicePath(id), "synced")
+}
+
+// deviceGroups moves a Mac: it is then in the groups that were ticked, of those that the form showed.
+func (w *Web) deviceGroups(c echo.Context) error {
+	ctx := c.Request().Context()
+	d, err := w.fleet.Device(ctx, param(c, "id"))
+	if err != nil {
+		return err
+	}
+	o := w.options(c)
+	form := c.Request().PostForm
+	for _, name := range form["shown"] {
+		var add, remove []string
+		switch in, want := slices.Contains(d.Groups, name), slices.Contains(form["group"], name); {
+		case want && !in:
+			add = []string{cmp.Or(d.Serial, d.ID)}
+		case in && !want:
+			remove = []string{d.ID, d.Serial}
+		default:
+			continue
+		}
+		if _, _, err := w.fleet.EditGroup(ctx, name, add, remove, o); err != nil {
+			return w.finish(c, "Change the groups of "+cmp.Or(d.Serial, d.ID), devicePath(d.ID), "moved", o, nil, err)
+		}
+	}
+	return done(c, devicePath(d.ID), "moved")
+}
+
+// localOf reads a wall-clock time that a form carries, with or without seconds.
+func localOf(s string) (declarations.Local, error) {
+	if len(s) == len("2006-01-02T15:04") {
+		s += ":00"
+	}
+	return declarations.ParseLocal(s)
+}

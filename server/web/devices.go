@@ -1,0 +1,310 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+// devicesModel is the list of Macs.
+type devicesModel struct {
+	Filter   filter
+	Active   []activeFilter
+	More     bool // a filter of the second row is in use
+	Policies []option
+	Groups   []option
+	States   []option
+	Flags    []option
+	Sorts    []option
+	Enrolled []option
+	Rows     []deviceRow
+	NextLink string
+	CSVLink  string
+	Paged    bool // this is not the first page
+	First    string
+	FirstRun bool // no filter, and no Mac
+}
+
+// filter is what the form holds.
+type filter struct {
+	State, Flag, Policy, Group, Version, Model, Q, Reason, SeenBefore, Enrolled, Sort string
+}
+
+// activeFilter is a filter in use, with the address of the list without it.
+type activeFilter struct{ Words, Without string }
+
+// option is one choice of a select.
+type option struct {
+	Value, Label string
+	Selected     bool
+}
+
+func options(selected string, pairs ...string) []option {
+	out := make([]option, 0, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		out = append(out, option{pairs[i], pairs[i+1], pairs[i] == selected})
+	}
+	return out
+}
+
+func stateOptions(list []stateWords, selected, none string) []option {
+	out := options(selected, "", none)
+	for _, s := range list {
+		out = append(out, option{s.Name, s.Label, s.Name == selected})
+	}
+	return out
+}
+
+// deviceRow is a Mac in a list.
+type deviceRow struct {
+	Link, Serial, Name, Model, OS string
+	State                         stateWords
+	Phase                         string
+	Target, Deadline              string
+	Policy                        string
+	Flags                         []stateWords
+	Seen                          moment
+}
+
+// filterNames are the query parameters of the list, the same as the API's.
+var filterNames = []string{"state", "flag", "policy", "group", "version", "model", "q", "reason", "seen_before", "enrolled", "sort"}
+
+func (f *filter) fields() map[string]*string {
+	return map[string]*string{
+		"state": &f.State, "flag": &f.Flag, "policy": &f.Policy, "group": &f.Group, "version": &f.Version, "model": &f.Model, "q": &f.Q,
+		"reason": &f.Reason, "seen_before": &f.SeenBefore, "enrolled": &f.Enrolled, "sort": &f.Sort,
+	}
+}
+
+func filterOf(q url.Values) filter {
+	var f filter
+	for name, p := range f.fields() {
+		*p = strings.TrimSpace(q.Get(name))
+	}
+	return f
+}
+
+// query is the filter's address, without empty parts.
+func (f filter) query(without ...string) string {
+	q := url.Values{}
+	for name, p := range f.fields() {
+		if *p != "" {
+			q.Set(name, *p)
+		}
+	}
+	for _, name := range without {
+		q.Del(name)
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
+}
+
+// ask is the filter as the use case takes it.
+func (f filter) ask(zone *time.Location) (fleet.DeviceQuery, error) {
+	q := fleet.DeviceQuery{
+		State: f.State, Flag: f.Flag, Policy: f.Policy, Group: f.Group, Version: f.Version, Model: f.Model, Q: f.Q, Reason: f.Reason, Sort: f.Sort,
+	}
+	switch f.Enrolled {
+	case "", "true":
+	case "false":
+		no := false
+		q.Enrolled = &no
+	default:
+		return q, &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "enrolled must be true or false"}
+	}
+	if f.SeenBefore == "" {
+		return q, nil
+	}
+	t, err := time.ParseInLocation(time.DateOnly, f.SeenBefore, zone)
+	if err != nil {
+		t, err = time.Parse(time.RFC3339, f.SeenBefore)
+	}
+	if err != nil {
+		return q, &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "seen_before must be a day such as 2026-12-01, or a time of RFC 3339"}
+	}
+	q.SeenBefore = t
+	return q, nil
+}
+
+func (w *Web) devicesPage(c echo.Context) error {
+	ctx := c.Request().Context()
+	f := filterOf(c.QueryParams())
+	q, err := f.ask(w.zone)
+	if err != nil {
+		return err
+	}
+	q.Cursor = c.QueryParam("cursor")
+	page, err := w.fleet.Devices(ctx, q)
+	if err != nil {
+		return err
+	}
+	policies, err := w.fleet.Policies(ctx, 1000, "")
+	if err != nil {
+		return err
+	}
+	groups, err := w.fleet.Groups(ctx, 1000, "")
+	if err != nil {
+		return err
+	}
+	m := devicesModelOf(f, page)
+	m.Paged = q.Cursor != ""
+	m.Policies, m.Groups = options(f.Policy, "", "Any policy"), options(f.Group, "", "Any group")
+	for i := range policies.Items {
+		p := &policies.Items[i]
+		m.Policies = append(m.Policies, option{p.Name, p.Name, p.Name == f.Policy})
+	}
+	for _, g := range groups.Items {
+		m.Groups = append(m.Groups, option{g.Name, g.Name, g.Name == f.Group})
+	}
+	for i := range page.Items {
+		m.Rows = append(m.Rows, w.row(&page.Items[i]))
+	}
+	return w.render(c, http.StatusOK, "devices", frame{Title: "Devices", Section: "devices", Live: true}, m)
+}
+
+func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
+	m := devicesModel{
+		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason != "", First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
+		States: stateOptions(stateList, f.State, "Any state"), Flags: stateOptions(flagList, f.Flag, "Any flag"),
+		Sorts:    options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),
+		Enrolled: options(f.Enrolled, "", "Enrolled", "false", "Not enrolled any more"),
+		FirstRun: len(page.Items) == 0 && f.query("sort") == "",
+	}
+	for _, name := range filterNames {
+		value := *f.fields()[name]
+		if value == "" || name == "sort" {
+			continue
+		}
+		words := strings.ReplaceAll(name, "_", " ") + ": " + value
+		switch name {
+		case "state":
+			words = "State: " + stateOf(value).Label
+		case "flag":
+			words = "Flag: " + wordsOf(flagList, value).Label
+		case "q":
+			words = "Search: " + value
+		case "enrolled":
+			words = "Not enrolled any more"
+		default:
+			words = strings.ToUpper(words[:1]) + words[1:]
+		}
+		m.Active = append(m.Active, activeFilter{Words: words, Without: "/devices" + f.query(name)})
+	}
+	if page.Next != "" {
+		m.NextLink = "/devices" + f.query()
+		if strings.Contains(m.NextLink, "?") {
+			m.NextLink += "&"
+		} else {
+			m.NextLink += "?"
+		}
+		m.NextLink += "cursor=" + url.QueryEscape(page.Next)
+	}
+	return m
+}
+
+// devicePath is the page of one Mac.
+func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
+
+func (w *Web) row(d *fleet.Device) deviceRow {
+	r := deviceRow{
+		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model), OS: osWords(d.OS.Version, d.OS.Letter),
+		State: stateOf(d.State), Target: targetWords(d.Target), Deadline: shortWall(d.DeadlineLocal), Seen: w.whenPtr(d.LastSeenAt),
+	}
+	if d.State != "compliant" && d.Phase != "" {
+		r.Phase = phaseOf(d.Phase)
+	}
+	if d.Policy != nil {
+		r.Policy = *d.Policy
+	}
+	for _, f := range d.Flags {
+		r.Flags = append(r.Flags, wordsOf(flagList, f))
+	}
+	return r
+}
+
+// csvHeader are the columns of api.md 4.
+var csvHeader = []string{
+	"id", "serial", "name", "model", "board", "version", "build", "letter", "state", "phase", "flags", "policy",
+	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at",
+}
+
+func (w *Web) devicesCSV(c echo.Context) error {
+	f := filterOf(c.QueryParams())
+	q, err := f.ask(w.zone)
+	if err != nil {
+		return err
+	}
+	q.Limit = 1000
+	page, err := w.fleet.Devices(c.Request().Context(), q)
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
+	h.Set("Content-Disposition", `attachment; filename="devices.csv"`)
+	out := csv.NewWriter(c.Response())
+	if err := out.Write(csvHeader); err != nil {
+		return err
+	}
+	for {
+		for i := range page.Items {
+			if err := out.Write(csvRow(&page.Items[i])); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			break
+		}
+		if page, err = w.nextPage(c.Request().Context(), q, page.Next); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func (w *Web) nextPage(ctx context.Context, q fleet.DeviceQuery, cursor string) (fleet.Page[fleet.Device], error) {
+	q.Cursor = cursor
+	return w.fleet.Devices(ctx, q)
+}
+
+func csvRow(d *fleet.Device) []string {
+	var targetVersion, targetBuild, policy, seen string
+	if d.Target != nil {
+		targetVersion, targetBuild = string(d.Target.Version), d.Target.Build
+	}
+	if d.Policy != nil {
+		policy = *d.Policy
+	}
+	if d.LastSeenAt != nil {
+		seen = d.LastSeenAt.UTC().Format(time.RFC3339)
+	}
+	row := []string{
+		d.ID, d.Serial, d.Name, d.Model, d.Board, d.OS.Version, d.OS.Build, d.OS.Letter, d.State, d.Phase, strings.Join(d.Flags, " "), policy,
+		targetVersion, targetBuild, text(d.DeadlineLocal), text(d.DueLocal), seen,
+	}
+	for i, cell := range row {
+		// What a Mac says of itself must not become a formula in a spreadsheet.
+		if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+			row[i] = "'" + cell
+		}
+	}
+	return row
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

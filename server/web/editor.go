@@ -1,0 +1,245 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/schemas"
+)
+
+// policyForm is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that does
+// not belong to the chosen mode is not part of the policy.
+type policyForm struct {
+	Original string // the name of the policy that is edited; empty for a new one
+	ETag     string
+
+	Name, Label, Priority                             string
+	Groups, Exclude, When                             string
+	Mode                                              string
+	WithinDays, ExploitedWithinDays, MinAgeDays, Time string
+	Version, Build, Deadline                          string
+	Track, Upgrade, UpgradeWithinDays                 string
+	BSI                                               bool
+	BSIWithinDays, BSITime                            string
+	NoticeDays, DelayHours, DetailsURL, Settings      string
+}
+
+// editorFields are the fields at which the editor shows faults.
+var editorFields = []string{
+	"name", "label", "priority", "assign.groups", "assign.exclude_groups", "assign.when", "os.track", "os.upgrade", "os.upgrade_within_days",
+	"updates.mode", "updates.within_days", "updates.exploited_within_days", "updates.time", "updates.min_age_days", "updates.version", "updates.build",
+	"updates.deadline", "background_security.mode", "background_security.within_days", "background_security.time", "notice_days", "delay.max_hours", "details_url", "settings",
+}
+
+// newPolicyForm is what a new policy begins with: the newest of what each Mac runs, within two weeks.
+func newPolicyForm(priority int) policyForm {
+	return policyForm{
+		Priority: strconv.Itoa(priority), Mode: policy.ModeAutomatic, WithinDays: "14", ExploitedWithinDays: "3", Time: "12:00",
+		Track: policy.TrackCurrent, BSI: true, BSIWithinDays: "2", NoticeDays: "5",
+	}
+}
+
+// names maps the form's fields to their names, which are the paths of the policy's fields.
+func (f *policyForm) names() map[string]*string {
+	return map[string]*string{
+		"original": &f.Original, "etag": &f.ETag, "name": &f.Name, "label": &f.Label, "priority": &f.Priority,
+		"assign.groups": &f.Groups, "assign.exclude_groups": &f.Exclude, "assign.when": &f.When, "updates.mode": &f.Mode,
+		"updates.within_days": &f.WithinDays, "updates.exploited_within_days": &f.ExploitedWithinDays, "updates.min_age_days": &f.MinAgeDays,
+		"updates.time": &f.Time, "updates.version": &f.Version, "updates.build": &f.Build, "updates.deadline": &f.Deadline,
+		"os.track": &f.Track, "os.upgrade": &f.Upgrade, "os.upgrade_within_days": &f.UpgradeWithinDays,
+		"background_security.within_days": &f.BSIWithinDays, "background_security.time": &f.BSITime, "notice_days": &f.NoticeDays,
+		"delay.max_hours": &f.DelayHours, "details_url": &f.DetailsURL, "settings": &f.Settings,
+	}
+}
+
+func policyFormFrom(v url.Values) policyForm {
+	var f policyForm
+	for name, p := range f.names() {
+		*p = strings.TrimSpace(v.Get(name))
+	}
+	f.BSI = v.Get("background_security.mode") == policy.ModeAutomatic
+	return f
+}
+
+func numberText(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+// policyFormOf is a stored policy in the form.
+func policyFormOf(p *policy.Policy) (policyForm, error) {
+	f := policyForm{
+		Name: p.Name, Label: p.Label, Priority: strconv.Itoa(p.Priority), Groups: strings.Join(p.Assign.Groups, ", "),
+		Exclude: strings.Join(p.Assign.ExcludeGroups, ", "), When: p.Assign.When, Mode: policy.ModeNone,
+		NoticeDays: numberText(p.NoticeDays), DetailsURL: p.DetailsURL,
+	}
+	if u := p.Updates; u != nil {
+		f.Mode, f.Time, f.Build, f.Version = u.Mode, u.Time, u.Build, string(u.Version)
+		f.WithinDays, f.ExploitedWithinDays, f.MinAgeDays = numberText(u.WithinDays), numberText(u.ExploitedWithinDays), numberText(u.MinAgeDays)
+		f.Deadline = u.Deadline.String()
+		if u.Versions != nil {
+			words := make([]string, len(u.Versions))
+			for i, v := range u.Versions {
+				words[i] = string(v)
+			}
+			f.Version = strings.Join(words, ", ")
+		}
+	}
+	if p.OS != nil {
+		f.Track, f.Upgrade, f.UpgradeWithinDays = p.OS.Track, p.OS.Upgrade, numberText(p.OS.UpgradeWithinDays)
+	}
+	if s := p.BackgroundSecurity; s != nil {
+		f.BSI, f.BSIWithinDays, f.BSITime = s.Mode == policy.ModeAutomatic, numberText(s.WithinDays), s.Time
+	}
+	if p.Delay != nil {
+		f.DelayHours = strconv.Itoa(p.Delay.MaxHours)
+	}
+	if p.Settings != nil {
+		b, err := json.MarshalIndent(p.Settings, "", "  ")
+		if err != nil {
+			return f, fmt.Errorf("show the settings of the policy %s: %w", p.Name, err)
+		}
+		f.Settings = string(b)
+	}
+	return f, nil
+}
+
+// reading turns a form into a policy, and notes what it cannot read.
+type reading struct{ wrong []policy.FieldError }
+
+func (r *reading) fault(name, reason string) {
+	r.wrong = append(r.wrong, policy.FieldError{Field: name, Reason: reason})
+}
+
+func (r *reading) number(name, s string) *int {
+	if s == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		r.fault(name, "must be a whole number")
+		return nil
+	}
+	return &n
+}
+
+// words splits a list that people wrote.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '\n' || r == '\t' || r == '\r' })
+}
+
+// policy reads the form. before is the policy that it replaces, nil for a new one: what that left out, and the form cannot tell from a
+// default, stays left out. What is wrong with the policy itself is for the use case to say.
+func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.FieldError) {
+	r := &reading{}
+	if before == nil {
+		before = &policy.Policy{Updates: &policy.Updates{}}
+	}
+	p := policy.Policy{
+		Name: f.Name, Label: f.Label, DetailsURL: f.DetailsURL, NoticeDays: r.number("notice_days", f.NoticeDays),
+		Assign: policy.Assign{Groups: words(f.Groups), ExcludeGroups: words(f.Exclude), When: f.When},
+	}
+	if f.Original != "" {
+		p.Name = f.Original
+	}
+	switch n := r.number("priority", f.Priority); {
+	case n != nil:
+		p.Priority = *n
+	case f.Priority == "":
+		r.fault("priority", "must be given")
+	}
+	p.Updates = f.updates(r, before)
+	if f.Mode != policy.ModeNone && f.Track != "" {
+		p.OS = f.os(r)
+	}
+	switch {
+	case f.BSI:
+		p.BackgroundSecurity = &policy.BackgroundSecurity{
+			Mode: policy.ModeAutomatic, WithinDays: r.number("background_security.within_days", f.BSIWithinDays), Time: f.BSITime,
+		}
+	case before.BackgroundSecurity != nil:
+		p.BackgroundSecurity = &policy.BackgroundSecurity{Mode: policy.ModeNone}
+	}
+	if n := r.number("delay.max_hours", f.DelayHours); n != nil {
+		p.Delay = &policy.Delay{MaxHours: *n}
+	}
+	p.Settings = f.settings(r)
+	return p, r.wrong
+}
+
+func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates {
+	u := &policy.Updates{Mode: f.Mode}
+	switch f.Mode {
+	case policy.ModeNone:
+		if before.Updates == nil {
+			return nil
+		}
+	case policy.ModeAutomatic:
+		u.WithinDays, u.MinAgeDays = r.number("updates.within_days", f.WithinDays), r.number("updates.min_age_days", f.MinAgeDays)
+		u.ExploitedWithinDays, u.Time = r.number("updates.exploited_within_days", f.ExploitedWithinDays), f.Time
+	case policy.ModeMinimum, policy.ModeExact:
+		list := words(f.Version)
+		if f.Mode == policy.ModeMinimum && (len(list) > 1 || len(list) == 1 && before.Updates != nil && before.Updates.Versions != nil) {
+			for _, v := range list {
+				u.Versions = append(u.Versions, release.Version(v))
+			}
+		} else {
+			u.Version = release.Version(f.Version)
+		}
+		if f.Mode == policy.ModeExact {
+			u.Build = f.Build
+		}
+		if f.Deadline != "" {
+			l, err := localOf(f.Deadline)
+			if err != nil {
+				r.fault("updates.deadline", "must be a day and a time such as 2026-12-01T12:00:00")
+			}
+			u.Deadline = l
+		}
+	}
+	return u
+}
+
+func (f *policyForm) os(r *reading) *policy.OS {
+	o := &policy.OS{Track: f.Track, Upgrade: f.Upgrade}
+	if f.Track == policy.TrackCurrent {
+		// The editor hides these for the track "current", so what is left in them is not meant.
+		if o.Upgrade != policy.UpgradeHold {
+			o.Upgrade = ""
+		}
+		return o
+	}
+	if f.Mode == policy.ModeAutomatic && f.Upgrade == policy.UpgradeEnforce {
+		o.UpgradeWithinDays = r.number("os.upgrade_within_days", f.UpgradeWithinDays)
+	}
+	return o
+}
+
+// settings reads Apple's settings payload, which stands in the form as JSON; what it may hold is for its schema to say.
+func (f *policyForm) settings(r *reading) *declarations.Settings {
+	if f.Settings == "" {
+		return nil
+	}
+	wrong, err := schemas.Validate("settings", []byte(f.Settings))
+	if err != nil {
+		r.fault("settings", strings.Replace(err.Error(), "the body", "it", 1))
+		return nil
+	}
+	for _, w := range wrong {
+		r.fault("settings."+strings.TrimPrefix(w.Field, "body"), w.Reason)
+	}
+	var s declarations.Settings
+	if err := json.NewDecoder(bytes.NewReader([]byte(f.Settings))).Decode(&s); err != nil && len(wrong) == 0 {
+		r.fault("settings", err.Error())
+	}
+	return &s
+}

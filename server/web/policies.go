@@ -1,0 +1,251 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/server/fleet"
+)
+
+// policiesModel lists the policies, the most decisive first.
+type policiesModel struct {
+	Policies   []policyRow
+	Ungoverned int
+}
+
+// policyRow is a policy in words.
+type policyRow struct {
+	Name, Title, Link string
+	Priority          int
+	Words             []string
+	Devices           int
+	DevicesLink       string
+	States            []share
+}
+
+// editorModel is the editor of a policy.
+type editorModel struct {
+	Title    string
+	Form     policyForm
+	Tracks   []option
+	Offered  string // the releases that may be named
+	Groups   []string
+	Faults   faults
+	General  []string // faults that belong to no field
+	Warnings []reasonModel
+	Impact   *impactModel // what saving would do; nil: not asked yet
+	Words    []string
+	Guard    string // why saving must be confirmed; empty: it need not, or was not tried
+}
+
+func (w *Web) policiesPage(c echo.Context) error {
+	ctx := c.Request().Context()
+	page, err := w.fleet.Policies(ctx, 1000, "")
+	if err != nil {
+		return err
+	}
+	counts, err := w.fleet.Compliance(ctx)
+	if err != nil {
+		return err
+	}
+	return w.render(c, http.StatusOK, "policies", frame{Title: "Policies", Section: "policies", Live: true, Notice: notice(c)}, policiesModelOf(page.Items, counts))
+}
+
+func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policiesModel {
+	m := policiesModel{Ungoverned: counts.Devices}
+	for i := range policies {
+		p := &policies[i]
+		row := policyRow{
+			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority, Words: policyWords(p),
+			DevicesLink: "/devices?policy=" + url.QueryEscape(p.Name),
+		}
+		for _, n := range counts.Policies {
+			if n.Name == p.Name {
+				row.Devices, row.States = n.Devices, shares(stateList, n.States, n.Devices, "state", "policy="+url.QueryEscape(n.Name))
+				m.Ungoverned -= n.Devices
+			}
+		}
+		m.Policies = append(m.Policies, row)
+	}
+	slices.SortStableFunc(m.Policies, func(a, b policyRow) int { return cmp.Compare(b.Priority, a.Priority) })
+	m.Ungoverned = max(0, m.Ungoverned)
+	return m
+}
+
+func (w *Web) policyNew(c echo.Context) error {
+	page, err := w.fleet.Policies(c.Request().Context(), 1000, "")
+	if err != nil {
+		return err
+	}
+	priority := 10
+	for i := range page.Items {
+		priority = max(priority, page.Items[i].Priority+10)
+	}
+	return w.showEditor(c, http.StatusOK, editorModel{Form: newPolicyForm(priority)})
+}
+
+func (w *Web) policyEdit(c echo.Context) error {
+	p, etag, err := w.fleet.Policy(c.Request().Context(), param(c, "name"))
+	if err != nil {
+		return err
+	}
+	form, err := policyFormOf(&p)
+	if err != nil {
+		return err
+	}
+	form.Original, form.ETag = p.Name, etag
+	return w.showEditor(c, http.StatusOK, editorModel{Form: form, Words: policyWords(&p)})
+}
+
+// showEditor fills in what every editor has: the choices.
+func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
+	ctx := c.Request().Context()
+	all, err := w.allReleases(ctx, time.Time{})
+	if err != nil {
+		return err
+	}
+	groups, err := w.fleet.Groups(ctx, 1000, "")
+	if err != nil {
+		return err
+	}
+	for _, g := range groups.Items {
+		m.Groups = append(m.Groups, g.Name)
+	}
+	m.Tracks, m.Offered = choices(all, m.Form.Track)
+	m.Title = "New policy"
+	if m.Form.Original != "" {
+		m.Title = "Policy " + m.Form.Original
+	}
+	return w.render(c, status, "policy", frame{Title: m.Title, Section: "policies"}, m)
+}
+
+// choices are the tracks that a policy may have, and the versions that Apple offers.
+func choices(all []fleet.Release, track string) (tracks []option, offered string) {
+	tracks = options(track, "", "left out", policy.TrackCurrent, "the macOS that the Mac has", policy.TrackLatest, "the latest for each Mac")
+	var majors []int
+	var versions []release.Version
+	for i := range all {
+		r := &all[i]
+		if r.Kind != string(release.KindOS) || !r.Available {
+			continue
+		}
+		v := release.Version(r.Version)
+		if !slices.Contains(majors, v.Major()) {
+			majors = append(majors, v.Major())
+		}
+		if !slices.Contains(versions, v) {
+			versions = append(versions, v)
+		}
+	}
+	slices.SortFunc(majors, func(a, b int) int { return b - a })
+	slices.SortFunc(versions, func(a, b release.Version) int { return b.Compare(a) })
+	known := false
+	for _, m := range majors {
+		s := strconv.Itoa(m)
+		known = known || s == track
+		tracks = append(tracks, option{s, "macOS " + s, s == track})
+	}
+	if !known && track != "" && track != policy.TrackCurrent && track != policy.TrackLatest {
+		tracks = append(tracks, option{track, "macOS " + track, true})
+	}
+	words := make([]string, len(versions))
+	for i, v := range versions {
+		words[i] = string(v)
+	}
+	return tracks, strings.Join(words, ", ")
+}
+
+// policySave checks a policy, shows its impact, or writes it.
+func (w *Web) policySave(c echo.Context) error {
+	ctx := c.Request().Context()
+	m := editorModel{Form: policyFormFrom(c.Request().PostForm)}
+	var before *policy.Policy
+	if m.Form.Original != "" {
+		p, _, err := w.fleet.Policy(ctx, m.Form.Original)
+		if err != nil {
+			return err
+		}
+		before = &p
+	}
+	p, wrong := m.Form.policy(before)
+	if len(wrong) > 0 {
+		m.place(wrong)
+		return w.showEditor(c, http.StatusUnprocessableEntity, m)
+	}
+	o := w.options(c)
+	o.IfMatch, o.Create = m.Form.ETag, m.Form.Original == ""
+	res, err := w.fleet.PutPolicy(ctx, p, o)
+	var fe *fleet.Error
+	switch {
+	case err == nil && !o.DryRun:
+		return done(c, "/policies", "saved")
+	case err == nil:
+		impact := impactOf(res.Impact)
+		m.Impact, m.Words, m.Warnings = &impact, policyWords(&p), reasonsOf(res.Warnings)
+		return w.showEditor(c, http.StatusOK, m)
+	case !errors.As(err, &fe):
+		return err
+	}
+	status, _, _ := explain(err)
+	switch fe.Code {
+	case "confirm_required":
+		impact := impactOf(fe.Impact)
+		m.Impact, m.Words, m.Guard = &impact, policyWords(&p), sentence(fe.Text)
+	case "exists":
+		m.place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
+	case "equal_priority":
+		m.place([]policy.FieldError{{Field: "priority", Reason: fe.Text}})
+	case "precondition_failed":
+		m.General = []string{"Somebody changed this policy in between. Open it again to see how it stands now."}
+	default:
+		if len(fe.Fields) == 0 {
+			return err
+		}
+		m.place(fe.Fields)
+	}
+	return w.showEditor(c, status, m)
+}
+
+func (w *Web) policyDelete(c echo.Context) error {
+	name, o := param(c, "name"), w.options(c)
+	impact, err := w.fleet.DeletePolicy(c.Request().Context(), name, o)
+	return w.finish(c, "Delete the policy "+name, "/policies", "deleted", o, impact, err)
+}
+
+// place puts faults at the fields of the form; those of list entries and of settings at their list.
+func (m *editorModel) place(list []policy.FieldError) {
+	m.Faults = faults{}
+	for _, f := range list {
+		name, reason := f.Field, sentence(f.Reason)
+		switch {
+		case slices.Contains(editorFields, name):
+		case strings.HasPrefix(name, "assign.groups"):
+			name = "assign.groups"
+		case strings.HasPrefix(name, "assign.exclude_groups"):
+			name = "assign.exclude_groups"
+		case strings.HasPrefix(name, "updates.versions"):
+			name = "updates.version"
+		case strings.HasPrefix(name, "settings"):
+			if path := strings.TrimPrefix(strings.TrimPrefix(name, "settings"), "."); path != "" {
+				reason = path + ": " + f.Reason
+			}
+			name = "settings"
+		case name == "os":
+			name, reason = "os.track", "os "+f.Reason
+		default:
+			m.General = append(m.General, name+": "+f.Reason)
+			continue
+		}
+		m.Faults[name] = append(m.Faults[name], reason)
+	}
+}

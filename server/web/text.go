@@ -1,0 +1,225 @@
+package web
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+)
+
+// stateWords is a state as people read it.
+type stateWords struct {
+	Name  string // of the API
+	Label string
+	Means string
+}
+
+// stateList are the states in the order in which they are shown: from fine, over what needs a look, to what is not judged.
+var stateList = []stateWords{
+	{"compliant", "Compliant", "nothing is asked of it"},
+	{"pending", "Pending", "an update is asked for, its deadline lies ahead"},
+	{"overdue", "Overdue", "the deadline has passed and the update is missing"},
+	{"failing", "Failing", "the last install attempt failed, or our declaration was rejected"},
+	{"held", "Held", "only a hold stands in the way"},
+	{"incompatible", "Incompatible", "its macOS is too old to be told by declaration, or does not support it"},
+	{"unsupported", "Unsupported", "no release that satisfies the policy exists for it"},
+	{"unknown", "Unknown", "a fact that is needed is not known yet"},
+	{"unmanaged", "Unmanaged", "no policy governs it, or enforcement is paused"},
+}
+
+// flagList are the flags with what they mean.
+var flagList = []stateWords{
+	{"silent", "Silent", "no contact for 7 days"},
+	{"report_stale", "Report stale", "in contact, but no report for 3 days"},
+	{"not_synced", "Not synced", "it has not fetched what it is told now"},
+	{"past_deadline", "Past deadline", "a deadline has passed"},
+	{"prerelease", "Prerelease", "it runs a build that the catalogue does not know"},
+	{"bootstrap_token_missing", "No bootstrap token", "a user may have to authorise installations"},
+	{"bsi_pending", "BSI pending", "a Background Security Improvement is not installed"},
+	{"catalogue_stale", "Catalogue stale", "newer releases may be missing from the plan"},
+}
+
+func wordsOf(list []stateWords, name string) stateWords {
+	for _, s := range list {
+		if s.Name == name {
+			return s
+		}
+	}
+	if name == "" {
+		return stateWords{"none", "Not enrolled", "it checked out, so nothing is asked of it"}
+	}
+	return stateWords{Name: "other", Label: name}
+}
+
+func stateOf(name string) stateWords { return wordsOf(stateList, name) }
+
+// phaseWords say how far an update has come.
+var phaseWords = map[string]string{
+	"planned": "not fetched yet", "served": "fetched by the Mac", "active": "accepted by the Mac", "waiting": "waiting to begin",
+	"downloading": "downloading", "prepared": "downloaded and prepared", "installing": "installing", "failed": "the last attempt failed", "rejected": "rejected by the Mac",
+}
+
+func phaseOf(phase string) string {
+	if words, ok := phaseWords[phase]; ok {
+		return words
+	}
+	return phase
+}
+
+// moment is an observed instant: words for reading, the whole for looking closely.
+type moment struct {
+	Words string // "3 h ago"
+	Exact string // "2026-12-04 12:00 CET"
+	ISO   string // RFC 3339, for machines
+}
+
+// when puts an instant into words as seen from now; the zero value for the zero time.
+func (w *Web) when(t time.Time) moment { return momentOf(t, w.now(), w.zone) }
+
+func (w *Web) whenPtr(t *time.Time) moment {
+	if t == nil {
+		return moment{}
+	}
+	return w.when(*t)
+}
+
+func momentOf(t, now time.Time, zone *time.Location) moment {
+	if t.IsZero() {
+		return moment{}
+	}
+	return moment{Words: ago(now.Sub(t)), Exact: t.In(zone).Format("2006-01-02 15:04 MST"), ISO: t.UTC().Format(time.RFC3339)}
+}
+
+// ago is a distance in time in the largest unit that fits; a negative one lies ahead.
+func ago(d time.Duration) string {
+	ahead := d < 0
+	d = d.Abs()
+	var s string
+	switch {
+	case d < time.Minute:
+		return "just now"
+	case d < 2*time.Hour:
+		s = strconv.Itoa(int(d/time.Minute)) + " min"
+	case d < 48*time.Hour:
+		s = strconv.Itoa(int(d/time.Hour)) + " h"
+	default:
+		s = strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	}
+	if ahead {
+		return "in " + s
+	}
+	return s + " ago"
+}
+
+// wall is a wall-clock time of a Mac for people: "Friday 4 December 2026, 12:00"; what is none stays as it is.
+func wall(local string) string {
+	l, err := declarations.ParseLocal(local)
+	if err != nil {
+		return local
+	}
+	return l.At(0).Format("Monday 2 January 2006, 15:04")
+}
+
+func wallPtr(local *string) string {
+	if local == nil {
+		return ""
+	}
+	return wall(*local)
+}
+
+// shortWall is a wall-clock time for tables: "2026-12-04 12:00".
+func shortWall(local *string) string {
+	if local == nil {
+		return ""
+	}
+	l, err := declarations.ParseLocal(*local)
+	if err != nil {
+		return *local
+	}
+	return l.At(0).Format("2006-01-02 15:04")
+}
+
+// targetWords is a release as people name it: "macOS 26.6.2", or the improvement with its build.
+func targetWords(t *policy.Target) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Kind == release.KindBSI:
+		return "Background Security Improvement " + string(t.Version) + " (build " + t.Build + ")"
+	}
+	return "macOS " + string(t.Version)
+}
+
+// count writes a number, from five digits on with thin spaces between groups of three.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	if len(s) < 5 {
+		return s
+	}
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+// plural is the number with its noun: "1 Mac", "3 Macs".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return count(n) + " " + noun + "s"
+}
+
+// percent is a share for people. What is not all is never 100, what is not none never 0.
+func percent(n, of int) string {
+	switch {
+	case of <= 0:
+		return "–"
+	case n >= of:
+		return "100 %"
+	case n <= 0:
+		return "0 %"
+	}
+	return strconv.Itoa(min(99, max(1, n*100/of))) + " %"
+}
+
+// sentence begins with a capital letter and ends with a full stop.
+func sentence(s string) string {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return ""
+	}
+	r, size := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(r)) + s[size:]
+	if !strings.ContainsAny(s[len(s)-1:], ".!?") {
+		s += "."
+	}
+	return s
+}
+
+// and joins words as people do: "a, b and c".
+func join(words []string, last string) string {
+	switch len(words) {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
+}
+
+func days(n int) string { return plural(n, "day") }
+
+// osWords is what a Mac runs: "26.3.1 (a)".
+func osWords(version, letter string) string {
+	if letter == "" {
+		return version
+	}
+	return fmt.Sprintf("%s (%s)", version, release.NormalLetter(letter))
+}

@@ -1,0 +1,255 @@
+// Package web is what people see: the dashboard of the admins, and the page of one Mac for the one who uses it.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+// Options are what the pages are made of.
+type Options struct {
+	Fleet   *fleet.Fleet
+	Log     *slog.Logger
+	Version string
+	// URL is the base URL that browsers use; when it is https, cookies are Secure.
+	URL string
+	// Zone is the zone in which times are shown to admins (--time-zone); nil: UTC.
+	Zone *time.Location
+	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was opened
+	// with it lasts as long as it is given.
+	AdminToken string
+}
+
+// Web serves the pages. Safe for concurrent use.
+type Web struct {
+	o        Options
+	fleet    *fleet.Fleet
+	log      *slog.Logger
+	zone     *time.Location
+	sessions sessions
+	attempts attempts
+	view     *view
+	echo     *echo.Echo
+	now      func() time.Time
+}
+
+// sessionKeySize is the size of the key that signs sessions, in bytes.
+const sessionKeySize = 32
+
+// New makes the pages. The Fleet must have been started.
+func New(o Options) (*Web, error) {
+	if o.Fleet == nil || o.Log == nil {
+		return nil, errors.New("web: Fleet and Log are needed")
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	key, err := o.Fleet.Secret(ctx, "session", func() ([]byte, error) {
+		b := make([]byte, sessionKeySize)
+		_, err := rand.Read(b)
+		return b, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the session key: %w", err)
+	}
+	view, err := newView()
+	if err != nil {
+		return nil, err
+	}
+	w := &Web{
+		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, view: view, now: time.Now,
+		sessions: sessions{key: key, adminToken: o.AdminToken, secure: strings.HasPrefix(o.URL, "https://")},
+	}
+	return w, w.routes()
+}
+
+// Handler serves everything that Patterns lists.
+func (w *Web) Handler() http.Handler { return w.echo }
+
+// Patterns are the patterns under which Handler is to be mounted on an http.ServeMux.
+func (w *Web) Patterns() []string {
+	return []string{
+		"/{$}", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
+		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/",
+	}
+}
+
+func (w *Web) routes() error {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	// A proxy on this machine may say who asks; nobody else is believed.
+	e.IPExtractor = echo.ExtractIPFromXFFHeader(echo.TrustLinkLocal(false), echo.TrustPrivateNet(false))
+	e.HTTPErrorHandler = w.fail
+	origins := http.NewCrossOriginProtection()
+	if u, err := url.Parse(w.o.URL); err == nil && u.Host != "" {
+		if err := origins.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+			return fmt.Errorf("trust the origin of %s: %w", w.o.URL, err)
+		}
+	}
+	e.Use(w.guardRequest(origins))
+
+	e.GET("/assets/:name", w.asset)
+	e.GET("/login", w.loginPage)
+	e.POST("/login", w.login)
+	e.POST("/logout", w.signedIn(w.logout))
+	e.GET("/session", w.signedIn(func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }))
+	e.GET("/self/:link", w.self)
+	e.POST("/self/:link/delay", w.selfDelay)
+	e.POST("/self/:link/upgrade", w.selfUpgrade)
+
+	read := func(path string, h echo.HandlerFunc) { e.GET(path, w.signedIn(h)) }
+	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.signedIn(w.mayWrite(h))) }
+	read("/", w.fleetPage)
+	read("/stream", w.stream)
+	read("/devices", w.devicesPage)
+	read("/devices.csv", w.devicesCSV)
+	read("/devices/:id", w.devicePage)
+	read("/devices/:id/reports/:report", w.reportPage)
+	write("/devices/:id/sync", w.deviceSync)
+	write("/devices/:id/groups", w.deviceGroups)
+	read("/policies", w.policiesPage)
+	read("/policies/new", w.policyNew)
+	read("/policies/:name", w.policyEdit)
+	write("/policies", w.policySave)
+	write("/policies/:name/delete", w.policyDelete)
+	read("/groups", w.groupsPage)
+	read("/groups/:name", w.groupPage)
+	write("/groups", w.groupSave)
+	write("/groups/:name/delete", w.groupDelete)
+	read("/releases", w.releasesPage)
+	write("/releases/refresh", w.catalogueRefresh)
+	write("/releases/hold", w.holdPut)
+	write("/releases/release", w.holdDelete)
+	write("/releases/pause", w.pausePut)
+	write("/releases/resume", w.pauseDelete)
+	read("/enrollment", w.enrollmentPage)
+	write("/enrollment", w.codeCreate)
+	write("/enrollment/delete", w.codeDelete)
+	w.echo = e
+	return nil
+}
+
+// maxForm bounds a form's body, in bytes. The largest is a group's list of members.
+const maxForm = 4 << 20
+
+// contentPolicy lets nothing but our own files be loaded, and no script or style stand in a page.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guardRequest sets the headers that every answer has, bounds bodies, and refuses writes that other sites had a browser send.
+func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			h := c.Response().Header()
+			h.Set("Content-Security-Policy", contentPolicy)
+			h.Set("X-Content-Type-Options", "nosniff")
+			h.Set("X-Frame-Options", "DENY")
+			h.Set("Referrer-Policy", "same-origin")
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+			h.Set("Cache-Control", "no-store")
+			r := c.Request()
+			if err := origins.Check(r); err != nil {
+				return &fleet.Error{Kind: fleet.ErrForbidden, Code: "cross_origin", Text: "the request came from another site, so it was not carried out"}
+			}
+			r.Body = http.MaxBytesReader(c.Response(), r.Body, maxForm)
+			return next(c)
+		}
+	}
+}
+
+// param is a part of the path, as it was before it was escaped.
+func param(c echo.Context, name string) string {
+	v := c.Param(name)
+	if c.Request().URL.RawPath == "" {
+		return v
+	}
+	if plain, err := url.PathUnescape(v); err == nil {
+		return plain
+	}
+	return v
+}
+
+// kinds maps the kinds of error to HTTP.
+var kinds = []struct {
+	kind   error
+	status int
+	title  string
+}{
+	{fleet.ErrNotFound, http.StatusNotFound, "Not found"},
+	{fleet.ErrForbidden, http.StatusForbidden, "Not allowed"},
+	{fleet.ErrConflict, http.StatusConflict, "That does not fit"},
+	{fleet.ErrInvalid, http.StatusUnprocessableEntity, "That is not valid"},
+	{fleet.ErrUnavailable, http.StatusServiceUnavailable, "Not available just now"},
+}
+
+// explain is what an error is to HTTP and to people.
+func explain(err error) (status int, title, text string) {
+	var (
+		tooLarge *http.MaxBytesError
+		he       *echo.HTTPError
+		fe       *fleet.Error
+	)
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than 4 MiB."
+	case errors.As(err, &he):
+		return he.Code, http.StatusText(he.Code), "There is no such page."
+	}
+	for _, k := range kinds {
+		if !errors.Is(err, k.kind) {
+			continue
+		}
+		if errors.As(err, &fe) {
+			return k.status, k.title, sentence(fe.Error())
+		}
+		if k.status == http.StatusServiceUnavailable {
+			return k.status, k.title, "The database cannot be reached. Try again in a moment."
+		}
+		return k.status, k.title, ""
+	}
+	return http.StatusInternalServerError, "Something went wrong", "The server's log says more. Try again in a moment."
+}
+
+// fail answers an error: as a page, or as plain text where no browser asks.
+func (w *Web) fail(err error, c echo.Context) {
+	if c.Response().Committed || c.Request().Context().Err() != nil {
+		return
+	}
+	status, title, text := explain(err)
+	if status >= http.StatusInternalServerError {
+		w.log.Error("a page failed", "path", c.Request().URL.Path, "error", err)
+	}
+	if status == http.StatusServiceUnavailable {
+		c.Response().Header().Set("Retry-After", "5")
+	}
+	if strings.HasPrefix(c.Request().URL.Path, "/self/") || !strings.Contains(c.Request().Header.Get("Accept"), "text/html") {
+		if text == "" {
+			text = title + "."
+		}
+		err = c.String(status, text+"\n")
+	} else {
+		err = w.render(c, status, "error", frame{Title: title}, errorModel{Title: title, Text: text, Status: status})
+	}
+	if err != nil {
+		w.log.Error("an error could not be shown", "error", err)
+	}
+}
+
+// errorModel is the page of an error.
+type errorModel struct {
+	Title, Text string
+	Status      int
+}

@@ -1,0 +1,177 @@
+package web
+
+import (
+	"strconv"
+	"strings"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+)
+
+// policyWords puts a policy into words: its first sentence says who gets what by when, the others what else it does.
+func policyWords(p *policy.Policy) []string {
+	r := p.Rule()
+	who := assignedWords(p.Assign)
+	var out []string
+	add := func(s string) { out = append(out, s) }
+	switch r.Mode {
+	case policy.ModeAutomatic:
+		add(who + " get " + newestWords(&r) + " within " + days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " + noticeWords(r.NoticeDays))
+		if r.Upgrade == policy.UpgradeEnforce {
+			add("Upgrades from an older macOS are due within " + days(r.UpgradeWithinDays))
+		}
+		if r.ExploitedWithinDays > 0 && r.ExploitedWithinDays < r.WithinDays {
+			add("Releases that fix an actively exploited vulnerability are due within " + days(r.ExploitedWithinDays))
+		}
+		if r.MinAgeDays > 0 {
+			add("Releases younger than " + days(r.MinAgeDays) + " are not asked for yet")
+		}
+	case policy.ModeMinimum:
+		add(who + " must run " + floorWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
+	case policy.ModeExact:
+		add(who + " must run exactly macOS " + exactWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
+	default:
+		if r.BSI {
+			add("Updates of " + inner(who) + " are not managed, only their Background Security Improvements")
+		} else {
+			add("Updates of " + inner(who) + " are not managed")
+		}
+	}
+	if r.Mode != policy.ModeNone {
+		if s := upgradeWords(&r); s != "" {
+			add(s)
+		}
+	}
+	if r.BSI {
+		add("Background Security Improvements are due within " + days(r.BSIWithinDays) + " of release, at " + clock(r.BSITime) + " local")
+	}
+	if r.DelayHours > 0 {
+		add("Users may delay by up to " + plural(r.DelayHours, "hour"))
+	}
+	if p.Settings != nil {
+		add("macOS's own settings for updates are set: " + join(settingsWords(p.Settings), "and"))
+	}
+	for i := range out {
+		out[i] = sentence(out[i])
+	}
+	return out
+}
+
+// inner is the words for the assigned within a sentence.
+func inner(who string) string {
+	if rest, ok := strings.CutPrefix(who, "All "); ok {
+		return "all " + rest
+	}
+	return who
+}
+
+// assignedWords say whom a policy applies to: "Macs in eng or design, except those in lab, where model startsWith 'Mac16'".
+func assignedWords(a policy.Assign) string {
+	s := "All Macs"
+	switch {
+	case len(a.Groups) > 0:
+		s = "Macs in " + join(a.Groups, "or")
+	case a.When != "":
+		s = "Macs"
+	}
+	if a.When != "" {
+		s += " where " + a.When
+	}
+	if len(a.ExcludeGroups) > 0 {
+		s += ", except those in " + join(a.ExcludeGroups, "or") + ","
+	}
+	return s
+}
+
+// trackWords is the macOS that a track leads to.
+func trackWords(r *policy.Rule) string {
+	if r.Track == policy.AnyMajor {
+		return "the latest macOS that Apple offers for them"
+	}
+	return "macOS " + strconv.Itoa(r.Track)
+}
+
+func newestWords(r *policy.Rule) string {
+	switch {
+	case r.Upgrade != policy.UpgradeEnforce || r.Track == 0:
+		return "the newest release of the macOS that they run"
+	case r.Track == policy.AnyMajor:
+		return "the newest macOS that Apple offers for them"
+	}
+	return "the newest macOS " + strconv.Itoa(r.Track)
+}
+
+// upgradeWords say what becomes of upgrades that are not enforced; empty when there is nothing to say.
+func upgradeWords(r *policy.Rule) string {
+	if r.Track == 0 {
+		return ""
+	}
+	switch r.Upgrade {
+	case policy.UpgradeSelfService:
+		return "Users may ask for the upgrade to " + trackWords(r)
+	case policy.UpgradeHold:
+		return "They are not upgraded to another macOS"
+	}
+	return ""
+}
+
+// floorWords are the floors of minimum.
+func floorWords(r *policy.Rule) string {
+	if len(r.Floors) == 1 {
+		return "macOS " + string(r.Floors[0]) + " or newer"
+	}
+	words := make([]string, len(r.Floors))
+	for i, v := range r.Floors {
+		words[i] = string(v) + " (macOS " + strconv.Itoa(v.Major()) + ")"
+	}
+	return "at least " + join(words, "or")
+}
+
+func exactWords(r *policy.Rule) string {
+	if r.Build == "" {
+		return string(r.Exact)
+	}
+	return string(r.Exact) + " (" + r.Build + ")"
+}
+
+// noticeWords is the shortest notice: "5 days' notice".
+func noticeWords(n int) string {
+	switch n {
+	case 0:
+		return "no notice"
+	case 1:
+		return "1 day's notice"
+	}
+	return strconv.Itoa(n) + " days' notice"
+}
+
+// clock is a time of day in seconds as "12:00".
+func clock(seconds int) string {
+	return declarations.Local(seconds).At(0).Format("15:04")
+}
+
+// untilWords is a deadline as people say it: "1 December 2026 at 12:00".
+func untilWords(l declarations.Local) string {
+	return l.At(0).Format("2 January 2006 at 15:04")
+}
+
+// settingsWords name the parts of the settings that are set.
+func settingsWords(s *declarations.Settings) []string {
+	var out []string
+	for _, part := range []struct {
+		set  bool
+		word string
+	}{
+		{s.Notifications != nil, "notifications"},
+		{s.Deferrals != nil, "deferrals"},
+		{s.AutomaticActions != nil, "automatic downloads and installs"},
+		{s.RapidSecurityResponse != nil, "Background Security Improvements"},
+		{s.AllowStandardUserOSUpdates != nil, "updates by standard users"},
+		{s.Beta != nil, "beta programs"},
+	} {
+		if part.set {
+			out = append(out, part.word)
+		}
+	}
+	return out
+}
