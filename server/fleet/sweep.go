@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"plimsoll/declarations/policy"
@@ -64,6 +65,25 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 	}
 	f.counters.SweptMacs.Add(int64(len(due)))
 	return f.each(ctx, due, func(id string) error { return f.lookAgain(ctx, id, passed[id]) })
+}
+
+// Sweep looks at every Mac once, at those whose boundary in time has passed and at those that are planned otherwise than they are kept, and
+// finishes what follows from it: pushes, and what the shards have to learn. Run does the same by itself and at its own pace; tests and the
+// command line use this, so that nothing has to be waited for.
+func (f *Fleet) Sweep(ctx context.Context) error {
+	failed := f.sweep(ctx, f.book.cur.Load(), true)
+	for ids := f.pushes.take(pushBatch); len(ids) > 0; ids = f.pushes.take(pushBatch) {
+		f.push(ctx, ids)
+		f.pushes.done(ids)
+	}
+	f.flushBehind(ctx)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	if failed > 0 {
+		return fmt.Errorf("sweep: %d Macs could not be looked after", failed)
+	}
+	return nil
 }
 
 // look settles a Mac without any cause but the passing of time, or a change of the book.
