@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -75,53 +75,59 @@ type file struct {
 	test  bool
 }
 
-// source parses every Go file of the module by folder, those for other systems too.
+// parsed is the module, read once for all tests.
+var parsed = sync.OnceValues(parse)
+
+type code struct {
+	folders map[string][]file
+	fset    *token.FileSet
+}
+
+// source gives every Go file of the module by folder, those for other systems too.
 func source(t *testing.T) (map[string][]file, *token.FileSet) {
 	t.Helper()
-	root, err := filepath.Abs("..")
+	c, err := parsed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
-		t.Fatal(err)
+	if len(c.folders) < 10 {
+		t.Fatalf("%d folders with Go files: the whole module was to be read", len(c.folders))
 	}
-	fset, found := token.NewFileSet(), map[string][]file{}
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	return c.folders, c.fset
+}
+
+func parse() (code, error) {
+	c := code{folders: map[string][]file{}, fset: token.NewFileSet()}
+	if _, err := os.Stat("../go.mod"); err != nil {
+		return c, err
+	}
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); base == "testdata" || name != root && strings.HasPrefix(base, ".") {
-				return filepath.SkipDir
+			if base := d.Name(); base == "testdata" || name != "." && strings.HasPrefix(base, ".") {
+				return fs.SkipDir
 			}
 			return nil
 		}
 		if !strings.HasSuffix(name, ".go") {
 			return nil
 		}
-		text, err := os.ReadFile(name)
+		text, err := fs.ReadFile(root, name)
 		if err != nil {
 			return err
 		}
-		parsed, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		tree, err := parser.ParseFile(c.fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		f := file{path: filepath.ToSlash(rel), lines: bytes.Count(text, []byte("\n")), ast: parsed, test: strings.HasSuffix(name, "_test.go")}
-		found[path.Dir(f.path)] = append(found[path.Dir(f.path)], f)
+		f := file{path: name, lines: bytes.Count(text, []byte("\n")), ast: tree, test: strings.HasSuffix(name, "_test.go")}
+		c.folders[path.Dir(name)] = append(c.folders[path.Dir(name)], f)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) < 10 {
-		t.Fatalf("%d folders with Go files below %s: the whole module was to be read", len(found), root)
-	}
-	return found, fset
+	return c, err
 }
 
 func imports(f file) []string {
