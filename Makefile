@@ -3,13 +3,13 @@ FUZZTIME ?= 2s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build test fuzz bench lint fmt generate
+.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots
 
 help: ## what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
-run: ## serve with the embedded store; make run ARGS="--listen 127.0.0.1:9090"
-	$(GO) run ./server $(ARGS)
+run: ## serve with the embedded store; options by environment, such as PLIMSOLL_LISTEN
+	$(GO) run ./server
 
 build: ## one static binary in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/plimsoll ./server
@@ -27,9 +27,13 @@ fuzz: ## every fuzz target for longer: make fuzz FUZZTIME=1m
 	@.ci/need go
 	@.ci/fuzz $(FUZZTIME)
 
-bench: ## all benchmarks
+bench: ## the whole stack on both stores, against the limit; a table, and out/bench.json
 	@.ci/need go redis-server
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+	PLIMSOLL_BENCH=1 $(GO) test -count=1 -run '^TestBench$$' -timeout 60m -v ./server/app
+
+microbench: ## the benchmarks of the packages
+	@.ci/need go
+	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 lint: ## gofmt, vet, errcheck, staticcheck, unused, gofumpt
 	@.ci/need go
@@ -39,6 +43,10 @@ lint: ## gofmt, vet, errcheck, staticcheck, unused, gofumpt
 
 fmt: ## format as lint wants it
 	$(GO) run $(GOLANGCI) fmt ./...
+
+screenshots: ## pictures of the dashboard's pages in out/screenshots
+	@.ci/need go chromium
+	PLIMSOLL_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run '^TestScreenshots$$' ./server/web
 
 generate: ## write the generated files again
 	$(GO) generate ./...
