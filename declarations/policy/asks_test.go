@@ -72,6 +72,11 @@ func TestAsks(t *testing.T) {
 				if diff := cmp.Diff(e.since, got); diff != "" {
 					t.Errorf("edit %d: %s", i+1, diff)
 				}
+				for j := 1; j < len(s.Asks); j++ {
+					if s.Asks[j].UpTo <= s.Asks[j-1].UpTo || s.Asks[j].Since.Before(s.Asks[j-1].Since) {
+						t.Errorf("edit %d: the steps %+v are not in order", i+1, s.Asks)
+					}
+				}
 				before = s
 			}
 		})

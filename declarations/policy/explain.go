@@ -87,18 +87,11 @@ func (pl *planner) explainOS(c *candidate, above bool) ExplainedRelease {
 		}
 		return e
 	}
-	var why string
+	e.Why = pl.outside(c)
 	for _, l := range pl.worked {
-		if role, due, words := pl.part(l, c); role != "" {
-			e.Role, e.DueLocal, e.Why = role, LocalText(due), words
-			if role == roleTarget {
-				return e
-			}
-			why = words
+		if role, due, why := pl.part(l, c); role != "" {
+			e.Role, e.DueLocal, e.Why = role, LocalText(due), why
 		}
-	}
-	if why == "" {
-		e.Why = pl.outside(c)
 	}
 	return e
 }
@@ -126,7 +119,7 @@ func (pl *planner) part(l *lane, c *candidate) (role string, due declarations.Lo
 	for i := range l.list {
 		inList = inList || l.list[i].r == c.r
 	}
-	between := l.Lane == Upgrade && c.major > pl.major // majors that the upgrade passes by count as missed
+	between := l.Lane == Upgrade && c.major > pl.major && c.major < l.major // majors that the upgrade passes by count as missed
 	if !inList && !between {
 		return "", 0, ""
 	}
@@ -134,13 +127,21 @@ func (pl *planner) part(l *lane, c *candidate) (role string, due declarations.Lo
 		if pl.lanes[l.Lane] != l {
 			return roleIgnored, 0, "the newest of its lane, but it does not satisfy the policy, and another lane reaches what does"
 		}
-		return roleTarget, pl.dueIn(l, c), "the newest release of the lane " + l.Lane.String() + " that may be installed"
+		why = "the newest release of the lane " + l.Lane.String() + " that may be installed"
+		if pl.plan.Target == c.r {
+			return roleTarget, pl.dueIn(l, c), why
+		}
+		why += "; the other lane has the earlier deadline and is declared first"
+		if l.DueSetBy == nil {
+			return roleIgnored, 0, why
+		}
+		return roleMissed, pl.dueIn(l, c), why
 	}
 	if l.HeldBack == c.r && l.HeldBack != nil {
 		return roleIgnored, 0, "came within 24 hours before or 72 hours after the deadline, and does not replace the target now"
 	}
 	if l.Target != nil && pl.missed(c, l.Target) && pl.rule.Mode == ModeAutomatic && l.wish == nil {
-		why := "newer than what the Mac runs, and not above the target"
+		why = "newer than what the Mac runs, and not above the target"
 		if l.DueSetBy == c.r {
 			why += "; it is due first and sets the due date"
 		}
@@ -159,7 +160,7 @@ func (pl *planner) part(l *lane, c *candidate) (role string, due declarations.Lo
 	case tooYoung:
 		return roleIgnored, 0, fmt.Sprintf("younger than min_age_days (%d): a target from %s on", pl.rule.MinAgeDays, release.DayOf(pl.oldEnough(c.r)))
 	case held:
-		why := "held"
+		why = "held"
 		if c.hold.Reason != "" {
 			why += ": " + c.hold.Reason
 		}

@@ -220,8 +220,10 @@ func checkPlan(t rapid.TB, b *Book, m *Mac, now time.Time, p *Plan) {
 		if r.Why == "" {
 			t.Errorf("release %s is not explained", r.Build)
 		}
-		if r.Role == roleTarget && p.Target != nil && r.Build == p.Target.Build {
-			targets++
+		if r.Role == roleTarget {
+			if targets++; p.Target == nil || r.Build != p.Target.Build {
+				t.Errorf("%s is explained as the target", r.Build)
+			}
 		}
 	}
 	if p.Target != nil && (targets != 1 || len(e.DeadlineWords) == 0) {

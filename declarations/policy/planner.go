@@ -3,11 +3,6 @@ package policy
 import (
 	"cmp"
 	"time"
-
-	"github.com/expr-lang/expr/vm"
-
-	"plimsoll/declarations"
-	"plimsoll/declarations/release"
 )
 
 // planner works out one plan. Explain uses the same one, with a trace.
@@ -93,99 +88,6 @@ func (pl *planner) look() {
 		}
 	}
 	pl.above = lo
-}
-
-// govern finds the policy that governs the Mac: of those that apply to it the one with the highest priority (rules.md 5).
-func (pl *planner) govern() {
-	groups := pl.b.groupsOf(&pl.m.Facts)
-	for _, r := range pl.b.rules {
-		applies, known, why := pl.applies(r, groups)
-		decided := pl.rule != nil || pl.unknownRule != nil
-		if pl.trace {
-			pl.considered = append(pl.considered, consideration{r, applies, known, !decided && applies && known, why})
-		}
-		if decided || known && !applies {
-			continue
-		}
-		if known {
-			pl.rule, pl.plan.Policy = r, r.stored
-		} else {
-			pl.unknownRule = r
-		}
-		if !pl.trace {
-			return
-		}
-	}
-}
-
-// The reasons why a policy does or does not apply, as Explain says them.
-const (
-	whyEvery      = "applies to every Mac"
-	whyGroup      = "the Mac is in a group of the policy"
-	whyNoGroup    = "the Mac is in none of the policy's groups"
-	whyExcluded   = "the Mac is in a group that the policy excludes"
-	whyNotWhen    = "the expression in when is false for the Mac"
-	whyWhen       = "the expression in when is true for the Mac"
-	whyNotKnown   = "the expression in when needs a fact that is not known yet"
-	whyWhenBroken = "the expression in when does not resolve any more"
-)
-
-func (pl *planner) applies(r *rule, groups []int) (applies, known bool, why string) {
-	why = whyEvery
-	if !r.everyGroup {
-		if why = whyGroup; !share(groups, r.groups) {
-			return false, true, whyNoGroup
-		}
-	}
-	if share(groups, r.exclude) {
-		return false, true, whyExcluded
-	}
-	if r.whenError != "" {
-		return false, false, whyWhenBroken
-	}
-	if r.when == nil {
-		return true, true, why
-	}
-	machine := pl.b.machines.Get().(*vm.VM)
-	applies, known = runWhen(machine, r.when, pl.env())
-	pl.b.machines.Put(machine)
-	switch {
-	case !known:
-		return false, false, whyNotKnown
-	case !applies:
-		return false, true, whyNotWhen
-	}
-	return true, true, whyWhen
-}
-
-func share(a, b []int) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// env is what expressions see of the Mac; it is made when the first is evaluated.
-func (pl *planner) env() *env {
-	if pl.environment == nil {
-		f := &pl.m.Facts
-		e := &env{
-			Serial: f.Serial, Name: f.Name, Model: f.Model, Board: f.Board, Groups: pl.b.GroupsOf(f), Major: pl.major,
-			Version: macVersion{f.Version}, Build: f.Build, Letter: release.NormalLetter(f.Letter), BootstrapToken: f.BootstrapToken,
-		}
-		if f.Version == "" {
-			e.Letter = unknownLetter
-		}
-		if pl.table != nil {
-			e.MaxMajor = pl.table.maxMajor
-		}
-		pl.environment = e
-	}
-	return pl.environment
 }
 
 // because adds a reason to the outcome.
@@ -288,32 +190,6 @@ func (pl *planner) delay(l *lane) {
 	}
 }
 
-// The mechanisms that Macs before macOS 14 need (rules.md 8).
-const (
-	mechanismCommand   = "mdm_command"
-	mechanismInstaller = "installer"
-)
-
-// gate tells whether the target can be declared to this macOS (rules.md 6.7).
-func (pl *planner) gate() {
-	f := &pl.m.Facts
-	e := pl.evidence("macos")
-	e["version"], e["build"] = pl.plan.Target.Version, pl.plan.Target.Build
-	switch {
-	case pl.major < 14:
-		e["needs"], e["mechanism"] = mechanismCommand, "an MDM command (ScheduleOSUpdate)"
-		if pl.major < 12 {
-			e["needs"], e["mechanism"] = mechanismInstaller, "the macOS installer"
-		}
-		pl.plan.Gated = CodeMacOSTooOld
-	case f.Capabilities.Known && !f.Capabilities.Enforcement:
-		pl.plan.Gated = CodeTypeNotSupported
-	default:
-		return
-	}
-	pl.leaveOut(pl.plan.Gated, e)
-}
-
 // remember works out what the lanes are once this plan is kept, and keeps what is waited for in order.
 func (pl *planner) remember() {
 	p := pl.plan
@@ -363,83 +239,4 @@ func (pl *planner) wait(at time.Time) {
 	if at.After(pl.now) {
 		pl.plan.NextAt = earlier(pl.plan.NextAt, at)
 	}
-}
-
-// declare puts the declarations together, in the order of items, and their token.
-func (pl *planner) declare() {
-	p, f := pl.plan, &pl.m.Facts
-	var enforcement, settings, subscription *pair
-	if p.Enforced() {
-		enforcement = pl.enforcement()
-	}
-	if pl.rule != nil {
-		p.LeftOut = append(p.LeftOut, pl.rule.leftOut...)
-		settings = pl.settings()
-	}
-	if f.Version != "" && pl.major < 13 {
-		pl.leaveOut(CodeStatusNotSupported, map[string]any{"macos": f.Version})
-	} else { // a Mac that has not told its version speaks this protocol, so it is at least on macOS 13
-		subscription = pl.b.subscription(f.Capabilities)
-	}
-	pairs := [...]*pair{enforcement, settings, subscription}
-	p.Declarations = make([]declarations.Declaration, 0, 2*len(pairs))
-	for _, d := range pairs {
-		if d != nil {
-			p.Declarations = append(p.Declarations, d.activation)
-		}
-	}
-	for _, d := range pairs {
-		if d != nil {
-			p.Declarations = append(p.Declarations, d.configuration)
-		}
-	}
-	var room [2 * len(pairs)]declarations.Item
-	items := room[:0]
-	for i := range p.Declarations {
-		items = append(items, p.Declarations[i].Item())
-	}
-	p.Token = declarations.DeclarationsToken(items, pl.m.Generation)
-}
-
-func (pl *planner) enforcement() *pair {
-	p := pl.plan
-	url := pl.rule.stored.DetailsURL
-	if url == DetailsSelf {
-		if url = pl.m.SelfURL; url == "" {
-			pl.leaveOut(CodeNoSelfPage, nil)
-		}
-	}
-	r := p.Target
-	if r.Kind == release.KindBSI {
-		return &pair{declarations.Enforcement(declarations.IDBSI, string(r.Version), r.Build, p.Deadline, url), pl.b.bsiActivation}
-	}
-	build := ""
-	if pl.rule.Mode == ModeExact && pl.rule.Build != "" {
-		build = r.Build
-	}
-	return &pair{declarations.Enforcement(declarations.IDOSUpdate, string(r.Version), build, p.Deadline, url), pl.b.osActivation}
-}
-
-// settings are those of the policy as far as the Mac supports them (rules.md 6.7).
-func (pl *planner) settings() *pair {
-	f := &pl.m.Facts
-	if pl.rule.settings == nil {
-		return nil
-	}
-	if pl.major < 15 || f.Capabilities.Known && !f.Capabilities.Settings {
-		pl.leaveOut(CodeSettingsNotSupported, pl.evidence("macos"))
-		return nil
-	}
-	if pl.rule.hasBeta && f.Version.Compare("15.4") < 0 {
-		pl.leaveOut(CodeBetaNotSupported, pl.evidence("macos"))
-		return pl.rule.settingsNoBeta
-	}
-	return pl.rule.settings
-}
-
-// consideration is what became of one policy.
-type consideration struct {
-	rule                *rule
-	applies, known, won bool
-	why                 string
 }
