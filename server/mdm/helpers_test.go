@@ -8,12 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -43,32 +45,44 @@ const (
 	userID  = "3C0B6E0A-6C43-4C3A-9D5B-0C9B8E7B1F00"
 )
 
-// Keys take long to make: all Macs of the tests have the same, with certificates of their own.
+// Keys take long to make, so the tests have theirs in testdata. All Macs share one, with certificates of their own.
 var (
-	macKey   = sync.OnceValue(newKey)
-	otherKey = sync.OnceValue(newKey)
-	deviceCA = sync.OnceValue(newCA)
-	otherCA  = sync.OnceValue(newCA)
+	keys     = sync.OnceValue(readKeys)
+	macKey   = func() *rsa.PrivateKey { return keys()[0] }
+	otherKey = func() *rsa.PrivateKey { return keys()[1] }
+	deviceCA = sync.OnceValue(func() *mdm.CA { return newCA("device CA", keys()[2]) })
+	otherCA  = sync.OnceValue(func() *mdm.CA { return newCA("another CA", keys()[3]) })
 )
 
-func newKey() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+func readKeys() (keys []*rsa.PrivateKey) {
+	b, err := os.ReadFile("testdata/keys.pem")
 	if err != nil {
 		panic(err)
 	}
-	return key
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			panic(err)
+		}
+		keys = append(keys, key.(*rsa.PrivateKey))
+	}
+	return keys
 }
 
-func newCA() *mdm.CA {
-	b, err := mdm.GenerateCA(time.Now())
+func newCA(name string, key *rsa.PrivateKey) *mdm.CA {
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-3 * time.Hour), NotAfter: time.Now().AddDate(20, 0, 0), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageKeyEncipherment,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
 		panic(err)
 	}
-	ca, err := mdm.ParseCA(b)
+	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		panic(err)
 	}
-	return ca
+	return &mdm.CA{Cert: cert, Key: key}
 }
 
 // world is a door with the fleet behind it, on bolt.

@@ -16,7 +16,6 @@ import (
 	pushservice "github.com/micromdm/nanomdm/push/service"
 
 	"plimsoll/server/fleet"
-	"plimsoll/storage"
 )
 
 const (
@@ -26,7 +25,7 @@ const (
 )
 
 // Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that nothing
-// was pushed: fleet.ErrNoPush when there is no push certificate, storage.ErrUnavailable, or that APNs cannot be reached.
+// was pushed: fleet.ErrNoPush when there is no push certificate, fleet.ErrUnavailable, or that APNs cannot be reached.
 func (t *Teller) Push(ctx context.Context, ids []string) (map[string]error, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -39,7 +38,7 @@ func (t *Teller) Push(ctx context.Context, ids []string) (map[string]error, erro
 		return nil, fleet.ErrNoPush
 	}
 	answers, err := t.pusher.Push(ctx, ids)
-	if errors.Is(err, storage.ErrUnavailable) && len(answers) == 0 {
+	if errors.Is(err, fleet.ErrUnavailable) && len(answers) == 0 {
 		return nil, fmt.Errorf("push: %w", err)
 	}
 	failed := make(map[string]error)
@@ -47,7 +46,7 @@ func (t *Teller) Push(ctx context.Context, ids []string) (map[string]error, erro
 	var lost error
 	for _, id := range ids {
 		switch a := answers[id]; {
-		case a == nil && errors.Is(err, storage.ErrNotFound):
+		case a == nil && errors.Is(err, fleet.ErrNotFound):
 			failed[id] = errors.New("there is no push certificate for the topic that the Mac enrolled with")
 		case a == nil && err != nil:
 			failed[id] = fmt.Errorf("the push could not be sent: %w", err)

@@ -1,0 +1,141 @@
+package mdm
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRecentIsBounded(t *testing.T) {
+	r := recent[int, int]{max: 10}
+	now := time.Now()
+	r.put(-1, -1, now)
+	for i := range 1000 {
+		if _, _, found := r.get(-1, now); !found {
+			t.Fatalf("what is used was dropped after %d others", i)
+		}
+		r.put(i, i, now)
+		if n := r.size(); n > 21 {
+			t.Fatalf("%d entries after %d", n, i)
+		}
+	}
+	if _, _, found := r.get(0, now); found {
+		t.Error("what was not used is still there")
+	}
+	if v, _, found := r.get(999, now); !found || v != 999 {
+		t.Errorf("the youngest entry: %d, %t", v, found)
+	}
+}
+
+func TestRecentAges(t *testing.T) {
+	r := recent[string, int]{max: 10, every: time.Minute}
+	now := time.Now()
+	r.put("a", 1, now)
+	r.put("b", 2, now.Add(time.Minute))
+	r.put("c", 3, now.Add(2*time.Minute))
+	if _, _, found := r.get("a", now.Add(2*time.Minute)); found {
+		t.Error("an entry is there after two turns")
+	}
+}
+
+// What was read before a deletion must not be kept after it.
+func TestRecentKeepsNothingStale(t *testing.T) {
+	r := recent[string, int]{max: 10}
+	now := time.Now()
+	_, before, _ := r.get("a", now)
+	r.delete("a")
+	r.putSince(before, "a", 1, now)
+	if _, _, found := r.get("a", now); found {
+		t.Error("a stale entry was kept")
+	}
+	_, after, _ := r.get("a", now)
+	r.putSince(after, "a", 2, now)
+	if v, _, _ := r.get("a", now); v != 2 {
+		t.Errorf("a fresh entry was not kept: %d", v)
+	}
+}
+
+func TestLimiterForgetsOnlyTheRested(t *testing.T) {
+	l := newLimiter()
+	now := time.Now()
+	busy := [32]byte{1}
+	for range macBurst {
+		if !l.allow(busy, now) {
+			t.Fatal("the burst is not allowed")
+		}
+	}
+	for i := range 40 { // others come and go for 4 s, in which the map turns
+		now = now.Add(100 * time.Millisecond)
+		l.allow([32]byte{2, byte(i)}, now)
+	}
+	allowed := 0
+	for l.allow(busy, now) {
+		allowed++
+	}
+	if allowed != 80 {
+		t.Errorf("after 4 s %d requests are allowed, want 80", allowed)
+	}
+}
+
+// A wrong padding must look like a wrong key.
+func TestDiscreetDecrypter(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := []byte("0123456789abcdef")
+	sealed, err := rsa.EncryptPKCS1v15(rand.Reader, &key.PublicKey, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := discreet{key}.Decrypt(rand.Reader, sealed, &rsa.PKCS1v15DecryptOptions{})
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("opened: %q, %v", got, err)
+	}
+	sealed[5] ^= 1
+	got, err = discreet{key}.Decrypt(rand.Reader, sealed, &rsa.PKCS1v15DecryptOptions{})
+	if err != nil || len(got) != 16 || bytes.Equal(got, content) {
+		t.Errorf("what cannot be opened: %q, %v", got, err)
+	}
+}
+
+func TestPanicsStayInside(t *testing.T) {
+	var log bytes.Buffer
+	d := &Door{log: slog.New(slog.NewTextHandler(&log, nil))}
+	rec := httptest.NewRecorder()
+	d.guarded(func(http.ResponseWriter, *http.Request) { panic("oh") }).ServeHTTP(rec, httptest.NewRequest("PUT", "/mdm", nil))
+	if rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "oh") || !strings.Contains(log.String(), "oh") {
+		t.Errorf("answered %d %q, logged %q", rec.Code, rec.Body, log.String())
+	}
+}
+
+func TestCheckPlist(t *testing.T) {
+	nested := func(n int, inner string) []byte {
+		return []byte(strings.Repeat("<array>", n) + inner + strings.Repeat("</array>", n))
+	}
+	many := "<dict><key>a</key><string>b</string></dict>"
+	for name, tt := range map[string]struct {
+		body []byte
+		ok   bool
+	}{
+		"small":                        {[]byte("<plist><dict/></plist>"), true},
+		"long but flat":                {nested(3, strings.Repeat(many, 10_000)), true},
+		"long and deep":                {nested(65, strings.Repeat(many, 10_000)), false},
+		"deep only":                    {nested(100_000, ""), false},
+		"deep, never closed":           {[]byte(strings.Repeat("<array>", 100_000)), false},
+		"depth hidden by a comment":    {[]byte(strings.Repeat("<array><!--</array>-->", 100_000)), false},
+		"depth hidden by attributes":   {[]byte(strings.Repeat(`<array a="/>">`, 100_000)), false},
+		"long and not closed properly": {[]byte(strings.Repeat("<a></b>", 10_000)), false},
+		"binary":                       {[]byte("bplist00"), false},
+	} {
+		if err := checkPlist(tt.body); (err == nil) != tt.ok {
+			t.Errorf("%s: error %v, want ok %t", name, err, tt.ok)
+		}
+	}
+}
