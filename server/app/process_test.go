@@ -44,12 +44,13 @@ const adminToken = "an-admin-token-for-tests"
 
 // process is a running server.
 type process struct {
-	t    *testing.T
-	args []string
-	addr string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-	done chan error
+	t     *testing.T
+	args  []string
+	addr  string
+	token string // an admin token
+	cmd   *exec.Cmd
+	log   bytes.Buffer
+	done  chan error
 }
 
 func freeAddr(t *testing.T) string {
@@ -65,7 +66,7 @@ func freeAddr(t *testing.T) string {
 // start runs the program with a store and waits until it is ready.
 func start(t *testing.T, store string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, addr: freeAddr(t)}
+	p := &process{t: t, addr: freeAddr(t), token: adminToken}
 	p.args = append([]string{"serve", "--listen", p.addr, "--store", store, "--admin-token", adminToken, "--catalog", "none", "--log-level", "warn"}, args...)
 	t.Cleanup(func() {
 		p.kill()
@@ -144,7 +145,7 @@ func (p *process) call(method, path, body string, want int, v any) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
+	req.Header.Set("Authorization", "Bearer "+p.token)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		p.t.Fatal(err)

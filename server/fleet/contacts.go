@@ -11,80 +11,62 @@ import (
 // silence is how long a Mac may be out of contact before it counts as silent (rules.md 6.4 and 8).
 const silence = 7 * 24 * time.Hour
 
-// contact is what is held in memory of a Mac's contacts and not written yet.
-type contact struct {
-	last time.Time
-	back time.Time // the contact that ended a silence; zero: none that is not written yet
-}
-
-// contacts keeps contact times in memory; they are written with the next change of the Mac, or hourly.
+// contacts remembers which Macs' contact times are held in memory only, in the index: they are written with the next change of the Mac, or
+// hourly. A contact that ended a silence is remembered until it is written, because promises depend on it.
 type contacts struct {
 	mu    sync.Mutex
-	macs  map[string]contact
-	dirty map[string]bool // not written yet
+	dirty map[string]bool
+	back  map[string]time.Time
 }
 
-func (c *contacts) init() { c.macs, c.dirty = map[string]contact{}, map[string]bool{} }
+func (c *contacts) init() { c.dirty, c.back = map[string]bool{}, map[string]time.Time{} }
 
 // Contact notes that a Mac was in contact now; call it for every message that was authenticated.
 func (f *Fleet) Contact(id string) {
 	id = storage.DeviceID(id)
 	now := f.now()
+	before := f.index.touch(id, now)
 	f.contacts.mu.Lock()
 	defer f.contacts.mu.Unlock()
-	c, known := f.contacts.macs[id]
-	if !known {
-		if rec := f.index.get(id); rec != nil {
-			c.last = rec.Facts.LastContactAt
-		}
+	if !before.IsZero() && now.Sub(before) > silence {
+		f.contacts.back[id] = now
 	}
-	if !c.last.IsZero() && now.Sub(c.last) > silence {
-		c.back = now
-	}
-	c.last = now
-	f.contacts.macs[id] = c
 	f.contacts.dirty[id] = true
 }
 
-// apply brings a record up to date with the contacts in memory.
-func (c *contacts) apply(rec *storage.Record) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m, ok := c.macs[rec.Facts.ID]
-	if !ok {
-		return
-	}
-	if m.last.After(rec.Facts.LastContactAt) {
-		rec.Facts.LastContactAt = m.last
-	}
-	if m.back.After(rec.BackAt) {
-		rec.BackAt = m.back
-	}
-}
-
-// last is the last contact known on this replica.
-func (c *contacts) lastOf(rec *storage.Record) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if m, ok := c.macs[rec.Facts.ID]; ok && m.last.After(rec.Facts.LastContactAt) {
-		return m.last
+// lastContact is the last contact of a Mac that is known on this replica.
+func (f *Fleet) lastContact(rec *storage.Record) time.Time {
+	if t := f.index.contact(rec.Facts.ID); t.After(rec.Facts.LastContactAt) {
+		return t
 	}
 	return rec.Facts.LastContactAt
+}
+
+// applyContacts brings a record up to date with the contacts in memory.
+func (f *Fleet) applyContacts(rec *storage.Record) {
+	rec.Facts.LastContactAt = f.lastContact(rec)
+	f.contacts.mu.Lock()
+	defer f.contacts.mu.Unlock()
+	if back := f.contacts.back[rec.Facts.ID]; back.After(rec.BackAt) {
+		rec.BackAt = back
+	}
 }
 
 // cameBack tells whether a silence ended that is not written yet.
 func (c *contacts) cameBack(rec *storage.Record) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.macs[rec.Facts.ID].back.After(rec.BackAt)
+	return c.back[rec.Facts.ID].After(rec.BackAt)
 }
 
 // written forgets what is in the record now.
-func (c *contacts) written(rec *storage.Record) {
+func (c *contacts) written(rec *storage.Record, last time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m, ok := c.macs[rec.Facts.ID]; ok && !m.last.After(rec.Facts.LastContactAt) {
-		delete(c.macs, rec.Facts.ID)
+	if !c.back[rec.Facts.ID].After(rec.BackAt) {
+		delete(c.back, rec.Facts.ID)
+	}
+	if !last.After(rec.Facts.LastContactAt) {
 		delete(c.dirty, rec.Facts.ID)
 	}
 }
@@ -93,7 +75,7 @@ func (c *contacts) written(rec *storage.Record) {
 func (c *contacts) forget(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.macs, id)
+	delete(c.back, id)
 	delete(c.dirty, id)
 }
 

@@ -72,7 +72,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 	if err != nil {
 		return nil, err
 	}
-	f.contacts.apply(x.Record)
+	f.applyContacts(x.Record)
 	x.mac = x.Record.PlanningMac(false, f.selfURL(x.book, x.Record))
 	if explain {
 		x.plan, x.why = x.book.Explain(x.mac, x.now)
@@ -103,7 +103,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
 		Groups: book.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: policy.LocalText(s.Due), DeadlineLocal: policy.LocalText(s.Deadline),
-		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.lastOf(rec)), LastReportAt: instant(facts.LastReportAt),
+		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.lastContact(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
 	}
 	if d.Groups == nil {
@@ -119,7 +119,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 	d.State = string(s.StateNow(now))
 	d.OverdueAt = instant(s.OverdueAt)
 	seen := *facts
-	seen.LastContactAt = f.contacts.lastOf(rec)
+	seen.LastContactAt = f.lastContact(rec)
 	d.Flags = s.FlagsAt(now, &seen, f.stale(now)).Names()
 	if s.Policy != "" {
 		name := s.Policy

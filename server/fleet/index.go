@@ -6,22 +6,36 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
 // index is every Mac's record in memory: lists and counts are answered from it. Records in it are never changed, only replaced.
 type index struct {
 	mu       sync.RWMutex
-	macs     map[string]*storage.Record
+	position map[string]int32 // in rows, by id
+	rows     []row
+	free     []int32             // rows that are not used
+	order    []int32             // the rows by serial number, then id
 	bySerial map[string][]string // ids, sorted
-	// order has all Macs by serial number, then id.
-	order   []orderKey
-	version uint64 // counts the changes
-	shared  map[string]string
+	shared   map[string]string   // strings that many Macs share
+	names    []string            // policy names and versions, by the numbers that rows have for them
+	numbers  map[string]uint32
 	// last is the highest number seen of each shard, revisions the revision at which that was.
 	last      [storage.Shards]uint64
 	revisions [storage.Shards]uint64
+}
+
+// row is a Mac in memory: what counting and filtering need side by side, so that 100,000 are looked through in a millisecond.
+type row struct {
+	moments         compliance.Moments
+	contact         int64 // last contact known on this replica, seconds since 1970; 0: none
+	deadline        int64 // on the wall; 0: none
+	policy, version uint32
+	enrolled        bool
+	rec             *storage.Record // nil: the row is not used
 }
 
 type orderKey struct{ serial, id string }
@@ -31,13 +45,67 @@ func (a orderKey) compare(b orderKey) int {
 }
 
 func (x *index) init() {
-	x.macs, x.bySerial, x.shared = map[string]*storage.Record{}, map[string][]string{}, map[string]string{}
+	x.position, x.bySerial = map[string]int32{}, map[string][]string{}
+	x.shared, x.numbers = map[string]string{}, map[string]uint32{}
+	x.number("")
+}
+
+// number is the number that stands for a policy's name or a version in rows. There are as many as policies and versions were ever seen.
+func (x *index) number(name string) uint32 {
+	n, ok := x.numbers[name]
+	if !ok {
+		n = uint32(len(x.names))
+		x.names = append(x.names, name)
+		x.numbers[name] = n
+	}
+	return n
+}
+
+func (x *index) key(i int32) orderKey {
+	f := &x.rows[i].rec.Facts
+	return orderKey{f.Serial, f.ID}
+}
+
+// place is where a Mac stands, or would stand, in the order.
+func (x *index) place(key orderKey) (int, bool) {
+	return slices.BinarySearchFunc(x.order, key, func(i int32, k orderKey) int { return x.key(i).compare(k) })
 }
 
 func (x *index) get(id string) *storage.Record {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.macs[id]
+	if i, ok := x.position[id]; ok {
+		return x.rows[i].rec
+	}
+	return nil
+}
+
+// contact is the last contact of a Mac that is known on this replica; zero when there is none.
+func (x *index) contact(id string) time.Time {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i, ok := x.position[id]
+	if !ok || x.rows[i].contact == 0 {
+		return time.Time{}
+	}
+	return time.Unix(x.rows[i].contact, 0).UTC()
+}
+
+// touch notes a contact, and returns the one before; zero when there was none, or the Mac is not known.
+func (x *index) touch(id string, at time.Time) (before time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i, ok := x.position[id]
+	if !ok {
+		return time.Time{}
+	}
+	r := &x.rows[i]
+	if r.contact != 0 {
+		before = time.Unix(r.contact, 0).UTC()
+	}
+	r.contact = max(r.contact, at.Unix())
+	r.moments.Contact(at)
+	return before
 }
 
 // put keeps a record, unless a younger one is there already.
@@ -46,27 +114,62 @@ func (x *index) put(rec *storage.Record) {
 	kept.Summary.Codes = slices.Clone(kept.Summary.Codes)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.intern(&kept)
 	id := kept.Facts.ID
-	old := x.macs[id]
-	if old != nil && old.Revision > kept.Revision {
+	i, known := x.position[id]
+	if known {
+		old := x.rows[i].rec
+		if old.Revision > kept.Revision {
+			return
+		}
+		if old.Facts.Serial != kept.Facts.Serial {
+			x.drop(i)
+			known = false
+		}
+	}
+	x.intern(&kept)
+	if known {
+		x.set(i, &kept)
 		return
 	}
-	x.version++
-	x.macs[id] = &kept
-	if old != nil && old.Facts.Serial == kept.Facts.Serial {
-		return
-	}
-	if old != nil {
-		x.dropSerial(old)
-	}
-	key := orderKey{kept.Facts.Serial, id}
-	i, _ := slices.BinarySearchFunc(x.order, key, orderKey.compare)
-	x.order = slices.Insert(x.order, i, key)
-	if key.serial != "" {
-		ids := append(slices.Clone(x.bySerial[key.serial]), id)
+	i = x.add(&kept)
+	n, _ := x.place(x.key(i))
+	x.order = slices.Insert(x.order, n, i)
+	if s := kept.Facts.Serial; s != "" {
+		ids := append(slices.Clone(x.bySerial[s]), kept.Facts.ID)
 		slices.Sort(ids)
-		x.bySerial[key.serial] = ids
+		x.bySerial[s] = ids
+	}
+}
+
+// add gives a record a row of its own.
+func (x *index) add(rec *storage.Record) int32 {
+	i := int32(len(x.rows))
+	if n := len(x.free); n > 0 {
+		i, x.free = x.free[n-1], x.free[:n-1]
+	} else {
+		x.rows = append(x.rows, row{})
+	}
+	x.position[rec.Facts.ID] = i
+	x.set(i, rec)
+	return i
+}
+
+// set fills a row. The time of contact only grows within a life.
+func (x *index) set(i int32, rec *storage.Record) {
+	r := &x.rows[i]
+	contact := int64(0)
+	if r.rec != nil && r.rec.Life == rec.Life {
+		contact = r.contact
+	}
+	if t := rec.Facts.LastContactAt; !t.IsZero() {
+		contact = max(contact, t.Unix())
+	}
+	*r = row{
+		moments: rec.Summary.Moments(&rec.Facts), contact: contact, deadline: int64(rec.Summary.Deadline),
+		policy: x.number(rec.Summary.Policy), version: x.number(string(rec.Facts.Version)), enrolled: rec.Facts.Enrolled, rec: rec,
+	}
+	if contact != 0 {
+		r.moments.Contact(time.Unix(contact, 0))
 	}
 }
 
@@ -74,19 +177,15 @@ func (x *index) put(rec *storage.Record) {
 func (x *index) remove(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	old := x.macs[id]
-	if old == nil {
-		return
+	if i, ok := x.position[id]; ok {
+		x.drop(i)
 	}
-	x.version++
-	delete(x.macs, id)
-	x.dropSerial(old)
 }
 
-func (x *index) dropSerial(rec *storage.Record) {
-	key := orderKey{rec.Facts.Serial, rec.Facts.ID}
-	if i, found := slices.BinarySearchFunc(x.order, key, orderKey.compare); found {
-		x.order = slices.Delete(x.order, i, i+1)
+func (x *index) drop(i int32) {
+	key := x.key(i)
+	if n, found := x.place(key); found {
+		x.order = slices.Delete(x.order, n, n+1)
 	}
 	ids := slices.DeleteFunc(slices.Clone(x.bySerial[key.serial]), func(id string) bool { return id == key.id })
 	if len(ids) == 0 {
@@ -94,6 +193,9 @@ func (x *index) dropSerial(rec *storage.Record) {
 	} else {
 		x.bySerial[key.serial] = ids
 	}
+	delete(x.position, key.id)
+	x.rows[i] = row{}
+	x.free = append(x.free, i)
 }
 
 // fill takes many records at once, at the start.
@@ -104,64 +206,76 @@ func (x *index) fill(records []*storage.Record) {
 		if rec == nil {
 			continue
 		}
-		id := rec.Facts.ID
-		if old := x.macs[id]; old != nil {
+		if _, known := x.position[rec.Facts.ID]; known {
 			continue
 		}
 		x.intern(rec)
-		x.macs[id] = rec
-		x.order = append(x.order, orderKey{rec.Facts.Serial, id})
+		x.order = append(x.order, x.add(rec))
 		if s := rec.Facts.Serial; s != "" {
-			x.bySerial[s] = append(x.bySerial[s], id)
+			x.bySerial[s] = append(x.bySerial[s], rec.Facts.ID)
 		}
 	}
-	slices.SortFunc(x.order, orderKey.compare)
+	slices.SortFunc(x.order, func(a, b int32) int { return x.key(a).compare(x.key(b)) })
 	for _, ids := range x.bySerial {
 		slices.Sort(ids)
 	}
-	x.version++
 }
 
 // all is a snapshot of all records, in no order.
 func (x *index) all() []*storage.Record {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	records := make([]*storage.Record, 0, len(x.macs))
-	for _, rec := range x.macs {
-		records = append(records, rec)
+	records := make([]*storage.Record, 0, len(x.position))
+	for i := range x.rows {
+		if rec := x.rows[i].rec; rec != nil {
+			records = append(records, rec)
+		}
 	}
 	return records
 }
 
-// sorted is a snapshot of the records by serial number and id, from after the given key on, as far as fn wants them.
-func (x *index) walk(after orderKey, fn func(*storage.Record) bool) {
+// scan calls fn for every row. fn must be quick and must not keep the row: nothing is written meanwhile.
+func (x *index) scan(fn func(*row)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	i, found := slices.BinarySearchFunc(x.order, after, orderKey.compare)
-	if found {
-		i++
+	for i := range x.rows {
+		if x.rows[i].rec != nil {
+			fn(&x.rows[i])
+		}
 	}
-	for ; i < len(x.order); i++ {
-		if !fn(x.macs[x.order[i].id]) {
+}
+
+// walk calls fn for the rows by serial number and id, from after the given key on, until fn returns false.
+func (x *index) walk(after orderKey, fn func(*row) bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n, found := x.place(after)
+	if found {
+		n++
+	}
+	for ; n < len(x.order); n++ {
+		if !fn(&x.rows[x.order[n]]) {
 			return
 		}
 	}
+}
+
+// numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
+func (x *index) numberOf(name string) (uint32, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n, ok := x.numbers[name]
+	return n, ok
 }
 
 // resolve finds the enrollment ids that a device is addressed by: an enrollment id or a serial number.
 func (x *index) resolve(idOrSerial string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if _, ok := x.macs[idOrSerial]; ok {
+	if _, ok := x.position[idOrSerial]; ok {
 		return []string{idOrSerial}
 	}
 	return slices.Clone(x.bySerial[idOrSerial])
-}
-
-func (x *index) size() int {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return len(x.macs)
 }
 
 // shareLimit bounds how many strings are shared: what Macs say is not trusted.
@@ -197,6 +311,12 @@ func (x *index) intern(r *storage.Record) {
 	}
 	for i := range r.Lanes {
 		x.share(&r.Lanes[i].Target)
+	}
+	if r.Manifest == r.Advertised {
+		r.Manifest = r.Advertised
+	}
+	if f.UDID == f.ID {
+		f.UDID = f.ID
 	}
 }
 

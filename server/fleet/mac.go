@@ -14,7 +14,7 @@ import (
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
 	f.contacts.forget(id)
 	now := f.now()
-	_, err := f.change(ctx, id, settling{now: now}, func(m *storage.MacTx, s *settling) (bool, error) {
+	_, err := f.change(ctx, id, settling{now: now, begins: true}, func(m *storage.MacTx, s *settling) (bool, error) {
 		s.newLife(id)
 		s.Record.Facts = s.Record.Facts.CheckIn(c)
 		s.Record.Facts.ID = id

@@ -27,10 +27,11 @@ func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 		position[o.Due[i].Date] = i
 	}
 	groups := map[string]*Attention{}
-	for _, rec := range f.index.all() {
-		if !rec.Facts.Enrolled {
-			continue
+	f.index.scan(func(r *row) {
+		if !r.enrolled {
+			return
 		}
+		rec := r.rec
 		state := rec.Summary.StateNow(now)
 		if state == compliance.Pending && rec.Summary.Deadline != 0 {
 			if i, ok := position[rec.Summary.Deadline.String()[:len(time.DateOnly)]]; ok {
@@ -38,18 +39,18 @@ func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 			}
 		}
 		if state == compliance.Compliant {
-			continue
+			return
 		}
-		if r := f.firstReason(rec, now, stale); r.Code != "" {
-			g := groups[r.Code]
+		if why := firstReason(r, now, stale); why.Code != "" {
+			g := groups[why.Code]
 			if g == nil {
-				g = &Attention{Code: r.Code}
-				g.Text, g.Advice = meaning(r)
-				groups[r.Code] = g
+				g = &Attention{Code: why.Code}
+				g.Text, g.Advice = meaning(why)
+				groups[why.Code] = g
 			}
 			g.Devices++
 		}
-	}
+	})
 	for _, g := range groups {
 		o.Attention = append(o.Attention, *g)
 	}

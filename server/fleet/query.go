@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -24,30 +25,24 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	book := f.book.cur.Load()
 	m := f.matcher(book, q)
 	size := pageSize(q.Limit)
-	var rows []row
+	var found []found
 	switch q.Sort {
 	case "", "serial":
-		f.index.walk(orderKey{after.Text, after.ID}, func(rec *storage.Record) bool {
-			if m.matches(rec) {
-				rows = append(rows, row{sortKey{Text: rec.Facts.Serial, ID: rec.Facts.ID}, rec})
+		f.index.walk(orderKey{after.Text, after.ID}, func(r *row) bool {
+			if m.matches(r) {
+				found = append(found, hit(sortKey{Text: r.rec.Facts.Serial, ID: r.rec.Facts.ID}, r))
 			}
-			return len(rows) <= size
+			return len(found) <= size
 		})
 	case "deadline", "last_seen":
-		for _, rec := range f.index.all() {
-			key := f.sortKey(q.Sort, rec)
-			if (q.Cursor == "" || key.compare(after) > 0) && m.matches(rec) {
-				rows = append(rows, row{key, rec})
-			}
-		}
-		slices.SortFunc(rows, func(a, b row) int { return a.key.compare(b.key) })
+		found = f.firstBy(q, after, m, size+1)
 	default:
 		return Page[Device]{}, &Error{Kind: ErrInvalid, Code: "bad_parameter", Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", q.Sort)}
 	}
-	p := Page[Device]{Items: make([]Device, 0, min(size, len(rows)))}
-	for i, r := range rows {
+	p := Page[Device]{Items: make([]Device, 0, min(size, len(found)))}
+	for i, r := range found {
 		if i == size {
-			p.Next = encodeDeviceCursor(q, rows[i-1].key)
+			p.Next = encodeDeviceCursor(q, found[i-1].key)
 			break
 		}
 		p.Items = append(p.Items, f.listed(book, r.rec, m.now))
@@ -55,16 +50,45 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	return p, nil
 }
 
+// found is a Mac that a query found, with what it is ordered by.
+type found struct {
+	key sortKey
+	rec *storage.Record
+}
+
+func hit(key sortKey, r *row) found { return found{key, r.rec} }
+
+// firstBy finds the first n Macs after a key, in the order of a number.
+func (f *Fleet) firstBy(q DeviceQuery, after sortKey, m *matcher, n int) []found {
+	var first []found
+	f.index.scan(func(r *row) {
+		number := r.contact
+		if q.Sort == "deadline" {
+			if number = r.deadline; number == 0 || !r.enrolled {
+				number = 1 << 62 // those without a deadline come last
+			}
+		}
+		if q.Cursor != "" && number < after.Number || len(first) == 2*n && number > first[n-1].key.Number || !m.matches(r) {
+			return
+		}
+		key := sortKey{Number: number, ID: r.rec.Facts.ID}
+		if q.Cursor != "" && key.compare(after) <= 0 {
+			return
+		}
+		if first = append(first, hit(key, r)); len(first) > 2*n {
+			slices.SortFunc(first, func(a, b found) int { return a.key.compare(b.key) })
+			first = first[:n]
+		}
+	})
+	slices.SortFunc(first, func(a, b found) int { return a.key.compare(b.key) })
+	return first[:min(n, len(first))]
+}
+
 // listed is a Mac as lists show it: from its record alone.
 func (f *Fleet) listed(book *current, rec *storage.Record, now time.Time) Device {
 	facts := rec.Facts
-	facts.LastContactAt = f.contacts.lastOf(rec)
+	facts.LastContactAt = f.lastContact(rec)
 	return f.device(book, rec, &rec.Summary, compliance.ReasonsAt(rec.Summary, &facts, now, f.stale(now)), now)
-}
-
-type row struct {
-	key sortKey
-	rec *storage.Record
 }
 
 // sortKey is what a row is ordered by; Number first, then Text, then ID.
@@ -76,17 +100,6 @@ type sortKey struct {
 
 func (a sortKey) compare(b sortKey) int {
 	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Text, b.Text), cmp.Compare(a.ID, b.ID))
-}
-
-// sortKey orders by deadline, those without one last, or by last contact, the longest ago first.
-func (f *Fleet) sortKey(sort string, rec *storage.Record) sortKey {
-	n := f.contacts.lastOf(rec).Unix()
-	if sort == "deadline" {
-		if n = int64(rec.Summary.Deadline); n == 0 || !rec.Facts.Enrolled {
-			n = 1 << 62
-		}
-	}
-	return sortKey{Number: n, ID: rec.Facts.ID}
 }
 
 type deviceCursor struct {
@@ -119,18 +132,23 @@ func decodeDeviceCursor(q DeviceQuery) (sortKey, error) {
 
 // matcher is a DeviceQuery made ready.
 type matcher struct {
-	f     *Fleet
-	book  *current
-	q     DeviceQuery
-	now   time.Time
-	stale bool
-	text  string
-	group map[string]bool // members, when a group is asked for
+	q        DeviceQuery
+	now      time.Time
+	unix     int64
+	stale    bool
+	enrolled bool
+	text     string
+	group    map[string]bool // members, when a group is asked for
+	state    int             // index into compliance.States, -1 for any
+	flag     compliance.Flags
+	policy   uint32
+	version  uint32
+	never    bool // what is asked for cannot be
 }
 
 func (f *Fleet) matcher(book *current, q DeviceQuery) *matcher {
-	m := &matcher{f: f, book: book, q: q, now: f.now(), text: strings.ToLower(q.Q)}
-	m.stale = f.stale(m.now)
+	now := f.now()
+	m := &matcher{q: q, now: now, unix: now.Unix(), stale: f.stale(now), text: strings.ToLower(q.Q), state: -1, enrolled: q.Enrolled == nil || *q.Enrolled}
 	if q.Group != "" {
 		m.group = map[string]bool{}
 		if g := book.stored.Group(q.Group); g != nil {
@@ -139,73 +157,83 @@ func (f *Fleet) matcher(book *current, q DeviceQuery) *matcher {
 			}
 		}
 	}
+	if q.State != "" {
+		m.state = slices.Index(compliance.States, compliance.State(q.State))
+		m.never = m.never || m.state < 0
+	}
+	if q.Flag != "" {
+		i := slices.Index(compliance.FlagNames, q.Flag)
+		m.never = m.never || i < 0
+		m.flag = 1 << max(0, i)
+	}
+	number := func(name string) uint32 {
+		n, ok := f.index.numberOf(name)
+		m.never = m.never || !ok
+		return n
+	}
+	m.policy, m.version = number(q.Policy), number(q.Version)
 	return m
 }
 
-func (m *matcher) matches(rec *storage.Record) bool {
-	q, facts, s := &m.q, &rec.Facts, &rec.Summary
-	if want := q.Enrolled == nil || *q.Enrolled; facts.Enrolled != want {
-		return false
-	}
+// matches looks at what rows have side by side first.
+func (m *matcher) matches(r *row) bool {
+	q := &m.q
 	switch {
-	case q.Policy != "" && s.Policy != q.Policy,
-		q.Version != "" && string(facts.Version) != q.Version,
-		q.Model != "" && facts.Model != q.Model,
+	case m.never, r.enrolled != m.enrolled,
+		q.Policy != "" && r.policy != m.policy,
+		q.Version != "" && r.version != m.version,
+		m.state >= 0 && (!r.enrolled || r.moments.State(m.unix) != m.state),
+		m.flag != 0 && r.moments.Flags(m.unix, m.stale)&m.flag == 0,
+		!q.SeenBefore.IsZero() && r.contact >= q.SeenBefore.Unix():
+		return false
+	}
+	facts := &r.rec.Facts
+	switch {
+	case q.Model != "" && facts.Model != q.Model,
 		q.Group != "" && !m.group[facts.ID] && !m.group[facts.Serial],
-		q.State != "" && (!facts.Enrolled || string(s.StateNow(m.now)) != q.State),
-		!q.SeenBefore.IsZero() && !m.f.contacts.lastOf(rec).Before(q.SeenBefore):
+		m.text != "" && !strings.Contains(strings.ToLower(facts.Serial), m.text) && !strings.Contains(strings.ToLower(facts.Name), m.text):
 		return false
 	}
-	if m.text != "" && !strings.Contains(strings.ToLower(facts.Serial), m.text) && !strings.Contains(strings.ToLower(facts.Name), m.text) {
-		return false
-	}
-	if q.Flag != "" && !slices.Contains(m.f.flags(rec, m.now, m.stale).Names(), q.Flag) {
-		return false
-	}
-	return q.Reason == "" || m.f.firstReason(rec, m.now, m.stale).Code == q.Reason
+	return q.Reason == "" || firstReason(r, m.now, m.stale).Code == q.Reason
 }
 
 // firstReason is the most decisive reason of a Mac; the zero value when it has none.
-func (f *Fleet) firstReason(rec *storage.Record, now time.Time, stale bool) policy.Reason {
-	facts := rec.Facts
-	facts.LastContactAt = f.contacts.lastOf(rec)
-	if reasons := compliance.ReasonsAt(rec.Summary, &facts, now, stale); len(reasons) > 0 {
+func firstReason(r *row, now time.Time, stale bool) policy.Reason {
+	facts := r.rec.Facts
+	if at := time.Unix(r.contact, 0); at.After(facts.LastContactAt) {
+		facts.LastContactAt = at
+	}
+	if reasons := compliance.ReasonsAt(r.rec.Summary, &facts, now, stale); len(reasons) > 0 {
 		return reasons[0]
 	}
 	return policy.Reason{}
 }
 
-func (f *Fleet) flags(rec *storage.Record, now time.Time, stale bool) compliance.Flags {
-	facts := rec.Facts
-	facts.LastContactAt = f.contacts.lastOf(rec)
-	return rec.Summary.FlagsAt(now, &facts, stale)
-}
-
-// tally counts Macs by state and flag.
+// tally counts Macs by state, flag and version.
 type tally struct {
 	devices  int
-	states   map[compliance.State]int
-	flags    [16]int
-	versions map[string]int
+	states   [16]int // by the index into compliance.States
+	flags    [16]int // by bit
+	versions map[uint32]int
 }
 
-func (t *tally) add(state compliance.State, flags compliance.Flags) {
-	if t.states == nil {
-		t.states = make(map[compliance.State]int, len(compliance.States))
-	}
+func (t *tally) add(state int, flags compliance.Flags, version uint32) {
 	t.devices++
 	t.states[state]++
-	for i := range compliance.FlagNames {
-		if flags&(1<<i) != 0 {
-			t.flags[i]++
-		}
+	for flags != 0 {
+		t.flags[bits.TrailingZeros16(uint16(flags))]++
+		flags &= flags - 1
 	}
+	if t.versions == nil {
+		t.versions = map[uint32]int{}
+	}
+	t.versions[version]++
 }
 
 func (t *tally) stateCounts() map[string]int {
 	m := make(map[string]int, len(compliance.States))
-	for _, s := range compliance.States {
-		m[string(s)] = t.states[s]
+	for i, s := range compliance.States {
+		m[string(s)] = t.states[i]
 	}
 	return m
 }
@@ -218,33 +246,44 @@ func (t *tally) flagCounts() map[string]int {
 	return m
 }
 
-// count counts the enrolled Macs, in all and by policy. Macs that no policy governs are counted under "" only.
-func (f *Fleet) count(now time.Time) (all *tally, byPolicy map[string]*tally) {
-	all, byPolicy = &tally{versions: map[string]int{}}, map[string]*tally{}
-	stale := f.stale(now)
-	for _, rec := range f.index.all() {
-		if !rec.Facts.Enrolled {
-			continue
+// count counts the enrolled Macs, in all and by policy ("" for those that none governs). names are the versions that the tallies' numbers stand for.
+func (f *Fleet) count(now time.Time) (all *tally, byPolicy map[string]*tally, names []string) {
+	stale, unix := f.stale(now), now.Unix()
+	policies := map[uint32]*tally{}
+	f.index.scan(func(r *row) {
+		if !r.enrolled {
+			return
 		}
-		state, flags := rec.Summary.StateNow(now), f.flags(rec, now, stale)
-		all.add(state, flags)
-		all.versions[string(rec.Facts.Version)]++
-		p := byPolicy[rec.Summary.Policy]
-		if p == nil {
-			p = &tally{versions: map[string]int{}}
-			byPolicy[rec.Summary.Policy] = p
+		t := policies[r.policy]
+		if t == nil {
+			t = &tally{}
+			policies[r.policy] = t
 		}
-		p.add(state, flags)
-		p.versions[string(rec.Facts.Version)]++
+		t.add(r.moments.State(unix), r.moments.Flags(unix, stale), r.version)
+	})
+	f.index.mu.RLock()
+	names = f.index.names
+	f.index.mu.RUnlock()
+	all, byPolicy = &tally{versions: map[uint32]int{}}, make(map[string]*tally, len(policies))
+	for n, t := range policies {
+		byPolicy[names[n]] = t
+		all.devices += t.devices
+		for i := range t.states {
+			all.states[i] += t.states[i]
+			all.flags[i] += t.flags[i]
+		}
+		for v, k := range t.versions {
+			all.versions[v] += k
+		}
 	}
-	return all, byPolicy
+	return all, byPolicy, names
 }
 
 // Compliance is the fleet in numbers, from the in-memory index.
 func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 	book := f.book.cur.Load()
 	now := f.now()
-	all, byPolicy := f.count(now)
+	all, byPolicy, _ := f.count(now)
 	c := Compliance{
 		AsOf: now, Devices: all.devices, States: all.stateCounts(), Flags: all.flagCounts(), Policies: []PolicyCount{},
 		Catalogue: CatalogueState{Revision: book.Catalog.Revision, FetchedAt: book.Catalog.FetchedAt, Stale: f.stale(now)},

@@ -25,6 +25,8 @@ type settling struct {
 	before        storage.State
 	life          bool // a new life begins: merged status and manifest are gone
 
+	// begins: Authenticate begins an enrolment; what there is to tell is told when TokenUpdate completes it.
+	begins bool
 	events []compliance.Event // of the cause itself
 
 	plan *policy.Plan
@@ -86,7 +88,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 	}
 	if wrote {
 		f.index.put(s.Record)
-		f.contacts.written(s.Record)
+		f.contacts.written(s.Record, f.index.contact(s.Record.Facts.ID))
 		if s.note {
 			f.behind.note(id, all)
 		}
@@ -103,7 +105,9 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 // settle plans, keeps the advertisement if it differs, judges, tells, and writes what changed.
 func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []compliance.Event, wrote bool, err error) {
 	rec := s.Record
-	f.contacts.apply(rec)
+	if !s.life {
+		f.applyContacts(rec)
+	}
 	s.plan = book.Plan(rec.PlanningMac(s.asks, f.selfURL(book, rec)), s.now)
 	f.keepAdvertisement(book, s)
 	if s.serve {
@@ -123,7 +127,9 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 		return nil, false, err
 	}
 
-	events = append(s.events, compliance.Events(snapshot(s.before, s.lookedBefore()), snapshot(s.State, s.now))...)
+	if events = s.events; !s.begins {
+		events = append(events, compliance.Events(snapshot(s.before, s.lookedBefore()), snapshot(s.State, s.now))...)
+	}
 	if changed := s.before.Record == nil || len(events) > 0 || s.life || !sameRecord(s.before.Record, rec); changed || s.passed {
 		rec.LookedAt = s.now
 		s.note = changed && (s.before.Record == nil || len(events) > 0 || s.life || s.now.Sub(rec.NotedAt) >= noteEvery || !sameButTimes(s.before.Record, rec))
@@ -267,5 +273,5 @@ func snapshot(st storage.State, now time.Time) compliance.Snapshot {
 	if st.Record == nil {
 		return compliance.Snapshot{Now: now}
 	}
-	return compliance.Snapshot{Summary: st.Record.Summary, Facts: &st.Record.Facts, Token: st.Record.Manifest, Now: now}
+	return compliance.Snapshot{Summary: st.Record.Summary, Facts: &st.Record.Facts, Life: st.Record.Life, Token: st.Record.Manifest, Now: now}
 }

@@ -47,16 +47,23 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
 	now := f.now()
 	var due []string
+	var rest []*storage.Record // those that have to be planned to know
 	passed := map[string]bool{}
-	for _, rec := range f.index.all() {
+	f.index.scan(func(r *row) {
+		switch {
+		case !r.enrolled:
+		case f.boundaryPassed(r.rec, time.Unix(r.contact, 0), now):
+			passed[r.rec.Facts.ID] = true
+			due = append(due, r.rec.Facts.ID)
+		case all:
+			rest = append(rest, r.rec)
+		}
+	})
+	for _, rec := range rest {
 		if ctx.Err() != nil {
 			return 0
 		}
-		switch {
-		case f.boundaryPassed(rec, now):
-			passed[rec.Facts.ID] = true
-			due = append(due, rec.Facts.ID)
-		case all && rec.Facts.Enrolled && f.plannedOtherwise(book, rec, now):
+		if f.plannedOtherwise(book, rec, now) {
 			due = append(due, rec.Facts.ID)
 		}
 	}
@@ -143,10 +150,8 @@ func outcomeOf(s compliance.State) policy.Outcome {
 }
 
 // boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
-func (f *Fleet) boundaryPassed(rec *storage.Record, now time.Time) bool {
-	if !rec.Facts.Enrolled {
-		return false
-	}
+// contact is its last contact that is known on this replica.
+func (f *Fleet) boundaryPassed(rec *storage.Record, contact, now time.Time) bool {
 	since := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) && rec.LookedAt.Before(t) }
 	if since(rec.NextAt) || since(rec.Summary.OverdueAt) || since(rec.Summary.PastAt) {
 		return true
@@ -154,7 +159,6 @@ func (f *Fleet) boundaryPassed(rec *storage.Record, now time.Time) bool {
 	if rec.Told != "" && rec.Told != rec.Manifest && !now.Before(rec.ToldAt.Add(patience(rec.Tries))) {
 		return true
 	}
-	contact := f.contacts.lastOf(rec)
 	if contact.Before(rec.Facts.EnrolledAt) {
 		contact = rec.Facts.EnrolledAt
 	}

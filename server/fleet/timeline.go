@@ -109,17 +109,21 @@ type historyRow struct {
 	Policies map[string]HistoryDay `json:"policies"`
 }
 
-func historyDay(date string, t *tally) HistoryDay {
-	return HistoryDay{Date: date, Devices: t.devices, States: t.stateCounts(), Flags: t.flagCounts(), Versions: t.versions}
+func historyDay(date string, t *tally, names []string) HistoryDay {
+	d := HistoryDay{Date: date, Devices: t.devices, States: t.stateCounts(), Flags: t.flagCounts(), Versions: make(map[string]int, len(t.versions))}
+	for v, n := range t.versions {
+		d.Versions[names[v]] = n
+	}
+	return d
 }
 
 func (f *Fleet) today(now time.Time) historyRow {
 	date := now.Format(time.DateOnly)
-	all, byPolicy := f.count(now)
-	row := historyRow{All: historyDay(date, all), Policies: map[string]HistoryDay{}}
+	all, byPolicy, names := f.count(now)
+	row := historyRow{All: historyDay(date, all, names), Policies: map[string]HistoryDay{}}
 	for name, t := range byPolicy {
 		if name != "" {
-			row.Policies[name] = historyDay(date, t)
+			row.Policies[name] = historyDay(date, t, names)
 		}
 	}
 	return row
@@ -159,7 +163,7 @@ func (f *Fleet) History(ctx context.Context, policyName string, days int) ([]His
 	}
 	d, ok := pick(f.today(now))
 	if !ok && f.book.cur.Load().stored.Policy(policyName) != nil {
-		d, ok = historyDay(today, &tally{versions: map[string]int{}}), true
+		d, ok = historyDay(today, &tally{}, nil), true
 	}
 	if ok {
 		rows = append(rows, d)

@@ -75,6 +75,8 @@ var EventTypes = []struct {
 type Snapshot struct {
 	Summary Summary
 	Facts   *status.Facts // nil: there was no such Mac
+	// Life counts the Mac's lives (rules.md 4): in any but the first it enrols again.
+	Life int
 	// Token is the DeclarationsToken of the manifest, empty without one.
 	Token string
 	// Reasons are the verdict's. They may be missing; those of the later snapshot give events their evidence.
@@ -135,7 +137,7 @@ func (d *diff) life() bool {
 		return false
 	case b.Enrolled && a.EnrolledAt.Equal(b.EnrolledAt):
 		return true
-	case b.EnrolledAt.IsZero() || a.EnrolledAt.Equal(b.EnrolledAt):
+	case d.after.Life <= 1 && (b.EnrolledAt.IsZero() || a.EnrolledAt.Equal(b.EnrolledAt)):
 		d.add(EventEnrolled, "The Mac enrolled.", nil)
 	default:
 		d.add(EventReEnrolled, "The Mac enrolled again; what was known of it was cleared.", nil)

@@ -42,19 +42,8 @@ func (s *Summary) deadlineAt() time.Time {
 
 // FlagsAt are the flags at now, those that depend on time included. f has the times of contact.
 func (s Summary) FlagsAt(now time.Time, f *status.Facts, catalogueStale bool) Flags {
-	flags := s.Flags
-	if at := silentAt(f); !now.Before(at) {
-		flags |= Silent
-	} else if at, ok := reportStaleAt(f); ok && !now.Before(at) {
-		flags |= ReportStale
-	}
-	if s.past(now) {
-		flags |= PastDeadline
-	}
-	if catalogueStale {
-		flags |= CatalogueStale
-	}
-	return flags
+	m := s.Moments(f)
+	return m.Flags(now.Unix(), catalogueStale)
 }
 
 // silentAt is when the Mac becomes silent if it says nothing more. Enrolling was a contact too; without either it is silent already.

@@ -1,0 +1,154 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// feedSource is a Fetch that answers what it is told to.
+type feedSource struct {
+	body string
+	err  error
+	n    int
+}
+
+func (s *feedSource) fetch(context.Context, Validators) ([]byte, Validators, bool, error) {
+	s.n++
+	return []byte(s.body), Validators{ETag: s.body}, false, s.err
+}
+
+// feedOf is a response of Apple's feed with macOS entries "version build posted" for the given board.
+func feedOf(board string, entries ...string) string {
+	type entry struct {
+		ProductVersion, Build, PostingDate, ExpirationDate string
+		SupportedDevices                                   []string
+	}
+	var list []entry
+	for _, e := range entries {
+		w := strings.Fields(e)
+		list = append(list, entry{w[0], w[1], w[2], "2027-12-31", []string{board}})
+	}
+	b, err := json.Marshal(map[string]any{"AssetSets": map[string]any{"macOS": list}, "PublicAssetSets": map[string]any{"macOS": list}, "PublicBackgroundSecurityImprovements": map[string]any{}})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func worldWithFeed(t *testing.T, src *feedSource) *world {
+	w := newWorld(t)
+	w.o.Fetch, w.o.FetchIsURL = src.fetch, true
+	return w
+}
+
+func (w *world) refreshNow() RefreshResult {
+	w.t.Helper()
+	res, err := w.Refresh(context.Background())
+	w.must(err)
+	w.settleAll()
+	return res
+}
+
+// As an admin would: a first automatic policy; then Apple posts a newer release: the target moves, the deadline stays (rules.md 6.3). A feed
+// that lost its releases is refused and said so, and the last good catalogue stays.
+func TestNewReleaseKeepsTheDeadline(t *testing.T) {
+	src := &feedSource{body: feedOf("J413AP", "26.6.2 25G83 2026-08-17", "26.7 25H10 2026-08-17", "15.7.9 24G830 2026-08-06")}
+	w := worldWithFeed(t, src)
+	if res := w.refreshNow(); !res.Changed || res.Refused != nil {
+		t.Fatalf("first response: %+v", res)
+	}
+	w.enrol("MAC-1", "C02AAA", "26.6.2", "25G83")
+	if _, err := w.putPolicy(`{"name":"auto","priority":1,"updates":{"mode":"automatic","within_days":14}}`, WriteOptions{Confirm: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	if got := w.sync("MAC-1")["plimsoll.os-update"]; got["TargetOSVersion"] != "26.7" || got["TargetLocalDateTime"] != "2026-08-31T12:00:00" {
+		t.Fatalf("enforced: %v; 26.7 was posted on August 17, so it is due on the 31st at noon", got)
+	}
+	w.pass(5 * 24 * time.Hour)
+	src.body = feedOf("J413AP", "26.6.2 25G83 2026-08-17", "26.7 25H10 2026-08-20", "26.7.1 25H12 2026-08-24", "15.7.9 24G830 2026-08-06")
+	if res := w.refreshNow(); !res.Changed {
+		t.Fatal("a new release is no change")
+	}
+	if got := w.sync("MAC-1")["plimsoll.os-update"]; got["TargetOSVersion"] != "26.7.1" || got["TargetLocalDateTime"] != "2026-08-31T12:00:00" {
+		t.Errorf("after the newer release (and a re-stamped posting date): %v; the deadline must stay", got)
+	}
+	token, err := w.Tokens(context.Background(), "MAC-1")
+	w.must(err)
+	for name, body := range map[string]string{
+		"empty":         `{"AssetSets":{},"PublicAssetSets":{}}`,
+		"half":          feedOf("J413AP", "26.7.1 25H12 2026-08-24"),
+		"HTML":          "<html>Service Unavailable</html>",
+		"truncated":     src.body[:len(src.body)/2],
+		"not an object": `[1,2,3]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			good := src.body
+			defer func() { src.body = good }()
+			src.body = body
+			w.pass(2 * time.Minute)
+			res := w.refreshNow()
+			if res.Changed || res.Refused == nil {
+				t.Errorf("%+v, want a refusal", res)
+			}
+			if ready := w.Ready(context.Background()); !ready.Ready || ready.Catalogue.Refused == "" {
+				t.Errorf("readiness: %+v", ready)
+			}
+			if again, err := w.Tokens(context.Background(), "MAC-1"); err != nil || string(again) != string(token) {
+				t.Errorf("tokens changed: %s, %v", again, err)
+			}
+		})
+	}
+	src.err = errors.New("no route to host")
+	w.pass(2 * time.Minute)
+	if _, err := w.Refresh(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a fetch that fails: %v", err)
+	}
+	if ready := w.Ready(context.Background()); !ready.Ready || !strings.Contains(ready.Catalogue.Error, "no route") {
+		t.Errorf("readiness: %+v", ready)
+	}
+	src.err = nil
+	var e *Error
+	if _, err := w.Refresh(context.Background()); !errors.As(err, &e) || e.Code != "rate_limited" {
+		t.Errorf("a second refresh within a minute: %v", err)
+	}
+	page, err := w.Releases(context.Background(), testDay.Add(time.Hour), 100, "")
+	w.must(err)
+	for _, r := range page.Items {
+		if r.Version == "26.7.1" {
+			t.Error("as of the day before it came, 26.7.1 is listed")
+		}
+	}
+}
+
+// A withdrawn release is debounced: it stays a target until a second fetch at least 20 h later lacked it too (rules.md 3).
+func TestWithdrawalIsDebounced(t *testing.T) {
+	with := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27", "26.6.1 25G76 2026-08-06")
+	without := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
+	src := &feedSource{body: with}
+	w := worldWithFeed(t, src)
+	w.refreshNow()
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	if _, err := w.putPolicy(`{"name":"auto","priority":1,"updates":{"mode":"automatic","within_days":90}}`, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	target := func() string { return string(w.device("MAC-1").Target.Version) }
+	src.body = without
+	w.pass(time.Hour)
+	if res := w.refreshNow(); res.Changed || target() != "26.6.1" {
+		t.Errorf("lacked once: changed %v, target %s", res.Changed, target())
+	}
+	w.pass(21 * time.Hour)
+	if res := w.refreshNow(); !res.Changed || target() != "26.6" {
+		t.Errorf("lacked twice, 21 h apart: changed %v, target %s", res.Changed, target())
+	}
+	src.body = with
+	w.pass(time.Hour)
+	if res := w.refreshNow(); !res.Changed || target() != "26.6.1" {
+		t.Errorf("back again: changed %v, target %s", res.Changed, target())
+	}
+}
