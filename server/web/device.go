@@ -53,7 +53,8 @@ type reasonModel struct {
 type planModel struct {
 	Policies     []policy.ExplainedPolicy
 	Lanes        []laneModel
-	Releases     []releaseModel
+	Releases     []releaseModel // that count
+	Ignored      []releaseModel
 	Words        []string
 	Declarations []documentModel
 	LeftOut      []reasonModel
@@ -258,7 +259,12 @@ func planOf(p *policy.Explanation) planModel {
 		})
 	}
 	for _, r := range p.Releases {
-		m.Releases = append(m.Releases, releaseModel{Name: "macOS " + osWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: shortWall(r.DueLocal)})
+		row := releaseModel{Name: "macOS " + osWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: shortWall(r.DueLocal)}
+		if r.Role == "ignored" {
+			m.Ignored = append(m.Ignored, row)
+		} else {
+			m.Releases = append(m.Releases, row)
+		}
 	}
 	for _, d := range p.Declarations {
 		body, err := json.MarshalIndent(d.Payload, "", "  ")

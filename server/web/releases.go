@@ -218,8 +218,9 @@ type timelinePoint struct {
 }
 
 type timelineMonth struct {
-	X     float64
-	Label string
+	X       float64
+	Percent string // the same, of the width
+	Label   string
 }
 
 const (
@@ -259,7 +260,7 @@ func timelineOf(all []fleet.Release, now time.Time) timeline {
 		t.Rows = append(t.Rows, row)
 	}
 	for m := time.Date(start.Time().Year(), start.Time().Month()+1, 1, 0, 0, 0, 0, time.UTC); !m.After(end.Time()); m = m.AddDate(0, 1, 0) {
-		t.Months = append(t.Months, timelineMonth{X: x(release.DayOf(m)), Label: m.Format("Jan")})
+		t.Months = append(t.Months, timelineMonth{X: x(release.DayOf(m)), Percent: coordinate(x(release.DayOf(m)) / 10), Label: m.Format("Jan")})
 	}
 	return t
 }

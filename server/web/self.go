@@ -34,7 +34,6 @@ type selfModel struct {
 	Progress  string
 	Notes     []string
 	Offered   string
-	Asked     bool
 	CanDelay  bool
 	Left      int
 	MaxHours  int
@@ -113,21 +112,17 @@ const (
 	lastOffset  = int(declarations.LastZone / time.Minute)
 )
 
-// userNow is what the user's wall clock shows: as the page's script sent it, or from the offset that was chosen without a script. With
+// userNow is what the user's wall clock shows (whether any clock can is for the use case to say): as the page's script sent it, or from the offset that was chosen without a script. With
 // neither it is taken to be as late as it can be anywhere (UTC+14), so that a deadline never comes earlier than the user was told.
 func userNow(local, offset string, now time.Time) (declarations.Local, error) {
 	invalid := func(field, reason string) error {
 		return &fleet.Error{Kind: fleet.ErrInvalid, Code: "invalid", Text: "the time is not valid", Fields: []policy.FieldError{{Field: field, Reason: reason}}}
 	}
-	earliest, latest := declarations.LocalAt(now, declarations.LastZone), declarations.LocalAt(now, declarations.FirstZone)
 	switch {
 	case local != "":
 		l, err := localOf(local)
 		if err != nil {
 			return 0, invalid("now", "must be a wall-clock time such as 2026-12-01T12:00:00")
-		}
-		if l < earliest || l > latest {
-			return 0, invalid("now", "is not what any clock shows at this moment")
 		}
 		return l, nil
 	case offset != "":
@@ -137,7 +132,7 @@ func userNow(local, offset string, now time.Time) (declarations.Local, error) {
 		}
 		return declarations.LocalAt(now, time.Duration(n)*time.Minute), nil
 	}
-	return latest, nil
+	return declarations.LocalAt(now, declarations.FirstZone), nil
 }
 
 // offsets are the choices of a user without JavaScript: what the clock shows tells the zone. The server's zone is chosen first.
@@ -179,12 +174,12 @@ func offsetWords(minutes int) string {
 func selfModelOf(s *fleet.Self) selfModel {
 	m := selfModel{
 		Mac: s.Name, Model: s.ModelName, Runs: "macOS " + osWords(s.CurrentVersion, s.CurrentLetter), Overdue: s.Overdue,
-		Asked: s.Asked, CanDelay: s.CanDelay, Left: s.DelaysLeft, MaxHours: s.MaxHours, DelayFrom: wallPtr(s.DelayFromLocal),
+		CanDelay: s.CanDelay, Left: s.DelaysLeft, MaxHours: s.MaxHours, DelayFrom: wallPtr(s.DelayFromLocal),
 	}
 	if s.CurrentVersion == "" {
 		m.Runs = ""
 	}
-	if s.Offered != nil {
+	if s.Offered != nil && !s.Asked {
 		m.Offered = selfTarget(s.Offered, "")
 	}
 	if s.Required == nil {
@@ -250,15 +245,25 @@ var selfProgress = map[string]string{
 	"rejected":    "Your Mac did not accept the update yet. The people who manage it can see that.",
 }
 
-// selfNotes are the reasons that a user can do something about.
+// notes are the reasons that concern a user, in words for users. The others are for those who manage the Macs.
+var notes = map[string]string{
+	"failure_disk":            "The last attempt failed for lack of disk space: free some, then it is tried again.",
+	"failure_battery":         "The last attempt failed because of the battery: plug your Mac in and leave it on.",
+	"install_failed":          "The last attempt failed. Restart your Mac, or ask the people who manage it if that happens again.",
+	"bootstrap_token_missing": "You may be asked for your password when the update is installed.",
+	"delayed":                 "You delayed the deadline; what is shown is the new one.",
+	"downloading_long":        "The download has been going on for more than a day: check your connection and your free disk space.",
+	"held":                    "A newer macOS exists, but the people who manage this Mac hold it back for now.",
+	"unsupported":             "Apple offers no macOS for this Mac that would meet what is asked. The people who manage it can see that.",
+	"paused":                  "The people who manage this Mac have paused all updates for now.",
+}
+
 func selfNotes(s *fleet.Self) []string {
 	var out []string
 	for _, r := range s.Reasons {
-		switch r.Code {
-		case "deadline_ahead", "deadline_passed", "waiting", "downloading", "prepared", "installing", "planned":
-			continue // the page says it already
+		if note, ok := notes[r.Code]; ok {
+			out = append(out, note)
 		}
-		out = append(out, sentence(r.Text))
 	}
 	return out
 }

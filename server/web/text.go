@@ -189,14 +189,15 @@ func percent(n, of int) string {
 	return strconv.Itoa(min(99, max(1, n*100/of))) + " %"
 }
 
-// sentence begins with a capital letter and ends with a full stop.
+// sentence begins with a capital letter (unless that is the name macOS) and ends with a full stop.
 func sentence(s string) string {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return ""
 	}
-	r, size := utf8.DecodeRuneInString(s)
-	s = string(unicode.ToUpper(r)) + s[size:]
+	if r, size := utf8.DecodeRuneInString(s); !strings.HasPrefix(s, "macOS") {
+		s = string(unicode.ToUpper(r)) + s[size:]
+	}
 	if !strings.ContainsAny(s[len(s)-1:], ".!?") {
 		s += "."
 	}

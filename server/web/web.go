@@ -29,6 +29,8 @@ type Options struct {
 	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was opened
 	// with it lasts as long as it is given.
 	AdminToken string
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
 }
 
 // Web serves the pages. Safe for concurrent use.
@@ -55,6 +57,9 @@ func New(o Options) (*Web, error) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	key, err := o.Fleet.Secret(ctx, "session", func() ([]byte, error) {
@@ -70,7 +75,7 @@ func New(o Options) (*Web, error) {
 		return nil, err
 	}
 	w := &Web{
-		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, view: view, now: time.Now,
+		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, view: view, now: o.Now,
 		sessions: sessions{key: key, adminToken: o.AdminToken, secure: strings.HasPrefix(o.URL, "https://")},
 	}
 	return w, w.routes()
@@ -90,8 +95,7 @@ func (w *Web) Patterns() []string {
 func (w *Web) routes() error {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	// A proxy on this machine may say who asks; nobody else is believed.
-	e.IPExtractor = echo.ExtractIPFromXFFHeader(echo.TrustLinkLocal(false), echo.TrustPrivateNet(false))
+	e.IPExtractor = echo.ExtractIPDirect() // a header could be anybody's
 	e.HTTPErrorHandler = w.fail
 	origins := http.NewCrossOriginProtection()
 	if u, err := url.Parse(w.o.URL); err == nil && u.Host != "" {
