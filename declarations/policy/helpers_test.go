@@ -121,16 +121,6 @@ func (w *world) book() *Book {
 	return b
 }
 
-func (w *world) add(specs ...string) {
-	w.t.Helper()
-	c := *w.in.Catalog
-	c.Releases = append([]release.Release{}, c.Releases...)
-	for _, s := range specs {
-		c.Releases = append(c.Releases, rel(w.t, s))
-	}
-	w.in.Catalog = &c
-}
-
 func (w *world) hold(subject, since string) {
 	w.in.Holds = append(w.in.Holds, release.Hold{Subject: subject, Reason: "broken", Successors: false, Since: at(w.t, since)})
 }

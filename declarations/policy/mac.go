@@ -25,7 +25,7 @@ func (l Lane) String() string { return [...]string{"patch", "upgrade", "bsi"}[l]
 type LaneState struct {
 	// Since is when the obligation began: since then the lane has had a target without a break. Zero: it has none.
 	Since time.Time `json:"s,omitzero"`
-	// Target is the build that was last advertised as the lane's target.
+	// Target is the build that was the lane's target last.
 	Target string `json:"t,omitempty"`
 	// Promise is the deadline that was last advertised in this lane; 0: none.
 	Promise declarations.Local `json:"p,omitzero"`

@@ -56,7 +56,7 @@ type Plan struct {
 
 	Outcome Outcome
 	// Reasons explain the outcome, the most decisive first: not_governed, paused, nothing_managed, board_unknown, version_unknown,
-	// assignment_unknown, not_in_catalogue, above_track, upgrade_not_enforced, other_build, unsupported, held, ...
+	// assignment_unknown, not_in_catalogue, above_track, upgrade_not_enforced, other_build, unsupported, held, soaking.
 	Reasons []Reason
 
 	Lanes []LanePlan // those with a target, patch before upgrade before bsi
@@ -76,7 +76,7 @@ type Plan struct {
 
 	Declarations []declarations.Declaration // sorted as items are
 	Token        string                     // the DeclarationsToken
-	LeftOut      []Reason                   // parts that could not be resolved or that the gate left out
+	LeftOut      []Reason                   // parts that could not be resolved, that the gate left out, or that came too late
 
 	// NextLanes is what the lanes are once the advertisement of this plan is kept; equal to the Mac's when nothing changes.
 	NextLanes LaneStates

@@ -49,6 +49,11 @@ func TestTargets(t *testing.T) {
 		{"a withdrawn build does not count", automatic14, []string{"26.0 25A354 2025-09-15 J1AP", "26.0.1 25A362 2025-09-29 J1AP", "26.0.1 25A8364 2025-10-16 J1AP gone"}, mac("26.0", "25A354"), "", "2025-10-17", want{outcome: Targeted, target: "25A362"}},
 		{"a hold on the build that counts holds the version", automatic14, []string{"26.0 25A354 2025-09-15 J1AP", "26.0.1 25A362 2025-09-29 J1AP", "26.0.1 25A8364 2025-10-16 J1AP"}, mac("26.0", "25A354"), "25A8364", "2025-10-17", want{outcome: Held, reason: CodeHeld}},
 
+		{"without a posting date the first appearance counts", automatic14, []string{"26.6.2 25G83 1970-01-01 J1AP seen=2026-08-17T18:00:00Z"}, mac("26.6.1", "25G76"), "", "2026-08-18", want{outcome: Targeted, target: "25G83", due: "2026-08-31T12:00"}},
+		{"latest, when nothing is offered any more", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, []string{"26.6.2 25G83 2026-08-17 J1AP gone"}, mac("26.6.1", "25G76"), "", "2026-08-20", want{outcome: Satisfied}},
+		{"latest, without a release for the board", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, []string{"26.6.2 25G83 2026-08-17 J2AP"}, mac("26.6.1", "25G76"), "", "2026-08-20", want{outcome: Unknown, reason: CodeNotInCatalogue}},
+		{"a floor for each major: one that is not the track's, on a board without the track's", `{"updates":{"mode":"minimum","versions":["15.7.9","26.6.1"],"deadline":"2026-12-01T12:00:00"}}`, []string{"14.8.9 23J631 2026-08-06 J1AP", "15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J2AP"}, mac("14.8.8", "23J620"), "", "2026-08-20", want{outcome: Unsupported, reason: CodeUnsupported}},
+		{"minimum with a higher track: both lanes reach it, equal deadlines, the upgrade", `{"os":{"track":"26","upgrade":"enforce"},"updates":{"mode":"minimum","version":"15.7.9","deadline":"2026-12-01T12:00:00"}}`, august, mac("15.7.8", "24G824"), "", "2026-08-20", want{outcome: Targeted, target: "25G83", deadline: "2026-12-01T12:00"}},
 		{"(a) above the track", `{"os":{"track":"15","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, august, mac("26.5", "25F71"), "", "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},
 		{"(a) above the track of a minimum", `{"updates":{"mode":"minimum","version":"15.7.9","deadline":"2026-12-01T12:00:00"}}`, august, mac("26.5", "25F71"), "", "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},
 		{"(a) before the catalogue is asked", minimum2661, august, mac("27.0", "26A1"), "", "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},
@@ -285,6 +290,10 @@ func TestSubscriptionsAreReducedToWhatIsSupported(t *testing.T) {
 	m.Facts.Capabilities.Items = 1<<0 | 1<<2
 	if got := strings.Join(names(m), " "); got != "device.identifier.serial-number device.model.identifier" {
 		t.Errorf("subscribed to %s", got)
+	}
+	m.Facts.Capabilities.Items = 0 // a list that makes no sense tells nothing
+	if got := names(m); len(got) != len(status.SubscribedItems) {
+		t.Errorf("subscribed to %v", got)
 	}
 	m.Facts.Capabilities = status.Capabilities{}
 	if got := names(m); len(got) != len(status.SubscribedItems) {

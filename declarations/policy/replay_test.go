@@ -201,6 +201,19 @@ func TestReplayOneBoardBuild(t *testing.T) {
 	}
 }
 
+// apple.md 5.2, 7 and 8: 26.3.2 is for one board, and 26.3.1 came in two entries, one of them for that board.
+func TestReplayNewestPerBoard(t *testing.T) {
+	w := given(t, automatic14, "2026-01-01")
+	w.in.Catalog, _ = merge(t, nil, feedFile(t, "pmv-2026-03-17T1834Z-first-BSI.json"), at(t, "2026-03-17T18:34"))
+	for board, build := range map[string]string{"J700AP": "25D2140", "J413AP": "25D2128", "J704AP": "25D2128"} {
+		m := mac("26.3", "25D125")
+		m.Facts.Board = board
+		if p := w.step(m, "2026-03-17T19:00", true); p.Target == nil || p.Target.Build != build {
+			t.Errorf("%s is to install %v, want %s", board, p.Target, build)
+		}
+	}
+}
+
 const bsiPolicy = `{"updates":{"mode":"none"},"background_security":{"mode":"automatic","within_days":2}}`
 
 // apple.md 4: the two real BSIs, on the day they appeared and five months later.
