@@ -9,8 +9,6 @@ import (
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/plist"
-
-	"plimsoll/status"
 )
 
 const (
@@ -46,11 +44,19 @@ func checkPlist(body []byte) error {
 	}
 }
 
+// checkIn is what the fleet is told at Authenticate, field by field: the type itself belongs to a package that this one
+// does not know.
+type checkIn = struct {
+	UDID, Serial, Name, Model, ModelName string
+	Version, Build                       string
+	SupplementalBuild, Letter            string
+}
+
 // checkInOf takes what Authenticate says of the Mac, also what NanoMDM does not read. A value that is no text is not told.
-func checkInOf(m *mdm.Authenticate) status.CheckIn {
+func checkInOf(m *mdm.Authenticate) checkIn {
 	var all map[string]any
 	if err := plist.Unmarshal(m.Raw, &all); err != nil {
-		return status.CheckIn{UDID: m.UDID, Serial: m.SerialNumber} // NanoMDM could read it
+		return checkIn{UDID: m.UDID, Serial: m.SerialNumber} // NanoMDM could read it
 	}
 	get := func(keys ...string) string {
 		for _, key := range keys {
@@ -60,7 +66,7 @@ func checkInOf(m *mdm.Authenticate) status.CheckIn {
 		}
 		return ""
 	}
-	return status.CheckIn{
+	return checkIn{
 		UDID: get("UDID"), Serial: get("SerialNumber"), Name: get("DeviceName"),
 		Model: get("ProductName", "Model"), ModelName: get("ModelName"),
 		Version: get("OSVersion"), Build: get("BuildVersion"),

@@ -20,7 +20,6 @@ import (
 	"github.com/micromdm/plist"
 
 	"plimsoll/server/fleet"
-	"plimsoll/storage"
 	"plimsoll/storage/nano"
 )
 
@@ -78,7 +77,7 @@ type commandPlist struct {
 	}
 }
 
-func (t *Teller) enqueue(tx storage.Tx, id string, c commandPlist) error {
+func (t *Teller) enqueue(tx nano.Tx, id string, c commandPlist) error {
 	raw, err := plist.MarshalIndent(c, "\t")
 	if err != nil {
 		return fmt.Errorf("encode a %s command: %w", c.Command.RequestType, err)
@@ -89,14 +88,14 @@ func (t *Teller) enqueue(tx storage.Tx, id string, c commandPlist) error {
 }
 
 // Queue queues a DeclarativeManagement command that carries tokens, in place of a queued one.
-func (t *Teller) Queue(tx storage.Tx, id string, tokens []byte) error {
+func (t *Teller) Queue(tx nano.Tx, id string, tokens []byte) error {
 	c := commandPlist{CommandUUID: strings.ToUpper(uuid.NewString())}
 	c.Command.RequestType, c.Command.Data = "DeclarativeManagement", tokens
 	return t.enqueue(tx, id, c)
 }
 
 // Ask queues a DeviceInformation command, unless one with the same queries waits already.
-func (t *Teller) Ask(tx storage.Tx, id string, queries ...string) error {
+func (t *Teller) Ask(tx nano.Tx, id string, queries ...string) error {
 	queries = slices.Sorted(slices.Values(queries))
 	sum := sha256.Sum256([]byte(strings.Join(queries, "\n")))
 	kind := strings.ToUpper(hex.EncodeToString(sum[:4])) // the UUID begins with it, by which a waiting one is known
@@ -127,7 +126,7 @@ func (t *Teller) Ask(tx storage.Tx, id string, queries ...string) error {
 
 // Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again, by this replica at once.
 func (t *Teller) Forget(ctx context.Context, id string) error {
-	id = storage.DeviceID(id)
+	id, _, _ = strings.Cut(id, ":") // the device of a user channel
 	defer t.associations.found.delete(id)
 	return t.store.Forget(ctx, id)
 }

@@ -293,13 +293,16 @@ func (s *Store) Queued(ctx context.Context, id string) ([]QueuedCommand, error) 
 	return queue, wrap(err, "listing the queued commands of %s", c.id)
 }
 
+// Tx is the transaction of the database contract, for those who queue commands within their own.
+type Tx = storage.Tx
+
 // QueuedTx is Queued within the caller's transaction on the partition of id's device.
-func (s *Store) QueuedTx(r storage.Reader, id string) ([]QueuedCommand, error) {
+func (s *Store) QueuedTx(tx Tx, id string) ([]QueuedCommand, error) {
 	c, err := parseID(id)
 	if err != nil {
 		return nil, fmt.Errorf("listing queued commands: %w", err)
 	}
-	queue, err := readQueue(r, c)
+	queue, err := readQueue(tx, c)
 	return queue, wrap(err, "listing the queued commands of %s", c.id)
 }
 
