@@ -147,7 +147,8 @@ func (f *Fleet) noteTold(ctx context.Context, id, failed string) error {
 		changed := rec.Push != failed
 		rec.Push = failed
 		// A Mac whose push failed is tried again with the patience of one that was told: a dead token must not be pushed for ever.
-		if rec.Manifest != token && rec.Advertised == token {
+		// One that was noted when its command was queued, since no push was possible, is not noted twice.
+		if noted := rec.Told == token && s.now.Before(rec.ToldAt.Add(patience(rec.Tries))); !noted && rec.Manifest != token && rec.Advertised == token {
 			if rec.Told != token {
 				rec.Tries = 0
 			}

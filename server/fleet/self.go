@@ -65,48 +65,17 @@ func (f *Fleet) self(x *examined) Self {
 	return out
 }
 
-// offer finds the upgrade that the policy offers on demand: what would be planned if the user asked for it.
+// offer finds the upgrade that the policy offers on demand, and whether the user asked for it.
 func (f *Fleet) offer(x *examined, out *Self) {
-	wish := f.wish(x)
-	if wish == nil {
-		return
-	}
-	out.Asked = x.Record.Wish != nil && x.Record.Wish.Major == wish.Major
-	if out.Asked {
-		return
-	}
-	asked := *x.mac
-	asked.Wish = wish
-	for _, l := range x.book.Plan(&asked, x.now).Lanes {
-		if l.Wished {
-			out.Offered = policy.TargetOf(l.Target)
-		}
+	out.Offered = policy.TargetOf(x.book.Offer(x.mac, x.now))
+	for _, l := range x.plan.Lanes {
+		out.Asked = out.Asked || l.Wished
 	}
 }
 
-// wish is what the user of a Mac may ask for now; nil when the policy offers nothing.
-func (f *Fleet) wish(x *examined) *policy.Wish {
-	if x.plan.Policy == nil || x.plan.Paused != nil {
-		return nil
-	}
-	rule := x.plan.Policy.Rule()
-	if rule.Upgrade != policy.UpgradeSelfService {
-		return nil
-	}
-	major := rule.Track
-	if major == policy.AnyMajor {
-		board := x.book.Index.Board(x.Record.Facts.Board)
-		if board == nil {
-			return nil
-		}
-		major = board.MaxMajor
-	}
-	return &policy.Wish{Major: major, At: x.now}
-}
-
-// delays tells how long the user may still delay: only the deadline of an OS release, from 24 h before it.
+// delays tells how long the user may still delay, from 24 h before the deadline.
 func (f *Fleet) delays(x *examined, out *Self) {
-	if !x.plan.Enforced() || x.plan.Lane == policy.BSI {
+	if !x.plan.Enforced() {
 		return
 	}
 	out.MaxHours = x.plan.Policy.Rule().DelayHours
@@ -178,14 +147,13 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 		return Self{}, err
 	}
 	s := f.self(x)
-	wish := f.wish(x)
-	if s.Offered == nil || wish == nil {
+	if s.Offered == nil {
 		return Self{}, conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
 	}
 	if err := f.take(ctx, id, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
 		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
-	}, func(rec *storage.Record) { rec.Wish = wish }); err != nil {
+	}, func(rec *storage.Record) { rec.Wish = &policy.Wish{Major: s.Offered.Version.Major(), At: x.now} }); err != nil {
 		return Self{}, err
 	}
 	return f.Self(ctx, link)

@@ -128,7 +128,9 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 	}
 
 	if events = s.events; !s.begins {
-		events = append(events, compliance.Events(snapshot(s.before, s.lookedBefore()), snapshot(s.State, s.now))...)
+		after := snapshot(s.State, s.now)
+		after.Reasons = v.Reasons
+		events = append(events, compliance.Events(snapshot(s.before, s.lookedBefore()), after)...)
 	}
 	if changed := s.before.Record == nil || len(events) > 0 || s.life || !sameRecord(s.before.Record, rec); changed || s.passed {
 		rec.LookedAt = s.now
