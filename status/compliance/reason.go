@@ -148,10 +148,14 @@ func arrange(s *Summary, past bool, fixed, timed []policy.Reason) []policy.Reaso
 	return all
 }
 
-// urgency is the rank of a code. Once the deadline has passed, a missing bootstrap token is a better answer than a phase.
+// urgency is the rank of a code. Once the deadline has passed, a missing bootstrap token is a better answer than a phase, and that the Mac
+// was away before is no answer any more.
 func urgency(code string, past bool) int {
-	if past && code == NoBootstrapToken {
+	switch {
+	case past && code == NoBootstrapToken:
 		return 2 * rankOf(DownloadingLong)
+	case past && code == Returned:
+		return 2*rankOf(DeadlinePassed) + 2
 	}
 	return 2*rankOf(code) + 1
 }

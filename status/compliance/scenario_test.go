@@ -131,7 +131,7 @@ func TestOffAcrossTheDeadline(t *testing.T) {
 		step{"2026-09-01T11:59", nil, Pending, Prepared, []string{StaleReport, "prepared", DeadlineAhead}, []string{"report_stale"}, nil},
 		step{"2026-09-01T12:00", nil, Overdue, Prepared, []string{DeadlinePassedOffline, StaleReport, "prepared"}, []string{"report_stale", "past_deadline"}, []string{EventOverdue}},
 		step{"2026-09-04T09:00", nil, Overdue, Prepared, []string{DeadlinePassedOffline, SilentMac, "prepared"}, []string{"silent", "past_deadline"}, []string{EventSilent}},
-		step{"2026-09-12T08:00", says("softwareupdate.install-state", "installing"), Overdue, Installing, []string{"installing", Returned, DeadlinePassed}, []string{"past_deadline"}, []string{EventBack, EventPhase}},
+		step{"2026-09-12T08:00", says("softwareupdate.install-state", "installing"), Overdue, Installing, []string{"installing", DeadlinePassed, Returned}, []string{"past_deadline"}, []string{EventBack, EventPhase}},
 		step{"2026-09-12T08:40", runsOS("26.6.2", "25G83"), Compliant, "", nil, []string{"not_synced"}, []string{EventUpdated, EventCompliant}},
 	))
 }
@@ -140,10 +140,10 @@ func TestOverdueInContact(t *testing.T) {
 	run(t, newAir(), begin(
 		step{"2026-09-01T11:30", says("softwareupdate.install-state", "prepared"), Pending, Prepared, []string{"prepared", Returned, DeadlineAhead}, []string{}, []string{EventBack, EventPhase}},
 		// A Mac that was there half an hour ago is not called offline in the first minutes.
-		step{"2026-09-01T12:10", nil, Overdue, Prepared, []string{"prepared", Returned, DeadlinePassed}, []string{"past_deadline"}, []string{EventOverdue}},
+		step{"2026-09-01T12:10", nil, Overdue, Prepared, []string{"prepared", DeadlinePassed, Returned}, []string{"past_deadline"}, []string{EventOverdue}},
 		step{"2026-09-01T14:00", nil, Overdue, Prepared, []string{DeadlinePassedOffline, "prepared", Returned}, []string{"past_deadline"}, nil},
-		step{"2026-09-01T14:05", says("softwareupdate.install-state", "prepared"), Overdue, Prepared, []string{"prepared", Returned, DeadlinePassed}, []string{"past_deadline"}, nil},
-		step{"2026-09-01T14:06", func(l *life) { l.mac.Facts.BootstrapToken = false }, Overdue, Prepared, []string{NoBootstrapToken, "prepared", Returned, DeadlinePassed}, []string{"past_deadline", "bootstrap_token_missing"}, nil},
+		step{"2026-09-01T14:05", says("softwareupdate.install-state", "prepared"), Overdue, Prepared, []string{"prepared", DeadlinePassed, Returned}, []string{"past_deadline"}, nil},
+		step{"2026-09-01T14:06", func(l *life) { l.mac.Facts.BootstrapToken = false }, Overdue, Prepared, []string{NoBootstrapToken, "prepared", DeadlinePassed, Returned}, []string{"past_deadline", "bootstrap_token_missing"}, nil},
 	))
 }
 

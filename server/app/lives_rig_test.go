@@ -1,0 +1,481 @@
+package app_test
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/examples/macs/sim"
+	"plimsoll/schemas"
+	"plimsoll/server/api"
+	"plimsoll/server/feed"
+	"plimsoll/server/fleet"
+	"plimsoll/server/mdm"
+	"plimsoll/storage"
+	"plimsoll/storage/bolt"
+	"plimsoll/storage/nano"
+)
+
+// lives is the whole server in this process, with a clock that only the test moves: nothing happens by itself.
+type lives struct {
+	t      *testing.T
+	clock  atomic.Int64 // Unix seconds
+	fleet  *fleet.Fleet
+	db     storage.DB
+	srv    *httptest.Server
+	feed   string // the file that stands for Apple's feed
+	world  *sim.World
+	tokens int
+	told   map[string]string // by Mac, the event that was read last
+}
+
+// livesKey is one key for every CA and every Mac: making keys is slow.
+var livesKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// livesCA is a device CA that is valid whenever these tests play.
+var livesCA = sync.OnceValue(func() *mdm.CA {
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA of the lives"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: instantOf("2020-01-01T00:00"), NotAfter: instantOf("2040-01-01T00:00"), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &livesKey().PublicKey, livesKey())
+	if err != nil {
+		panic(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return &mdm.CA{Cert: cert, Key: livesKey()}
+})
+
+func instantOf(s string) time.Time {
+	t, err := time.Parse("2006-01-02T15:04", s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// The feeds of the scenarios, both Apple's own answers: of 2026-08-22, when 26.6.2 was the newest, and of 2026-03-17, when the first
+// Background Security Improvements appeared.
+func summerFeed(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../../declarations/release/snapshot.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func springFeed(t *testing.T) []byte {
+	t.Helper()
+	f, err := os.Open("../../declarations/release/testdata/pmv-2026-03-17T1834Z-first-BSI.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// without takes the macOS releases of a version out of a feed.
+func without(t *testing.T, body []byte, version string) []byte {
+	t.Helper()
+	var sets map[string]map[string][]map[string]any
+	if err := json.Unmarshal(body, &sets); err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range sets {
+		set["macOS"] = slices.DeleteFunc(set["macOS"], func(e map[string]any) bool { return e["ProductVersion"] == version })
+	}
+	out, err := json.Marshal(sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// newLives starts a server at a time.
+func newLives(t *testing.T, at string, apple []byte) *lives {
+	t.Helper()
+	l := &lives{t: t, feed: filepath.Join(t.TempDir(), "feed.json"), world: sim.NewWorld(), told: map[string]string{}}
+	l.setClock(at)
+	l.publish(apple)
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "lives.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.db = db
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	store := nano.New(db)
+	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: store, Log: log, Now: l.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := feed.New(l.feed, feed.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.fleet, err = fleet.New(fleet.Options{
+		Store: storage.New(db), Teller: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
+		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour,
+		Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
+			return body, fleet.Validators(v), same, err
+		},
+		SweepResults: func(ctx context.Context, id string, before time.Time) error {
+			_, err := store.SweepResults(ctx, id, before)
+			return err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.fleet.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	l.srv = httptest.NewServer(mux)
+	door, err := mdm.New(mdm.Options{Teller: teller, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, ListenLoopback: true, Log: log, Now: l.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	door.Mount(mux)
+	rest := api.New(api.Options{Fleet: l.fleet, Log: log, Version: "test", Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler()})
+	mux.Handle("/", rest.Handler())
+	t.Cleanup(func() {
+		rest.Close()
+		l.srv.Close()
+		teller.Close()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func (l *lives) now() time.Time { return time.Unix(l.clock.Load(), 0).UTC() }
+
+func (l *lives) setClock(at string) { l.clock.Store(instantOf(at).Unix()) }
+
+// publish writes what Apple's feed says from now on; it is read when an admin refreshes the catalogue.
+func (l *lives) publish(body []byte) {
+	l.t.Helper()
+	if err := os.WriteFile(l.feed, body, 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// sweep looks at every Mac, as the server does every 2 seconds.
+func (l *lives) sweep() {
+	l.t.Helper()
+	if err := l.fleet.Sweep(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// request sends a request with a token and holds the answer against the OpenAPI document.
+func (l *lives) request(token, method, target, body string, header ...string) (int, http.Header, []byte) {
+	l.t.Helper()
+	req, err := http.NewRequestWithContext(l.t.Context(), method, l.srv.URL+target, strings.NewReader(body))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := l.srv.Client().Do(req)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	path, _, _ := strings.Cut(target, "?")
+	if err := schemas.CheckAnswer(method, path, res.StatusCode, res.Header.Get("Content-Type"), b); err != nil {
+		l.t.Errorf("%s %s: %v", method, target, err)
+	}
+	return res.StatusCode, res.Header, b
+}
+
+// call is a request as the admin, whose answer must have the status given.
+func (l *lives) call(method, target, body string, status int, into any) {
+	l.t.Helper()
+	got, _, b := l.request(adminToken, method, target, body)
+	if got != status {
+		l.t.Fatalf("%s %s was answered %d, want %d: %s", method, target, got, status, b)
+	}
+	if into == nil {
+		return
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		l.t.Fatalf("%s %s: %v in %s", method, target, err, b)
+	}
+}
+
+// visit reads every route about a Mac and about the fleet, with a token of its own since a token has a rate.
+func (l *lives) visit(id string) {
+	l.t.Helper()
+	l.tokens++
+	tok, err := l.fleet.CreateToken(l.t.Context(), "test", "visitor-"+time.Duration(l.tokens).String(), fleet.ScopeAdmin)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var reports struct{ Reports []fleet.ReportInfo }
+	_, _, b := l.request(tok.Token, "GET", "/v1/devices/"+id+"/reports?limit=1", "")
+	if err := json.Unmarshal(b, &reports); err != nil {
+		l.t.Fatal(err)
+	}
+	routes := []string{
+		"/v1/devices/" + id + "/plan", "/v1/devices/" + id + "/declarations", "/v1/devices/" + id + "/status", "/v1/devices/" + id + "/events",
+		"/v1/devices/" + id + "/declarations?at=" + l.now().Add(-time.Hour).Format(time.RFC3339), "/v1/devices", "/v1/devices?sort=deadline", "/v1/devices?sort=last_seen&limit=1",
+		"/v1/compliance", "/v1/compliance/history", "/v1/events?limit=5", "/v1/policies", "/v1/groups", "/v1/holds", "/v1/releases", "/v1/tokens",
+		"/v1/enrollment-codes", "/readyz", "/healthz", "/version", "/metrics",
+	}
+	for _, r := range reports.Reports {
+		routes = append(routes, "/v1/devices/"+id+"/reports/"+r.ID)
+	}
+	for _, r := range routes {
+		if status, _, b := l.request(tok.Token, "GET", r, ""); status != http.StatusOK {
+			l.t.Errorf("GET %s was answered %d: %s", r, status, b)
+		}
+	}
+	if _, _, b := l.request(tok.Token, "GET", "/v1/devices", "", "Accept", "text/csv"); !strings.HasPrefix(string(b), "id,serial,") {
+		l.t.Errorf("the CSV of devices begins with %.60q", b)
+	}
+}
+
+// events are those of a Mac that were not read yet, oldest first.
+func (l *lives) events(id string) []fleet.Event {
+	l.t.Helper()
+	var fresh []fleet.Event
+	for cursor := ""; ; {
+		var page struct {
+			Events []fleet.Event
+			Next   string `json:"next_cursor"`
+		}
+		l.call("GET", "/v1/devices/"+id+"/events?limit=50&cursor="+cursor, "", http.StatusOK, &page)
+		for _, e := range page.Events {
+			if e.ID == l.told[id] {
+				page.Next = ""
+				break
+			}
+			fresh = append(fresh, e)
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if len(fresh) > 0 {
+		l.told[id] = fresh[0].ID
+	}
+	slices.Reverse(fresh)
+	return fresh
+}
+
+// mac is one simulated Mac of a scenario.
+type simMac struct {
+	*sim.Mac
+	l   *lives
+	opt sim.Options
+}
+
+// air is a MacBook Air (M2) with that macOS; its wall clock is UTC.
+func (l *lives) air(serial, version, build string) *simMac {
+	spec := sim.Spec{
+		Serial: serial, UDID: "0000" + serial, Name: "Ada's " + serial, OS: sim.OS{Version: release.Version(version), Build: build}, Eager: true,
+		Hardware: sim.Hardware{Board: "J413AP", Model: "Mac14,2", Name: "MacBook Air (M2, 2022)", AppleSilicon: true},
+	}
+	m := &simMac{l: l, opt: sim.Options{URL: l.srv.URL, HTTP: l.srv.Client(), Now: l.now, World: l.world, Stats: &sim.Stats{}}}
+	m.Mac = sim.New(spec, sim.Faults{}, m.opt)
+	l.t.Cleanup(func() {
+		for _, v := range m.opt.Stats.Violations() {
+			l.t.Errorf("the server broke a promise: %s: %s", v.Rule, v.Text)
+		}
+	})
+	return m
+}
+
+func (m *simMac) id() string { return m.Spec().UDID }
+
+func (m *simMac) ok(err error) {
+	m.l.t.Helper()
+	if err != nil {
+		m.l.t.Fatal(err)
+	}
+}
+
+// enrol enrols with an identity that the CA made, and escrows the bootstrap token.
+func (m *simMac) enrol() {
+	m.l.t.Helper()
+	sn, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	m.ok(err)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: sn, Subject: pkix.Name{CommonName: m.id()}, NotBefore: instantOf("2020-01-01T00:00"), NotAfter: instantOf("2039-01-01T00:00"),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, livesCA().Cert, &livesKey().PublicKey, livesCA().Key)
+	m.ok(err)
+	cert, err := x509.ParseCertificate(der)
+	m.ok(err)
+	u := m.l.srv.URL + "/mdm"
+	m.SetIdentity(&sim.Identity{Cert: cert, Key: livesKey()}, &sim.Profile{
+		ServerURL: u, CheckInURL: u, Topic: "com.apple.mgmt.External.lives", SignMessage: true, ServerCapabilities: []string{"com.apple.mdm.bootstraptoken"},
+	})
+	m.ok(m.Authenticate(m.l.t.Context()))
+	m.ok(m.TokenUpdate(m.l.t.Context()))
+	if !m.Faults.NoBootstrap {
+		m.ok(m.SetBootstrapToken(m.l.t.Context()))
+	}
+}
+
+// poll works off the command queue, syncs if a command asked for it, and reports what is due.
+func (m *simMac) poll() { m.l.t.Helper(); m.ok(m.Poll(m.l.t.Context())) }
+
+// report sends what changed.
+func (m *simMac) report() { m.l.t.Helper(); m.ok(m.Report(m.l.t.Context(), false)) }
+
+// reach takes the update through stages, with a report of each.
+func (m *simMac) reach(stages ...func() error) {
+	m.l.t.Helper()
+	for _, stage := range stages {
+		m.ok(stage())
+		m.report()
+	}
+}
+
+// moment is what happens at one time, and what the API says of the Mac then.
+type moment struct {
+	at       string
+	do       func()
+	state    string // empty: the Mac is not enrolled
+	phase    string
+	deadline string
+	reasons  []string // codes, the most decisive first
+	flags    []string
+	events   []string // types, since the moment before
+	more     func(d fleet.Device, events []fleet.Event)
+}
+
+// live takes a Mac through moments.
+func (m *simMac) live(moments ...moment) {
+	m.l.t.Helper()
+	t := m.l.t
+	for _, now := range moments {
+		m.l.setClock(now.at)
+		m.l.sweep() // what time alone brought
+		if now.do != nil {
+			now.do()
+		}
+		m.l.sweep()
+		var d fleet.Device
+		m.l.call("GET", "/v1/devices/"+m.id(), "", http.StatusOK, &d)
+		if d.State != now.state || d.Phase != now.phase {
+			t.Errorf("%s: %q, phase %q; want %q, phase %q", now.at, d.State, d.Phase, now.state, now.phase)
+		}
+		if got := text(d.DeadlineLocal); got != now.deadline {
+			t.Errorf("%s: deadline %q, want %q", now.at, got, now.deadline)
+		}
+		if got := codes(d.Reasons); !slices.Equal(got, now.reasons) {
+			t.Errorf("%s: reasons %q, want %q", now.at, got, now.reasons)
+		}
+		if !slices.Equal(d.Flags, append([]string{}, now.flags...)) {
+			t.Errorf("%s: flags %q, want %q", now.at, d.Flags, now.flags)
+		}
+		events := m.l.events(m.id())
+		var types []string
+		for _, e := range events {
+			types = append(types, e.Type)
+			if e.Device != m.id() || e.Serial != m.Spec().Serial || e.Text == "" || !e.At.Equal(m.l.now()) {
+				t.Errorf("%s: the event %+v is not complete", now.at, e)
+			}
+		}
+		if !slices.Equal(types, now.events) {
+			t.Errorf("%s: events %q, want %q", now.at, types, now.events)
+		}
+		if now.more != nil {
+			now.more(d, events)
+		}
+		m.l.inList(d)
+		m.l.visit(m.id())
+	}
+}
+
+// inList holds the row of a list against the Mac itself: the index must not be behind.
+func (l *lives) inList(d fleet.Device) {
+	l.t.Helper()
+	var page struct{ Devices []fleet.Device }
+	l.call("GET", "/v1/devices?limit=1000&enrolled="+map[bool]string{true: "true", false: "false"}[d.Enrolled], "", http.StatusOK, &page)
+	for _, row := range page.Devices {
+		if row.ID != d.ID {
+			continue
+		}
+		first := func(d fleet.Device) string { return strings.Join(codes(d.Reasons)[:min(1, len(d.Reasons))], "") }
+		if row.State != d.State || row.Phase != d.Phase || text(row.DeadlineLocal) != text(d.DeadlineLocal) || first(row) != first(d) || !slices.Equal(row.Flags, d.Flags) {
+			l.t.Errorf("%s: the list says %s %s %q %q %q, the Mac %s %s %q %q %q", l.now(), row.State, row.Phase, text(row.DeadlineLocal), first(row), row.Flags,
+				d.State, d.Phase, text(d.DeadlineLocal), first(d), d.Flags)
+		}
+		return
+	}
+	l.t.Errorf("%s: the list lacks %s", l.now(), d.Serial)
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func codes(reasons []policy.Reason) []string {
+	var out []string
+	for _, r := range reasons {
+		out = append(out, r.Code)
+	}
+	return out
+}
+
+// statusOf is the status of an answer that a Mac did not like, 0 for none.
+func statusOf(err error) int {
+	var he *sim.HTTPError
+	if errors.As(err, &he) {
+		return he.Status
+	}
+	return 0
+}
