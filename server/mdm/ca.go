@@ -2,7 +2,6 @@ package mdm
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"plimsoll/server/fleet"
 )
 
 const (
@@ -30,15 +27,6 @@ const (
 type CA struct {
 	Cert *x509.Certificate
 	Key  *rsa.PrivateKey
-}
-
-// DeviceCA is the generated CA of this store, the same on every replica.
-func DeviceCA(ctx context.Context, f *fleet.Fleet, now time.Time) (*CA, error) {
-	b, err := f.Secret(ctx, "device-ca", func() ([]byte, error) { return GenerateCA(now) })
-	if err != nil {
-		return nil, fmt.Errorf("read the device CA: %w", err)
-	}
-	return ParseCA(b)
 }
 
 // GenerateCA makes a CA, valid for 20 years, as PEM: certificate and key.

@@ -48,9 +48,13 @@ func FuzzMessage(f *testing.F) {
 	}
 	enrol(f)
 	for _, m := range []message{
-		authenticate("14.5", "23F79"), tokenUpdate("x"), {"MessageType": "CheckOut"}, {"MessageType": "GetBootstrapToken"},
-		{"MessageType": "SetBootstrapToken", "BootstrapToken": []byte("b")}, {"MessageType": "GetToken", "TokenServiceType": "x"},
-		{"MessageType": "UserAuthenticate", "UserID": userID}, {"MessageType": "DeclarativeManagement", "Endpoint": "tokens"},
+		authenticate("14.5", "23F79"), tokenUpdate("x"),
+		{"MessageType": "CheckOut"},
+		{"MessageType": "GetBootstrapToken"},
+		{"MessageType": "SetBootstrapToken", "BootstrapToken": []byte("b")},
+		{"MessageType": "GetToken", "TokenServiceType": "x"},
+		{"MessageType": "UserAuthenticate", "UserID": userID},
+		{"MessageType": "DeclarativeManagement", "Endpoint": "tokens"},
 		{"MessageType": "DeclarativeManagement", "Endpoint": "declaration/configuration/plimsoll.status"},
 		{"MessageType": "DeclarativeManagement", "Endpoint": "status", "Data": fullReport("C02XYZ")},
 	} {

@@ -104,7 +104,6 @@ type world struct {
 type setup struct {
 	mdm.Options
 	mdm.TellerOptions
-	noServer bool
 }
 
 func newWorld(t testing.TB, change ...func(*setup)) *world {

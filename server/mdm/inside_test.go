@@ -2,8 +2,10 @@ package mdm
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -89,17 +91,17 @@ func TestDiscreetDecrypter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content := []byte("0123456789abcdef")
-	sealed, err := rsa.EncryptPKCS1v15(rand.Reader, &key.PublicKey, content)
+	content, oaep := []byte("0123456789abcdef"), &rsa.OAEPOptions{Hash: crypto.SHA256}
+	sealed, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, &key.PublicKey, content, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := discreet{key}.Decrypt(rand.Reader, sealed, &rsa.PKCS1v15DecryptOptions{})
+	got, err := discreet{key}.Decrypt(rand.Reader, sealed, oaep)
 	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("opened: %q, %v", got, err)
 	}
 	sealed[5] ^= 1
-	got, err = discreet{key}.Decrypt(rand.Reader, sealed, &rsa.PKCS1v15DecryptOptions{})
+	got, err = discreet{key}.Decrypt(rand.Reader, sealed, oaep)
 	if err != nil || len(got) != 16 || bytes.Equal(got, content) {
 		t.Errorf("what cannot be opened: %q, %v", got, err)
 	}

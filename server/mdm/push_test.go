@@ -51,7 +51,6 @@ type apns struct {
 	pushed map[string]string // body by token
 	reason map[string]string // by token, why it is refused
 	proto  map[string]int
-	peers  map[string]int // common names of client certificates
 }
 
 func newAPNS(t *testing.T) *apns {
