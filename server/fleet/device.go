@@ -351,6 +351,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 		return fmt.Errorf("forget %s: %w", id, err)
 	}
 	f.contacts.forget(id)
+	f.pushes.forget(id)
 	f.index.remove(id)
 	f.behind.note(id, []Event{{
 		ID: newEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},

@@ -81,14 +81,14 @@ func (f *Fleet) Trim(ctx context.Context) {
 		if err := f.store.TrimFleetEvents(ctx, n, limits.EventsAfter); err != nil {
 			f.log.Warn("old events could not be deleted", "shard", n, "error", err)
 		}
-		if err := f.repairIndex(ctx, n); err != nil {
+		if err := f.repairIndex(ctx, n, true); err != nil {
 			f.log.Warn("an index shard could not be checked", "shard", n, "error", err)
 		}
 	}
 }
 
-// repairIndex compares a shard with the Macs themselves: entries of Macs that are known no more go.
-func (f *Fleet) repairIndex(ctx context.Context, shard int) error {
+// repairIndex compares a shard with the Macs themselves. With clean, entries of Macs that are known no more go.
+func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool) error {
 	sh, err := f.store.Members(ctx, shard)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (f *Fleet) repairIndex(ctx context.Context, shard int) error {
 		}
 		f.index.put(rec)
 	}
-	if len(gone) == 0 || err != nil {
+	if len(gone) == 0 || err != nil || !clean {
 		return err
 	}
 	return f.store.DropFromIndex(ctx, shard, gone)

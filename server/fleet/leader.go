@@ -14,6 +14,8 @@ const (
 	leaseTime  = 10 * time.Second
 	leaseRenew = 2 * time.Second
 	pollEvery  = 500 * time.Millisecond
+	// rereadEvery is how often a replica reads every record again: a replica that dies between a Mac's commit and the shard's leaves the others behind.
+	rereadEvery = 15 * time.Minute
 )
 
 // leaderLoop takes and keeps the lease, and runs the sweep, the catalogue, retention and history while it has it, until ctx ends.
@@ -78,6 +80,8 @@ func (f *Fleet) leaderLoop(ctx context.Context) {
 func (f *Fleet) pollLoop(ctx context.Context) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	reread := time.NewTicker(rereadEvery)
+	defer reread.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	down := false
@@ -87,6 +91,11 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 			return
 		case <-hourly.C:
 			f.flushContacts(ctx)
+			continue
+		case <-reread.C:
+			if !f.o.Alone {
+				f.reread(ctx)
+			}
 			continue
 		case <-tick.C:
 		}
@@ -104,6 +113,18 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 	}
 }
 
+// reread reads every record again.
+func (f *Fleet) reread(ctx context.Context) {
+	for n := range storage.Shards {
+		if err := f.repairIndex(ctx, n, false); err != nil {
+			if ctx.Err() == nil {
+				f.log.Warn("an index shard could not be read again", "shard", n, "error", err)
+			}
+			return
+		}
+	}
+}
+
 // poll compares the revisions of book, tokens and shards with what is in memory, and reads what changed.
 func (f *Fleet) poll(ctx context.Context) error {
 	partitions := make([]string, 0, storage.Shards+2)
@@ -115,10 +136,14 @@ func (f *Fleet) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if revs[0] > f.book.cur.Load().Revision {
-		if err := f.reloadBook(ctx); err != nil {
-			return err
-		}
+	switch seen := f.book.cur.Load().Revision; {
+	case revs[0] > seen:
+		err = f.reloadBook(ctx)
+	case revs[0] < seen:
+		err = f.raiseBook(ctx, seen)
+	}
+	if err != nil {
+		return err
 	}
 	if revs[1] != f.auth.revision() {
 		if err := f.reloadAuth(ctx); err != nil {

@@ -13,7 +13,16 @@ import (
 // Authenticate begins a new life of a Mac (rules.md 4): everything but identity is cleared, then what Authenticate carries is taken.
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
 	f.contacts.forget(id)
+	f.pushes.forget(id)
 	now := f.now()
+	if f.index.get(id) == nil {
+		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
+		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []string{id}, nil)
+		if err != nil {
+			return fmt.Errorf("enter %s into the index: %w", id, err)
+		}
+		f.index.wrote(storage.ShardOf(id), before, after)
+	}
 	_, err := f.change(ctx, id, settling{now: now, begins: true}, func(m *storage.MacTx, s *settling) (bool, error) {
 		s.newLife(id)
 		s.Record.Facts = s.Record.Facts.CheckIn(c)
@@ -79,6 +88,7 @@ func (f *Fleet) ask(m *storage.MacTx, id string, queries ...string) error {
 func (f *Fleet) CheckOut(ctx context.Context, id string) error {
 	now := f.now()
 	f.contacts.forget(id)
+	f.pushes.forget(id)
 	_, err := f.change(ctx, id, settling{now: now}, func(m *storage.MacTx, s *settling) (bool, error) {
 		if s.Record == nil {
 			return false, nil

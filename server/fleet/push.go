@@ -18,12 +18,13 @@ var ErrNoPush = errors.New("there is no push certificate")
 
 const (
 	pushBatch      = 50          // pushes handed to the Teller at once
-	pushAgainAfter = time.Minute // after a push was not possible at all
+	pushAgainAfter = time.Minute // after there was no push certificate
+	pushBackoff    = time.Second // after APNs could not be reached, doubled up to pushAgainAfter
 )
 
 // pushQueue holds the Macs for which a command was queued and that are still to be pushed and noted.
 type pushQueue struct {
-	// possible is false after a push failed as a whole; commands are then noted when they are queued.
+	// possible is false while there is no push certificate; commands are then noted when they are queued.
 	possible atomic.Bool
 	mu       sync.Mutex
 	tokens   map[string]string // by id, the token that the command carries
@@ -60,14 +61,39 @@ func (q *pushQueue) pending(id, token string) bool {
 func (q *pushQueue) take(n int) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = min(n, len(q.order))
-	ids := q.order[:n:n]
-	q.order = q.order[n:]
-	for _, id := range ids {
-		q.inHand[id] = q.tokens[id]
-		delete(q.tokens, id)
+	var ids []string
+	for len(q.order) > 0 && len(ids) < n {
+		id := q.order[0]
+		q.order = q.order[1:]
+		if token, ok := q.tokens[id]; ok { // else it was forgotten
+			q.inHand[id] = token
+			delete(q.tokens, id)
+			ids = append(ids, id)
+		}
 	}
 	return ids
+}
+
+// back puts Macs that were in hand into the queue again.
+func (q *pushQueue) back(ids []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		token, ok := q.inHand[id]
+		if _, waiting := q.tokens[id]; ok && !waiting {
+			q.tokens[id] = token
+			q.order = append(q.order, id)
+		}
+		delete(q.inHand, id)
+	}
+}
+
+// forget drops what was to be pushed to a Mac: its queue is cleared with its life.
+func (q *pushQueue) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.tokens, id)
+	delete(q.inHand, id)
 }
 
 func (q *pushQueue) done(ids []string) {
@@ -83,6 +109,7 @@ func (f *Fleet) pushLoop(ctx context.Context) {
 	limit := rate.NewLimiter(rate.Limit(f.o.PushRate), max(pushBatch, int(f.o.PushRate)))
 	again := time.NewTicker(pushAgainAfter)
 	defer again.Stop()
+	backoff := pushBackoff
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,22 +129,37 @@ func (f *Fleet) pushLoop(ctx context.Context) {
 					return
 				}
 			}
-			f.push(ctx, ids)
-			f.pushes.done(ids)
+			if f.push(ctx, ids) {
+				f.pushes.done(ids)
+				backoff = pushBackoff
+				continue
+			}
+			f.pushes.back(ids)
+			pause := time.NewTimer(backoff)
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			case <-pause.C:
+			}
+			backoff = min(2*backoff, pushAgainAfter)
 		}
 	}
 }
 
-// push wakes Macs and notes it (rules.md 10: queue the command, push, note it).
-func (f *Fleet) push(ctx context.Context, ids []string) {
+// push wakes Macs and notes it (rules.md 10: queue the command, push, note it). It returns false when APNs could not be reached: then
+// nothing is noted, and all are pushed again.
+func (f *Fleet) push(ctx context.Context, ids []string) bool {
 	failed, err := f.o.Teller.Push(ctx, ids)
 	switch {
 	case errors.Is(err, ErrNoPush):
 		f.pushes.possible.Store(false)
 	case err != nil:
-		f.pushes.possible.Store(false)
 		f.counters.PushesFailed.Add(int64(len(ids)))
-		f.log.Warn("Macs could not be pushed", "macs", len(ids), "error", err)
+		if ctx.Err() == nil {
+			f.log.Warn("Macs could not be pushed; trying again", "macs", len(ids), "error", err)
+		}
+		return false
 	default:
 		f.counters.Pushes.Add(int64(len(ids) - len(failed)))
 		f.counters.PushesFailed.Add(int64(len(failed)))
@@ -129,6 +171,7 @@ func (f *Fleet) push(ctx context.Context, ids []string) {
 		}
 		return f.noteTold(ctx, id, reason)
 	})
+	return true
 }
 
 // noteTold notes that a Mac was told what is advertised to it, or why the push failed: then it is not outstanding.

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"plimsoll/declarations/policy"
@@ -70,6 +71,8 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 	if all {
 		f.counters.Sweeps.Add(1)
 	}
+	// In another order each time, so that no Mac is always the first to hear, or the last.
+	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
 	f.counters.SweptMacs.Add(int64(len(due)))
 	return f.each(ctx, due, func(id string) error { return f.lookAgain(ctx, id, passed[id]) })
 }
