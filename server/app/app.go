@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll/server/api"
@@ -24,9 +23,7 @@ import (
 	"plimsoll/server/mdm"
 	"plimsoll/server/web"
 	"plimsoll/storage"
-	"plimsoll/storage/bolt"
 	"plimsoll/storage/nano"
-	"plimsoll/storage/redis"
 )
 
 // stopTime is how long requests in flight may take after a stop was asked for.
@@ -96,40 +93,6 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
 	return srv, nil
-}
-
-func openStore(ctx context.Context, store string) (storage.DB, error) {
-	if path, ok := strings.CutPrefix(store, "bolt:"); ok {
-		if path == "" {
-			return nil, bad("store", "%q names no file", store)
-		}
-		db, err := bolt.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("open the store %s: %w", store, err)
-		}
-		return db, nil
-	}
-	if !strings.HasPrefix(store, "redis") {
-		return nil, bad("store", "%q is neither bolt:PATH nor a redis URL", redact(store))
-	}
-	db, err := redis.Open(ctx, store)
-	if err != nil {
-		if errors.Is(err, storage.ErrInvalid) {
-			return nil, bad("store", "%w", err)
-		}
-		return nil, fmt.Errorf("open the store %s: %w", redact(store), err)
-	}
-	return db, nil
-}
-
-// redact leaves the password out of a store's URL.
-func redact(store string) string {
-	if scheme, rest, ok := strings.Cut(store, "://"); ok {
-		if at := strings.LastIndex(rest, "@"); at >= 0 {
-			return scheme + "://…@" + rest[at+1:]
-		}
-	}
-	return store
 }
 
 // assemble wires the packages together.
@@ -292,6 +255,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopLoops()
 	var g errgroup.Group
 	g.Go(func() error { return s.fleet.Run(loops) })
+	g.Go(func() error { paceGC(loops); return nil })
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 	var err error
@@ -346,57 +310,4 @@ func (s *Server) welcome(out io.Writer) {
 		fmt.Fprintf(&b, "  curl -X POST %s/v1/enrollment-codes -H \"Authorization: Bearer $TOKEN\" -d '{\"label\": \"first Macs\"}'\n", s.URL)
 	}
 	_, _ = io.WriteString(out, b.String())
-}
-
-// endStreams lets event streams end when the server stops.
-func (s *Server) endStreams(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-			ctx, cancel := context.WithCancel(r.Context())
-			defer cancel()
-			defer context.AfterFunc(s.stopping, cancel)()
-			r = r.WithContext(ctx)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// The most requests in flight: in all, and from Macs, so that admins and monitors are answered while every Mac reports.
-const (
-	inFlight     = 512
-	inFlightMacs = 448
-)
-
-// limitInFlight answers 503 when too much is in flight.
-func limitInFlight(next http.Handler) http.Handler {
-	all, macs := make(chan struct{}, inFlight), make(chan struct{}, inFlightMacs)
-	busy := func(w http.ResponseWriter, r *http.Request) {
-		const text = "too many requests are in flight; try again"
-		w.Header().Set("Retry-After", "5")
-		if !strings.HasPrefix(r.URL.Path, "/v1/") {
-			http.Error(w, text, http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = fmt.Fprintf(w, `{"error":%q,"code":"busy","errors":[],"request_id":%q}`+"\n", text, uuid.NewString())
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/mdm" || r.URL.Path == "/scep" || r.URL.Path == "/enroll" {
-			select {
-			case macs <- struct{}{}:
-				defer func() { <-macs }()
-			default:
-				busy(w, r)
-				return
-			}
-		}
-		select {
-		case all <- struct{}{}:
-			defer func() { <-all }()
-			next.ServeHTTP(w, r)
-		default:
-			busy(w, r)
-		}
-	})
 }
