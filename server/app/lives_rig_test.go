@@ -47,6 +47,9 @@ type lives struct {
 	world  *sim.World
 	tokens int
 	told   map[string]string // by Mac, the event that was read last
+
+	header      string        // in which Macs hand over their certificates; empty: they sign
+	keepHistory time.Duration // manifests, history rows
 }
 
 // livesKey is one key for every CA and every Mac: making keys is slow.
@@ -130,9 +133,12 @@ func without(t *testing.T, body []byte, version string) []byte {
 }
 
 // newLives starts a server at a time.
-func newLives(t *testing.T, at string, apple []byte) *lives {
+func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *lives {
 	t.Helper()
-	l := &lives{t: t, feed: filepath.Join(t.TempDir(), "feed.json"), world: sim.NewWorld(), told: map[string]string{}}
+	l := &lives{t: t, feed: filepath.Join(t.TempDir(), "feed.json"), world: sim.NewWorld(), told: map[string]string{}, keepHistory: 400 * 24 * time.Hour}
+	for _, c := range change {
+		c(l)
+	}
 	l.setClock(at)
 	l.publish(apple)
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "lives.db"))
@@ -152,7 +158,7 @@ func newLives(t *testing.T, at string, apple []byte) *lives {
 	}
 	l.fleet, err = fleet.New(fleet.Options{
 		Store: storage.New(db), Teller: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
-		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour,
+		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
 		Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
 			return body, fleet.Validators(v), same, err
@@ -170,7 +176,7 @@ func newLives(t *testing.T, at string, apple []byte) *lives {
 	}
 	mux := http.NewServeMux()
 	l.srv = httptest.NewServer(mux)
-	door, err := mdm.New(mdm.Options{Teller: teller, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, ListenLoopback: true, Log: log, Now: l.now})
+	door, err := mdm.New(mdm.Options{Teller: teller, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, CertHeader: l.header, ListenLoopback: true, Log: log, Now: l.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +329,7 @@ func (l *lives) air(serial, version, build string) *simMac {
 		Serial: serial, UDID: "0000" + serial, Name: "Ada's " + serial, OS: sim.OS{Version: release.Version(version), Build: build}, Eager: true,
 		Hardware: sim.Hardware{Board: "J413AP", Model: "Mac14,2", Name: "MacBook Air (M2, 2022)", AppleSilicon: true},
 	}
-	m := &simMac{l: l, opt: sim.Options{URL: l.srv.URL, HTTP: l.srv.Client(), Now: l.now, World: l.world, Stats: &sim.Stats{}}}
+	m := &simMac{l: l, opt: sim.Options{URL: l.srv.URL, HTTP: l.srv.Client(), Now: l.now, World: l.world, CertHeader: l.header, Stats: &sim.Stats{}}}
 	m.Mac = sim.New(spec, sim.Faults{}, m.opt)
 	l.t.Cleanup(func() {
 		for _, v := range m.opt.Stats.Violations() {
