@@ -269,7 +269,9 @@ func (s *Server) Run(ctx context.Context) error {
 			_ = s.http.Close()
 		}
 		cancel()
-		<-served
+		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+			err = fmt.Errorf("serve: %w", e)
+		}
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	}
