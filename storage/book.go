@@ -112,6 +112,25 @@ func (s *Store) UpdateBook(ctx context.Context, fn func(*BookTx) error) error {
 	})
 }
 
+// RaiseBook commits to the book, without a change, until its revision is at least the given one. It is for a database that lost the newest
+// writes, as a failover can that did not wait for replicas: else revisions that Macs and replicas know already would be given again, to other content.
+func (s *Store) RaiseBook(ctx context.Context, revision uint64) error {
+	for {
+		var b *Book
+		if err := s.UpdateBook(ctx, func(t *BookTx) error {
+			if b = t.Book; b.Revision >= revision {
+				return nil
+			}
+			return t.SetFetch(t.Fetch)
+		}); err != nil {
+			return fmt.Errorf("raise the book to revision %d: %w", revision, err)
+		}
+		if b.Revision >= revision {
+			return nil
+		}
+	}
+}
+
 // PutPolicy keeps a policy.
 func (t *BookTx) PutPolicy(p policy.Stored) error { return setJSON(t.tx, policyKey(p.Name), p) }
 

@@ -357,6 +357,10 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 	after := f.index.last[shard]
 	f.index.mu.RUnlock()
 	sh, err := f.store.Changes(ctx, shard, after)
+	lost := err == nil && sh.Last < after // the database lost its newest writes: the numbers are given again
+	if lost {
+		sh, err = f.store.Members(ctx, shard)
+	}
 	if err != nil {
 		return err
 	}
@@ -372,6 +376,9 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 		f.index.put(rec)
 	}
 	f.index.mu.Lock()
+	if lost {
+		f.index.last[shard] = sh.Last
+	}
 	f.index.last[shard], f.index.revisions[shard] = max(f.index.last[shard], sh.Last), sh.Revision
 	f.index.mu.Unlock()
 	f.feed.signal()

@@ -12,8 +12,12 @@ import (
 	"plimsoll/storage"
 )
 
-// errOldBook ends a transaction on a Mac that was advertised to from a newer book than this replica's.
-var errOldBook = errors.New("the book is older than the Mac's advertisement")
+// oldBook ends a transaction on a Mac that was advertised to from a newer book than this replica's: from that revision.
+type oldBook uint64
+
+func (b oldBook) Error() string {
+	return fmt.Sprintf("the Mac was advertised to from book %d", uint64(b))
+}
 
 // settling is one change of one Mac: what is known, what changed, and what follows.
 type settling struct {
@@ -44,15 +48,12 @@ func (f *Fleet) change(ctx context.Context, id string, init settling, cause func
 	book := f.book.cur.Load()
 	for {
 		s, err := f.tryChange(ctx, id, book, init, cause)
-		if !errors.Is(err, errOldBook) {
+		var newer oldBook
+		if !errors.As(err, &newer) {
 			return s, err
 		}
-		older := book.Revision
-		if err := f.reloadBook(ctx); err != nil {
+		if book, err = f.bookFrom(ctx, uint64(newer)); err != nil {
 			return nil, err
-		}
-		if book = f.book.cur.Load(); book.Revision <= older {
-			return nil, fmt.Errorf("%w: the book of this replica is behind", ErrUnavailable)
 		}
 	}
 }
@@ -73,7 +74,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 			rec := *st.Record
 			s.Record = &rec
 			if rec.Book > book.Revision {
-				return errOldBook
+				return oldBook(rec.Book)
 			}
 		}
 		goOn, err := cause(m, s)
