@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -208,7 +209,29 @@ func (m *MacTx) ClearLife(now time.Time) error {
 
 // AddReport keeps a raw report as one of the last keep ones (keep >= 1).
 func (m *MacTx) AddReport(r KeptReport, keep int) error {
-	return setJSON(m.tx, reportKey(r.Number%keep), r)
+	b, err := r.encode()
+	if err != nil {
+		return err
+	}
+	m.tx.Set(reportKey(r.Number%keep), b)
+	return nil
+}
+
+// encode writes the report with its body as it is: it has been read already, so that it need not be looked through again.
+func (r KeptReport) encode() ([]byte, error) {
+	body := r.Body
+	if len(body) == 0 {
+		return json.Marshal(r)
+	}
+	const stand = "0"
+	r.Body = json.RawMessage(stand)
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode report %d: %w", r.Number, err)
+	}
+	b = b[:len(b)-len(stand+"}")] // the body is the last field
+	b = append(slices.Grow(b, len(body)+1), body...)
+	return append(b, '}'), nil
 }
 
 // AddEvents keeps events.

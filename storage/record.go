@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"plimsoll/declarations"
@@ -293,6 +294,65 @@ func DecodeRecord(b []byte) (*Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// Same tells whether two records say the same, times compared as the database keeps them (whole seconds), LookedAt and Revision aside: these
+// say when a record was written, not what of.
+func (r *Record) Same(o *Record) bool {
+	f, g := r.Facts, o.Facts
+	f.EnrolledAt, f.LastContactAt, f.LastReportAt = time.Time{}, time.Time{}, time.Time{}
+	g.EnrolledAt, g.LastContactAt, g.LastReportAt = time.Time{}, time.Time{}, time.Time{}
+	if f != g || !sameTimes(
+		r.Facts.EnrolledAt, o.Facts.EnrolledAt, r.Facts.LastContactAt, o.Facts.LastContactAt, r.Facts.LastReportAt, o.Facts.LastReportAt,
+		r.BackAt, o.BackAt, r.RaisedAt, o.RaisedAt, r.AdvertisedAt, o.AdvertisedAt, r.ServedAt, o.ServedAt, r.ToldAt, o.ToldAt,
+		r.NextAt, o.NextAt, r.NotedAt, o.NotedAt,
+	) {
+		return false
+	}
+	for i := range r.Lanes {
+		a, b := r.Lanes[i], o.Lanes[i]
+		if !sameTimes(a.Since, b.Since) {
+			return false
+		}
+		a.Since, b.Since = time.Time{}, time.Time{}
+		if a != b {
+			return false
+		}
+	}
+	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book && r.Manifest == o.Manifest &&
+		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports &&
+		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameSummary(&r.Summary, &o.Summary)
+}
+
+func sameSummary(a, b *compliance.Summary) bool {
+	return sameTimes(a.PhaseAt, b.PhaseAt, a.StateAt, b.StateAt, a.OverdueAt, b.OverdueAt, a.PastAt, b.PastAt, a.TargetAt, b.TargetAt, a.ServedAt, b.ServedAt) &&
+		a.State == b.State && a.Phase == b.Phase && a.Flags == b.Flags && a.Policy == b.Policy && a.Kind == b.Kind && a.Version == b.Version &&
+		a.Letter == b.Letter && a.Build == b.Build && a.Due == b.Due && a.Deadline == b.Deadline && a.Fails == b.Fails && a.Withdrawn == b.Withdrawn &&
+		slices.Equal(a.Codes, b.Codes)
+}
+
+func sameDelayed(a, b *policy.Delayed) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Lane == b.Lane && a.Since.Equal(b.Since) && a.Until == b.Until && a.Hours == b.Hours
+}
+
+func sameWish(a, b *policy.Wish) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Major == b.Major && a.At.Equal(b.At)
+}
+
+// sameTimes compares times in pairs.
+func sameTimes(pairs ...time.Time) bool {
+	for i := 0; i < len(pairs); i += 2 {
+		if a, b := pairs[i], pairs[i+1]; a.IsZero() != b.IsZero() || a.Unix() != b.Unix() {
+			return false
+		}
+	}
+	return true
 }
 
 // putOverdue leaves out what the deadline read in UTC says too.
