@@ -133,7 +133,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 		after.Reasons = v.Reasons
 		events = append(events, compliance.Events(snapshot(s.before, s.lookedBefore()), after)...)
 	}
-	if changed := s.before.Record == nil || len(events) > 0 || s.life || !sameRecord(s.before.Record, rec); changed || s.passed {
+	if changed := s.before.Record == nil || len(events) > 0 || s.life || !rec.Same(s.before.Record); changed || s.passed {
 		rec.LookedAt = s.now
 		s.note = changed && (s.before.Record == nil || len(events) > 0 || s.life || s.now.Sub(rec.NotedAt) >= noteEvery || !sameButTimes(s.before.Record, rec))
 		if s.note {
@@ -259,17 +259,7 @@ func sameButTimes(a, b *storage.Record) bool {
 	for _, r := range []*storage.Record{&x, &y} {
 		r.Facts.LastContactAt, r.Facts.LastReportAt, r.NotedAt, r.Reports = time.Time{}, time.Time{}, time.Time{}, 0
 	}
-	return sameRecord(&x, &y)
-}
-
-// sameRecord compares records but for the time at which they were looked at.
-func sameRecord(a, b *storage.Record) bool {
-	x, y := *a, *b
-	x.LookedAt, y.LookedAt = time.Time{}, time.Time{}
-	x.Revision, y.Revision = 0, 0
-	bx, errx := x.Encode()
-	by, erry := y.Encode()
-	return errx == nil && erry == nil && string(bx) == string(by)
+	return x.Same(&y)
 }
 
 func snapshot(st storage.State, now time.Time) compliance.Snapshot {
