@@ -137,7 +137,7 @@ func TestScreenshots(t *testing.T) {
 	v.shoot("login")
 	v.signIn(adminToken)
 	for name, path := range map[string]string{
-		"fleet": "/", "devices": "/devices", "device": "/devices/MAC-052", "policies": "/policies", "policy": "/policies/everyone", "groups": "/groups", "releases": "/releases", "enrollment": "/enrollment",
+		"fleet": "/", "devices": "/devices", "device": "/devices/MAC-048", "policies": "/policies", "policy": "/policies/everyone", "groups": "/groups", "releases": "/releases", "enrollment": "/enrollment",
 		"self": w.self("MAC-033"), "device-pending": "/devices/MAC-033",
 	} {
 		v.open(path)

@@ -132,8 +132,11 @@ func (r *reading) number(name, s string) *int {
 	return &n
 }
 
-// words splits a list that people wrote.
+// words splits a list that people wrote; nil for none.
 func words(s string) []string {
+	if s == "" {
+		return nil
+	}
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '\n' || r == '\t' || r == '\r' })
 }
 

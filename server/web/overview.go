@@ -13,6 +13,7 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/status/compliance"
 )
 
 // fleetModel is the page of the fleet.
@@ -26,6 +27,7 @@ type fleetModel struct {
 	Adoption  []adoptionModel
 	Newest    []releaseRow
 	Attention []attentionModel
+	Underway  []attentionModel // Macs that need nothing but time
 	Policies  []policyCount
 	NoPolicy  bool // there is none at all
 }
@@ -134,9 +136,16 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf moment) fleetModel 
 		}
 	}
 	for _, a := range o.Attention {
-		m.Attention = append(m.Attention, attentionModel{
-			Text: a.Text, Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code),
-		})
+		row := attentionModel{Text: sentence(a.Text), Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code)}
+		if words, ok := groupWords[a.Code]; ok {
+			row.Text = words
+		}
+		if slices.Contains(underway, a.Code) {
+			row.Advice = ""
+			m.Underway = append(m.Underway, row)
+		} else {
+			m.Attention = append(m.Attention, row)
+		}
 	}
 	for i := range o.Adoption {
 		m.Adoption = append(m.Adoption, adoptionOf(&o.Adoption[i]))
@@ -150,6 +159,22 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf moment) fleetModel 
 	}
 	return m
 }
+
+// groupWords head the groups of Macs whose reason, said of one Mac, needs that Mac's own facts.
+var groupWords = map[string]string{
+	compliance.DeadlineAhead: "Waiting for the deadline", "waiting": "Waiting to begin", "downloading": "Downloading", "prepared": "Downloaded and prepared",
+	"installing": "Installing", compliance.DelayedByUser: "Delayed by the user", compliance.Returned: "Back from a silence of more than 7 days",
+	compliance.NotSyncedYet: "Have not fetched yet what they are told now", compliance.NotFetched: "Were served the update's declaration, but do not report having it",
+	compliance.DeadlinePassed: "The deadline has passed and the update is missing", compliance.DeadlinePassedOffline: "The deadline passed while they were offline",
+	compliance.DownloadingLong: "Downloading for more than a day", compliance.OtherPhase: "Report a state of the update that this server does not know",
+	compliance.FailureDisk: "The installation failed for lack of disk space", compliance.FailureBattery: "The installation failed because of the battery or power",
+	compliance.InstallFailed: "The installation failed", compliance.MacOSTooOld: "macOS is too old to be told by declaration",
+	policy.CodeNotInCatalogue: "The catalogue has no release for them", policy.CodeHeld: "Only a hold stands in the way", policy.CodeUnsupported: "No release that satisfies the policy exists for them",
+	policy.CodeAssignmentUnknown: "Whether a policy applies depends on a fact that is not known yet",
+}
+
+// underway are the reasons that pass by themselves.
+var underway = []string{compliance.DeadlineAhead, "waiting", "downloading", "prepared", "installing", compliance.DelayedByUser, compliance.Returned, compliance.NotSyncedYet}
 
 // headline says in one sentence how the fleet stands.
 func headline(c fleet.Compliance) string {

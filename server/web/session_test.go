@@ -1,0 +1,276 @@
+package web_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll/server/fleet"
+)
+
+func TestSigningIn(t *testing.T) {
+	w := newWorld(t)
+	first := w.token("first", fleet.ScopeAdmin)
+	metrics := w.token("monitor", fleet.ScopeMetrics)
+	for _, tt := range []struct {
+		name, token string
+		status      int
+		says        string
+	}{
+		{"a token that is kept", first, http.StatusSeeOther, ""},
+		{"the token of the command line", adminToken, http.StatusSeeOther, ""},
+		{"with a line's end that was copied along", first + "\n", http.StatusSeeOther, ""},
+		{"a wrong one", "nonsense", http.StatusUnauthorized, "This token is not known."},
+		{"none", "", http.StatusUnauthorized, "This token is not known."},
+		{"one that may only read metrics", metrics, http.StatusForbidden, "may only read metrics"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := w.client()
+			p := c.post("/login", "token", tt.token, "next", "/devices?state=overdue")
+			if p.status != tt.status || !strings.Contains(p.body, tt.says) {
+				t.Fatalf("%d %s", p.status, p.body)
+			}
+			if tt.status != http.StatusSeeOther {
+				if p.header.Get("Set-Cookie") != "" {
+					t.Error("a failed login sets a cookie")
+				}
+				if tt.token != "" && strings.Contains(p.body, tt.token) {
+					t.Error("the page repeats the token")
+				}
+				return
+			}
+			if p.location != "/devices?state=overdue" {
+				t.Errorf("leads to %q", p.location)
+			}
+			cookie := p.header.Get("Set-Cookie")
+			for _, want := range []string{"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} {
+				if !strings.Contains(cookie, want) {
+					t.Errorf("the cookie %q lacks %s", cookie, want)
+				}
+			}
+			if strings.Contains(cookie, strings.TrimSpace(tt.token)) {
+				t.Error("the cookie carries the token")
+			}
+			if p := c.get("/"); p.status != http.StatusOK || !strings.Contains(p.body, "Sign out") {
+				t.Errorf("after signing in: %d", p.status)
+			}
+			if p := c.get("/login"); p.status != http.StatusSeeOther {
+				t.Errorf("the login page, signed in: %d", p.status)
+			}
+		})
+	}
+}
+
+func TestEverythingNeedsASession(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
+	c := w.client()
+	for _, path := range []string{
+		"/", "/devices", "/devices.csv", "/devices/MAC-1", "/devices/MAC-1/reports/1", "/policies", "/policies/new", "/policies/x", "/groups", "/groups/x", "/releases", "/enrollment",
+	} {
+		if p := c.get(path); p.status != http.StatusSeeOther || !strings.HasPrefix(p.location, "/login") {
+			t.Errorf("GET %s: %d to %q", path, p.status, p.location)
+		}
+	}
+	if p := c.get("/devices?state=overdue"); p.location != "/login?next=%2Fdevices%3Fstate%3Doverdue" {
+		t.Errorf("a filter leads to %q", p.location)
+	}
+	for _, path := range []string{"/session", "/stream"} {
+		if p := c.get(path); p.status != http.StatusUnauthorized {
+			t.Errorf("GET %s: %d", path, p.status)
+		}
+	}
+	for _, path := range writes {
+		if p := c.post(path); p.status != http.StatusSeeOther || p.location != "/login" {
+			t.Errorf("POST %s: %d to %q", path, p.status, p.location)
+		}
+	}
+	if p := c.get("/login"); p.status != http.StatusOK || !strings.Contains(p.body, `href="/openapi.json"`) || !strings.Contains(p.body, `href="/healthz"`) {
+		t.Errorf("the login page does not say what is here: %d", p.status)
+	}
+}
+
+// writes are all addresses that change something.
+var writes = []string{
+	"/devices/MAC-1/sync", "/devices/MAC-1/groups", "/policies", "/policies/x/delete", "/groups", "/groups/x/delete",
+	"/releases/refresh", "/releases/hold", "/releases/release", "/releases/pause", "/releases/resume", "/enrollment", "/enrollment/delete",
+}
+
+func TestWritesNeedTheSessionsToken(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
+	c, other := w.client().signIn(adminToken), w.client().signIn(adminToken)
+	foreign := other.csrf()
+	if foreign == c.csrf() {
+		t.Fatal("two sessions have the same token")
+	}
+	for _, path := range append(writes, "/logout") {
+		for _, given := range []string{"", "x", foreign} {
+			if p := c.post(path, "csrf", given); p.status != http.StatusForbidden {
+				t.Errorf("POST %s with the token %q: %d", path, given, p.status)
+			}
+		}
+	}
+	r, err := http.NewRequest(http.MethodPost, w.srv.URL+"/devices/MAC-1/sync", strings.NewReader("csrf="+c.csrf()))
+	w.must(err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	if p := c.do(r); p.status != http.StatusForbidden {
+		t.Errorf("from another site: %d", p.status)
+	}
+	if p := c.send("/devices/MAC-1/sync"); p.status != http.StatusSeeOther || p.location != "/devices/MAC-1?done=synced" {
+		t.Errorf("with the token: %d to %q", p.status, p.location)
+	}
+}
+
+func TestReadSeesEverythingAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
+	w.put(`{"name":"x","priority":1,"updates":{"mode":"automatic","within_days":14}}`)
+	_, _, _, err := w.PutGroup(context.Background(), "x", []string{"C02AAA"}, fleet.WriteOptions{By: "test", Confirm: true})
+	w.must(err)
+	code, err := w.CreateCode(context.Background(), "test", "office", nil, 0)
+	w.must(err)
+	c := w.client().signIn(w.token("looker", fleet.ScopeRead))
+	for _, path := range []string{
+		"/", "/devices", "/devices.csv", "/devices/MAC-1", "/devices/MAC-1/reports/1", "/policies", "/policies/new", "/policies/x", "/groups", "/groups/x", "/releases", "/enrollment",
+	} {
+		p := c.get(path)
+		if p.status != http.StatusOK {
+			t.Errorf("GET %s: %d", path, p.status)
+		}
+		if strings.Contains(p.body, code.Code) {
+			t.Errorf("GET %s shows an enrolment code, with which a Mac could be enrolled", path)
+		}
+	}
+	for _, path := range writes {
+		if p := c.send(path, "name", "y", "priority", "2", "updates.mode", "none", "subject", "26", "reason", "no", "code", code.Code); p.status != http.StatusForbidden {
+			t.Errorf("POST %s: %d", path, p.status)
+		}
+	}
+	ctx := context.Background()
+	policies, err := w.Policies(ctx, 10, "")
+	w.must(err)
+	groups, err := w.Groups(ctx, 10, "")
+	w.must(err)
+	holds, err := w.Holds(ctx, 10, "")
+	w.must(err)
+	codes, err := w.ListCodes(ctx, 10, "")
+	w.must(err)
+	pause, err := w.Pause(ctx)
+	w.must(err)
+	events, err := w.DeviceEvents(ctx, "MAC-1", 1000, "")
+	w.must(err)
+	if len(policies.Items) != 1 || len(groups.Items) != 1 || len(groups.Items[0].Devices) != 1 || len(holds.Items) != 0 || len(codes.Items) != 1 || pause.Paused {
+		t.Error("something was changed")
+	}
+	for _, e := range events.Items {
+		if e.Type == "sync_requested" {
+			t.Error("a Mac was asked to sync")
+		}
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	in := func(t *testing.T, c *client, want bool) {
+		t.Helper()
+		if p := c.get("/"); (p.status == http.StatusOK) != want {
+			t.Fatalf("the fleet's page: %d", p.status)
+		}
+	}
+	t.Run("by signing out", func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client().signIn(adminToken)
+		if p := c.send("/logout"); p.status != http.StatusSeeOther {
+			t.Fatal(p.status)
+		}
+		in(t, c, false)
+	})
+	t.Run("after 12 hours", func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client().signIn(adminToken)
+		w.pass(12*time.Hour - time.Second)
+		in(t, c, true)
+		w.pass(time.Second)
+		in(t, c, false)
+	})
+	t.Run("with their token", func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client().signIn(w.token("first", fleet.ScopeAdmin))
+		in(t, c, true)
+		w.must(w.DeleteToken(context.Background(), "first"))
+		in(t, c, false)
+		w.pass(time.Second)
+		w.token("first", fleet.ScopeAdmin)
+		in(t, c, false)
+	})
+	t.Run("when they are forged", func(t *testing.T) {
+		w := newWorld(t)
+		p := w.client().post("/login", "token", adminToken)
+		good, _, _ := strings.Cut(strings.TrimPrefix(p.header.Get("Set-Cookie"), "plimsoll_session="), ";")
+		body, sum, _ := strings.Cut(good, ".")
+		for name, value := range map[string]string{
+			"as it is": good, "cut": good[:len(good)-2], "without a signature": body, "with another's": body + "." + strings.Repeat("A", len(sum)), "empty": "", "dots": "...", "longer": good + "A",
+		} {
+			r, err := http.NewRequest(http.MethodGet, w.srv.URL+"/", nil)
+			w.must(err)
+			r.Header.Set("Cookie", "plimsoll_session="+value)
+			if p := w.client().do(r); (p.status == http.StatusOK) != (name == "as it is") {
+				t.Errorf("%s: %d", name, p.status)
+			}
+		}
+	})
+}
+
+func TestFailedLoginsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	c := w.client()
+	for i := range 10 {
+		if p := c.post("/login", "token", "guess"); p.status != http.StatusUnauthorized {
+			t.Fatalf("attempt %d: %d", i+1, p.status)
+		}
+		w.pass(time.Second)
+	}
+	p := c.post("/login", "token", adminToken)
+	if wait, err := strconv.Atoi(p.header.Get("Retry-After")); p.status != http.StatusTooManyRequests || err != nil || wait != 50 {
+		t.Fatalf("the eleventh: %d, to wait %q", p.status, p.header.Get("Retry-After"))
+	}
+	r, err := http.NewRequest(http.MethodPost, w.srv.URL+"/login", strings.NewReader("token=guess"))
+	w.must(err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("X-Forwarded-For", "203.0.113.9")
+	if p := c.do(r); p.status != http.StatusTooManyRequests {
+		t.Errorf("with a header that names another address: %d", p.status)
+	}
+	w.pass(50 * time.Second)
+	for i := range 20 {
+		if p := w.client().post("/login", "token", adminToken); p.status != http.StatusSeeOther {
+			t.Fatalf("after a minute, success %d counts as a failure: %d", i+1, p.status)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	w := newWorld(t)
+	c := w.client().signIn(adminToken)
+	for _, path := range []string{"/", "/login", "/nothing/here", "/self/none", "/assets/app.css", "/assets/none"} {
+		h := c.get(path).header
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'", "X-Content-Type-Options": "nosniff",
+			"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+		} {
+			if path == "/nothing/here" {
+				continue // not ours: the server's
+			}
+			if got := h.Get(name); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+	}
+	if got := c.get("/").header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("a page may be kept: %q", got)
+	}
+}

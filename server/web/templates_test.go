@@ -1,0 +1,295 @@
+package web
+
+import (
+	"encoding/json"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet"
+)
+
+// pages are all templates with the models that they show.
+var pages = map[string]any{
+	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "report": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
+	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
+	"error": errorModel{}, "self": selfModel{},
+}
+
+// hostile is what a Mac or an admin could write into a field.
+var hostile = map[string]string{
+	"a script":      `<script>alert(1)</script>`,
+	"an attribute":  `"><img src=x onerror=alert(1)>`,
+	"a quote":       `' onmouseover='alert(1)`,
+	"an address":    `javascript:alert(1)`,
+	"an end":        `</title></textarea></svg></script><img>`,
+	"long":          strings.Repeat("W", 300),
+	"right to left": "\u202eevil\u202c שלום \u2066x",
+	"not UTF-8":     "a\xff\x00b",
+	"a template":    `{{.CSRF}}{{template "csrf" .}}`,
+}
+
+// fill puts text into every string of a value, two elements into every list and one into every map.
+func fill(v reflect.Value, text string) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(7)
+	case reflect.Float64:
+		v.SetFloat(1.5)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				fill(v.Field(i), text)
+			}
+		}
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			b, _ := json.Marshal(map[string]string{"k": text})
+			v.SetBytes(b)
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(0), text)
+		fill(v.Index(1), text)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), text)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, key := range append(slices.Clone(editorFields), text) {
+			elem := reflect.New(v.Type().Elem()).Elem()
+			fill(elem, text)
+			v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), elem)
+		}
+	case reflect.Interface:
+		v.Set(reflect.ValueOf(text))
+	}
+}
+
+var (
+	ownScript = regexp.MustCompile(`<script src="/assets/app\.js\?v=[0-9a-f]{12}" defer></script>`)
+	// In a page of ours every quote that is text is escaped, so what stands between two is the value of an attribute.
+	value     = regexp.MustCompile(`"[^"]*"`)
+	activeTag = regexp.MustCompile(`(?i)<script|<img|<iframe|<style|<[^>]*\s(on[a-z]+|style)\s*=`)
+	activeURL = regexp.MustCompile(`(?i)\s(href|action|src|formaction)="\s*javascript:`)
+	anID      = regexp.MustCompile(`\sid="([^"]*)"`)
+)
+
+func TestPagesEscapeWhatOthersWrote(t *testing.T) {
+	v, err := newView()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range v.pages {
+		if _, ok := pages[name]; !ok {
+			t.Errorf("the template %s is not held against hostile names", name)
+		}
+	}
+	for page, zero := range pages {
+		for kind, text := range hostile {
+			t.Run(page+"/"+kind, func(t *testing.T) {
+				model := reflect.New(reflect.TypeOf(zero)).Elem()
+				fill(model, text)
+				f := frame{}
+				fill(reflect.ValueOf(&f).Elem().FieldByName("Title"), text)
+				f.Notice, f.Who, f.Write, f.CSRF, f.Stale, f.Paused = text, text, true, "the-csrf-token", text, &pauseModel{Reason: text, By: text}
+				f.Page = model.Interface()
+				out, err := v.execute(page, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := string(out)
+				if n := len(ownScript.FindAllString(body, -1)); n != 1 {
+					t.Fatalf("%d scripts of ours", n)
+				}
+				rest := ownScript.ReplaceAllString(body, "")
+				if found := activeURL.FindString(rest); found != "" {
+					t.Errorf("the page has %q", found)
+				}
+				if found := activeTag.FindString(value.ReplaceAllString(rest, `""`)); found != "" {
+					t.Errorf("the page has %q", found)
+				}
+				if kind == "a template" && strings.Contains(strings.ReplaceAll(body, `value="the-csrf-token"`, ""), "the-csrf-token") {
+					t.Error("what was written was taken for a template")
+				}
+			})
+		}
+	}
+}
+
+// TestPagesHaveEachIDOnce also holds the empty models: the pages of a fresh server.
+func TestPagesHaveEachIDOnce(t *testing.T) {
+	v, err := newView()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page, zero := range pages {
+		for _, write := range []bool{false, true} {
+			out, err := v.execute(page, frame{Title: "x", Who: "x", Write: write, Page: zero})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for _, m := range anID.FindAllStringSubmatch(string(out), -1) {
+				if seen[m[1]] {
+					t.Errorf("%s has the id %q twice", page, m[1])
+				}
+				seen[m[1]] = true
+			}
+			if page != "self" && page != "login" && !write && strings.Count(string(out), `<form method="post"`) > 1 &&
+				!strings.Contains(string(out), "<fieldset class=\"whole\" disabled>") && page != "confirm" {
+				t.Errorf("%s offers a form to somebody who may only look", page)
+			}
+		}
+	}
+}
+
+// TestModelsTakeAnything: whatever the use cases return, a page comes of it.
+func TestModelsTakeAnything(t *testing.T) {
+	v, err := newView()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Web{zone: time.UTC, now: time.Now, view: v}
+	for kind, text := range hostile {
+		t.Run(kind, func(t *testing.T) {
+			var (
+				d          fleet.Device
+				plan       policy.Explanation
+				served     fleet.ServedManifest
+				counts     fleet.Compliance
+				overview   fleet.Overview
+				releases   []fleet.Release
+				hold       fleet.Hold
+				code       fleet.CodeInfo
+				impact     fleet.Impact
+				self       fleet.Self
+				p          policy.Policy
+				devices    fleet.Page[fleet.Device]
+				everything = []any{&d, &plan, &served, &counts, &overview, &releases, &hold, &code, &impact, &self, &p, &devices}
+			)
+			for _, one := range everything {
+				fill(reflect.ValueOf(one).Elem(), text)
+			}
+			form, err := policyFormOf(&p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := impactOf(&impact)
+			for name, model := range map[string]any{
+				"device": w.deviceModelOf(&d, &plan, &served), "fleet": fleetModelOf(counts, overview, moment{}),
+				"releases": releasesModel{Rows: releaseRows(releases, w.now()), Timeline: timelineOf(releases, w.now()), Boards: boardGroups(releases), Holds: []holdModel{w.holdOf(&hold)}},
+				"policies": policiesModelOf([]policy.Policy{p}, counts), "policy": editorModel{Form: form, Impact: &shown, Words: policyWords(&p)},
+				"devices": devicesModelOf(filterOf(nil), devices), "enrollment": enrollmentModel{Codes: []codeModel{w.codeOf(&code)}}, "self": selfModelOf(&self),
+			} {
+				out, err := v.execute(name, frame{Title: "x", Who: "x", Page: model})
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if !utf8.Valid(out) && kind != "not UTF-8" {
+					t.Errorf("%s is not UTF-8", name)
+				}
+			}
+			if row := csvRow(&d); len(row) != len(csvHeader) {
+				t.Errorf("a row has %d cells, the header %d", len(row), len(csvHeader))
+			}
+		})
+	}
+}
+
+func TestCSVIsNoFormula(t *testing.T) {
+	for _, name := range []string{"=HYPERLINK(\"https://evil.example\")", "+1", "-1", "@x", "\tx"} {
+		if got := csvRow(&fleet.Device{Name: name})[2]; got != "'"+name {
+			t.Errorf("%q became %q", name, got)
+		}
+	}
+}
+
+func TestPolicyFormKeepsPolicies(t *testing.T) {
+	for name, text := range map[string]string{
+		"the rules' example": `{"name":"engineering","label":"Engineering Macs","priority":100,"assign":{"groups":["eng"],"exclude_groups":["lab"],"when":"model startsWith 'Mac16'"},
+		 "os":{"track":"26","upgrade":"enforce","upgrade_within_days":60},"updates":{"mode":"automatic","within_days":14,"exploited_within_days":3,"time":"12:00","min_age_days":0},
+		 "background_security":{"mode":"automatic","within_days":2,"time":"12:00"},"notice_days":5,"delay":{"max_hours":24},"details_url":"https://it.example.com/updates",
+		 "settings":{"AutomaticActions":{"Download":"AlwaysOn"}}}`,
+		"the sample":       `{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2027-03-01T12:00:00"}}`,
+		"floors":           `{"name":"x","priority":-3,"updates":{"mode":"minimum","versions":["26.6.1","15.7.9"],"deadline":"2027-03-01T12:00:30"}}`,
+		"one floor":        `{"name":"x","priority":0,"updates":{"mode":"minimum","versions":["26.6.1"],"deadline":"2027-03-01T12:00:00"}}`,
+		"exact":            `{"name":"x","priority":1,"os":{"track":"latest","upgrade":"hold"},"updates":{"mode":"exact","version":"26.6.1","build":"25G76","deadline":"2027-03-01T12:00:00"}}`,
+		"nothing":          `{"name":"x","priority":1}`,
+		"none":             `{"name":"x","priority":1,"updates":{"mode":"none"},"background_security":{"mode":"none"},"delay":{"max_hours":0},"notice_days":0,"details_url":"self"}`,
+		"current, on hold": `{"name":"x","priority":1,"os":{"track":"current","upgrade":"hold"},"updates":{"mode":"automatic","within_days":14}}`,
+		"on demand":        `{"name":"x","priority":1,"os":{"track":"27","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":14}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p policy.Policy
+			if err := json.Unmarshal([]byte(text), &p); err != nil {
+				t.Fatal(err)
+			}
+			form, err := policyFormOf(&p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			form.Original = p.Name
+			back, wrong := form.policy(&p)
+			if len(wrong) > 0 {
+				t.Fatalf("what is stored is refused: %v", wrong)
+			}
+			want, _ := json.Marshal(p)
+			if got, _ := json.Marshal(back); string(got) != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestPolicyFormNamesTheFault(t *testing.T) {
+	for _, tt := range []struct {
+		name, field, value, want string
+	}{
+		{"days in words", "updates.within_days", "fourteen", "updates.within_days"},
+		{"half a day", "notice_days", "0.5", "notice_days"},
+		{"no priority", "priority", "", "priority"},
+		{"settings that are no JSON", "settings", "{", "settings"},
+		{"a setting that there is not", "settings", `{"Colour":"red"}`, "settings.Colour"},
+		{"a setting of the wrong kind", "settings", `{"Notifications":"yes"}`, "settings.Notifications"},
+	} {
+		form := newPolicyForm(10)
+		*form.names()[tt.field] = tt.value
+		_, wrong := form.policy(nil)
+		if len(wrong) != 1 || wrong[0].Field != tt.want {
+			t.Errorf("%s: %v, want one at %s", tt.name, wrong, tt.want)
+			continue
+		}
+		m := editorModel{Form: form}
+		m.place(wrong)
+		if len(m.General) > 0 || len(m.Faults[tt.field]) != 1 {
+			t.Errorf("%s: shown at %v, and in general %v", tt.name, m.Faults, m.General)
+		}
+	}
+}
+
+func TestAssetsAreSmall(t *testing.T) {
+	v, err := newView()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := 0
+	for name, a := range v.assets {
+		all += len(a.body)
+		if a.kind == "" {
+			t.Errorf("%s has no content type", name)
+		}
+	}
+	if all > 150_000 {
+		t.Errorf("all assets together have %d bytes, more than 150 kB", all)
+	}
+}
