@@ -42,6 +42,9 @@ type load struct {
 	stats  *sim.Stats
 	specs  []sim.Spec
 
+	pace  time.Duration // between two requests of a Mac
+	every time.Duration // between two writes of the policy that governs all
+
 	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -84,7 +87,7 @@ func behindProxy(t *testing.T) (*sim.Issuer, []string) {
 func newLoad(t *testing.T, issuer *sim.Issuer, servers ...*process) *load {
 	t.Helper()
 	l := &load{
-		t: t, issuer: issuer, keys: sim.NewKeys(1), world: sim.NewWorld(), stats: &sim.Stats{},
+		t: t, issuer: issuer, keys: sim.NewKeys(1), world: sim.NewWorld(), stats: &sim.Stats{}, pace: 40 * time.Millisecond, every: 400 * time.Millisecond,
 		client: &http.Client{
 			Timeout:   30 * time.Second,
 			Transport: &http.Transport{MaxIdleConns: 1000, MaxIdleConnsPerHost: 1000, MaxConnsPerHost: 1000, IdleConnTimeout: time.Minute},
@@ -95,14 +98,19 @@ func newLoad(t *testing.T, issuer *sim.Issuer, servers ...*process) *load {
 			l.specs = append(l.specs, s)
 		}
 	}
-	var addrs []string
-	for _, p := range servers {
-		addrs = append(addrs, p.addr)
-	}
-	l.addrs.Store(&addrs)
+	l.through(servers...)
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	t.Cleanup(l.end)
 	return l
+}
+
+// through sends everything to these servers from now on.
+func (l *load) through(servers ...*process) {
+	addrs := make([]string, len(servers))
+	for i, p := range servers {
+		addrs[i] = p.addr
+	}
+	l.addrs.Store(&addrs)
 }
 
 // end lets what is under way finish.
@@ -253,7 +261,7 @@ func (l *load) each(macs []*reporter, fn func(*reporter) error) {
 func (l *load) report(macs []*reporter) {
 	for _, r := range macs {
 		l.wg.Go(func() {
-			for i := 0; l.pause(40 * time.Millisecond); i++ {
+			for i := 0; l.pause(l.pace); i++ {
 				var err error
 				if i%4 == 0 {
 					err = r.Poll(context.Background())
@@ -306,7 +314,7 @@ func (l *load) write(n int) {
 		}}
 		every := 60 * time.Millisecond
 		if i == 0 {
-			a.name, a.body, every = "everyone", everyoneAt, 400*time.Millisecond
+			a.name, a.body, every = "everyone", everyoneAt, l.every
 		}
 		l.admins = append(l.admins, a)
 		l.wg.Go(func() {
