@@ -135,7 +135,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	if err != nil {
 		return nil, err
 	}
-	pages, err := web.New(web.Options{Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone})
+	pages, err := web.New(web.Options{Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone, AdminToken: s.AdminToken})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the dashboard: %w", err)
 	}
