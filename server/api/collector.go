@@ -19,6 +19,7 @@ var (
 	descPolicies    = desc("policy_devices", "Enrolled Macs that the policy governs, by state.", "policy", "state")
 	descDue         = desc("due_within_days", "Macs whose deadline lies within so many days from now.", "days")
 	descOutstanding = desc("outstanding_devices", "Macs that were told to sync and have not synced yet.")
+	descLeader      = desc("leader", "1 on the replica that sweeps and fetches; the others have 0.")
 	descAge         = desc("catalogue_age_seconds", "Time since the last response of the feed that was accepted.")
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
 	descStale       = desc("catalogue_stale", "1 while the catalogue is stale.")
@@ -53,7 +54,7 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descAge, descRevision, descStale,
+		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale,
 		descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
@@ -87,6 +88,11 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descDue, float64(s.DueWithin[within.days]), within.label)
 	}
 	gauge(descOutstanding, float64(s.Outstanding))
+	leader := 0.0
+	if s.Leading {
+		leader = 1
+	}
+	gauge(descLeader, leader)
 	gauge(descAge, s.CatalogueAge.Seconds())
 	gauge(descRevision, float64(s.Compliance.Catalogue.Revision))
 	stale := 0.0

@@ -41,7 +41,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("there is no line %s", line)
 		}
 	}
-	for _, name := range []string{"plimsoll_catalogue_age_seconds", "plimsoll_pushes_total", "plimsoll_sweeps_total", "plimsoll_report_ingest_seconds_count", "go_goroutines", "process_start_time_seconds"} {
+	for _, name := range []string{"plimsoll_catalogue_age_seconds", "plimsoll_leader", "plimsoll_pushes_total", "plimsoll_sweeps_total", "plimsoll_report_ingest_seconds_count", "go_goroutines", "process_start_time_seconds"} {
 		if !strings.Contains(body, "\n"+name) {
 			t.Errorf("there is no metric %s", name)
 		}

@@ -326,7 +326,7 @@ func (f *Fleet) Stats() Stats {
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
-	s := Stats{Counters: &f.counters, Compliance: c, DueWithin: map[int]int{1: 0, 7: 0, 30: 0}, CatalogueAge: now.Sub(c.Catalogue.FetchedAt)}
+	s := Stats{Counters: &f.counters, Compliance: c, DueWithin: map[int]int{1: 0, 7: 0, 30: 0}, CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.leading.Load()}
 	for _, rec := range f.index.all() {
 		if !rec.Facts.Enrolled {
 			continue

@@ -28,4 +28,6 @@ type Stats struct {
 	CatalogueAge time.Duration
 	// Outstanding counts the Macs that were told and have not synced yet.
 	Outstanding int
+	// Leading tells whether this replica does the work that must happen once.
+	Leading bool
 }
