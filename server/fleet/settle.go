@@ -96,9 +96,9 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 		if len(all) > 0 {
 			f.feed.signal()
 		}
-		if s.push {
-			f.pushes.add(id, s.Record.Advertised)
-		}
+	}
+	if s.push {
+		f.pushes.add(id, s.Record.Advertised)
 	}
 	return s, nil
 }

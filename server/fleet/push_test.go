@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// pushWaiting does what the push loop does, once.
+func (w *world) pushWaiting() {
+	w.t.Helper()
+	ids := w.pushes.take(pushBatch)
+	if w.push(context.Background(), ids) {
+		w.pushes.done(ids)
+	} else {
+		w.pushes.back(ids)
+	}
+}
+
+// The order of telling a Mac is: queue the command, push, note it (rules.md 10). Outstanding ends after 4 h, then 8; a Mac whose push was never
+// noted, because the process died in between, is told again.
+func TestTelling(t *testing.T) {
+	w := newWorld(t)
+	var failed map[string]error
+	var down error
+	w.teller.push = func([]string) (map[string]error, error) { return failed, down }
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	w.pushWaiting()
+	w.sync("MAC-1")
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n := w.teller.commands("MAC-1")
+	w.settleAll()
+	if got := w.teller.commands("MAC-1") - n; got != 1 || w.index.get("MAC-1").Told != "" {
+		t.Fatalf("%d commands queued, told %q before the push", got, w.index.get("MAC-1").Told)
+	}
+	w.settleAll()
+	if got := w.teller.commands("MAC-1") - n; got != 1 {
+		t.Fatalf("while the push waits %d commands were queued", got)
+	}
+	down = errors.New("APNs cannot be reached")
+	w.pushWaiting()
+	if rec := w.index.get("MAC-1"); rec.Told != "" || rec.Push != "" {
+		t.Fatalf("after APNs could not be reached: told %q, push %q", rec.Told, rec.Push)
+	}
+	down = nil
+	w.pushWaiting()
+	rec := w.index.get("MAC-1")
+	if rec.Told != rec.Advertised || rec.Told == "" {
+		t.Fatalf("after the push: told %q, advertised %q", rec.Told, rec.Advertised)
+	}
+	again := func(wait time.Duration, want int, what string) {
+		t.Helper()
+		w.pass(wait)
+		before := w.teller.commands("MAC-1")
+		if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+			t.Fatal("the sweep failed")
+		}
+		w.pushWaiting()
+		if got := w.teller.commands("MAC-1") - before; got != want {
+			t.Errorf("%s: %d commands, want %d", what, got, want)
+		}
+	}
+	again(4*time.Hour-time.Second, 0, "just before 4 h")
+	again(time.Second, 1, "after 4 h")
+	again(8*time.Hour-time.Second, 0, "just before 8 h more")
+	again(time.Second, 1, "after 8 h more")
+	w.sync("MAC-1")
+	again(48*time.Hour, 0, "after it synced")
+
+	// A process that dies between queueing and pushing: the next one tells again.
+	if _, err := w.DeletePolicy(context.Background(), "everyone", WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	before := w.teller.commands("MAC-1")
+	w.reopen()
+	w.settleAll()
+	if got := w.teller.commands("MAC-1") - before; got != 1 {
+		t.Errorf("after a restart with the push not noted %d commands were queued, want 1", got)
+	}
+	failed = map[string]error{"MAC-1": errors.New("BadDeviceToken: the device token is not valid")}
+	w.pushWaiting()
+	if d := w.device("MAC-1"); w.index.get("MAC-1").Push == "" {
+		t.Errorf("the reason why the push failed is not kept: %+v", d.Reasons)
+	}
+	w.must(w.TokenUpdate(context.Background(), "MAC-1"))
+	if w.index.get("MAC-1").Push != "" {
+		t.Error("a new push token does not end the failure")
+	}
+}
+
+// Two changes in a row tell a Mac once, and a re-enrolment forgets what was to be pushed.
+func TestCoalescing(t *testing.T) {
+	w := newWorld(t)
+	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	w.pushWaiting()
+	w.sync("MAC-1")
+	n := w.teller.commands("MAC-1")
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.DeletePolicy(context.Background(), "everyone", WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	if got := w.teller.commands("MAC-1") - n; got != 0 {
+		t.Errorf("a policy that came and went told the Mac %d times", got)
+	}
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	w.must(w.CheckOut(context.Background(), "MAC-1"))
+	pushed := len(w.teller.pushed)
+	w.pushWaiting()
+	if len(w.teller.pushed) != pushed {
+		t.Error("a Mac that checked out was pushed")
+	}
+}
