@@ -147,7 +147,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	}
 	l.db = db
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	store := nano.New(db)
+	store := nano.New(db, nano.WithClock(l.now))
 	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: store, Log: log, Now: l.now})
 	if err != nil {
 		t.Fatal(err)
