@@ -16,9 +16,10 @@ import (
 )
 
 // Every value in a database begins with one byte that says how the rest is kept: as it is, which stays readable for an
-// operator who looks into the database, or deflated behind its length.
+// operator who looks into the database, or compressed behind its length: up to 32 KB against a dictionary (lz.go), above that deflated.
 const (
 	packedPlain    = '='
+	packedLZ       = '^'
 	packedDeflated = '~'
 )
 
@@ -42,7 +43,7 @@ var (
 // Pack encodes a value as the databases keep it. It never keeps or changes val.
 func Pack(val []byte) []byte {
 	if len(val) > packAbove {
-		if p := deflate(val); p != nil {
+		if p := compress(val); len(p) <= len(val) {
 			return p
 		}
 	}
@@ -52,20 +53,19 @@ func Pack(val []byte) []byte {
 	return p
 }
 
-// deflate returns nil when val does not get smaller.
-func deflate(val []byte) []byte {
-	buf := bytes.NewBuffer(make([]byte, 0, len(val)/2))
-	buf.WriteByte(packedDeflated)
-	buf.Write(binary.AppendUvarint(nil, uint64(len(val))))
+func compress(val []byte) []byte {
+	p := make([]byte, 0, len(val)/2)
+	if len(val) <= lzMost {
+		p = binary.AppendUvarint(append(p, packedLZ), uint64(len(val)))
+		return lzEncode(p, val)
+	}
+	p = binary.AppendUvarint(append(p, packedDeflated), uint64(len(val)))
+	buf := bytes.NewBuffer(p)
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	w.Reset(buf)
-	if _, err := w.Write(val); err != nil {
-		return nil
-	}
-	if err := w.Close(); err != nil || buf.Len() > len(val) {
-		return nil
-	}
+	_, _ = w.Write(val) // a buffer takes everything
+	_ = w.Close()
 	return buf.Bytes()
 }
 
@@ -80,6 +80,12 @@ func Unpack(p []byte) ([]byte, error) {
 		val := make([]byte, len(body))
 		copy(val, body)
 		return val, nil
+	case packedLZ:
+		n, skip := binary.Uvarint(body)
+		if skip <= 0 || n > lzMost {
+			return nil, errors.New("damaged value: impossible length")
+		}
+		return lzDecode(body[skip:], int(n))
 	case packedDeflated:
 		n, skip := binary.Uvarint(body)
 		if skip <= 0 || n > uint64(len(body))*maxRatio {

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -20,7 +22,10 @@ func TestPack(t *testing.T) {
 		{"nothing", []byte{}, '=', 1},
 		{"text", []byte("readable"), '=', 9},
 		{"1 KB of text", []byte(strings.Repeat("x", 1024)), '=', 1025},
-		{"more", []byte(strings.Repeat("x", 1025)), '~', 100},
+		{"more", []byte(strings.Repeat("x", 1025)), '^', 100},
+		{"what Macs say", []byte(dictionary), '^', 50},
+		{"no more than fits a distance", []byte(strings.Repeat("0123456789abcdef", 2048)), '^', 400},
+		{"a byte more", []byte(strings.Repeat("0123456789abcdef", 2048) + "x"), '~', 400},
 		{"1 MiB", []byte(strings.Repeat(`{"identifier":"plimsoll.os-update"}`, 30_000)), '~', 20_000},
 		{"what does not compress", random, '=', 5001},
 	} {
@@ -45,7 +50,8 @@ func TestPack(t *testing.T) {
 }
 
 func TestUnpackDamaged(t *testing.T) {
-	whole := Pack([]byte(strings.Repeat("x", 5000)))
+	whole := Pack([]byte(strings.Repeat("x", 40_000)))
+	short := Pack([]byte(strings.Repeat("yz", 2500)))
 	for name, p := range map[string][]byte{
 		"nothing":              {},
 		"an unknown header":    []byte("?value"),
@@ -54,8 +60,20 @@ func TestUnpackDamaged(t *testing.T) {
 		"an impossible length": []byte("~\xff\xff\xff\xff\x7fabc"),
 		"no data":              whole[:3],
 		"half of it":           whole[:len(whole)/2],
-		"a smaller length":     append([]byte{'~', 0x87, 0x27}, whole[3:]...),
-		"a larger length":      append([]byte{'~', 0x89, 0x27}, whole[3:]...),
+		"a smaller length":     append([]byte{'~', 0xbf, 0xb8, 0x02}, whole[4:]...),
+		"a larger length":      append([]byte{'~', 0xc1, 0xb8, 0x02}, whole[4:]...),
+
+		"against the dictionary: no data":                   short[:3],
+		"against the dictionary: half of it":                short[:len(short)/2],
+		"against the dictionary: a smaller length":          append([]byte{'^', 0x87, 0x27}, short[3:]...),
+		"against the dictionary: a larger length":           append([]byte{'^', 0x89, 0x27}, short[3:]...),
+		"against the dictionary: a length beyond all":       {'^', 0xff, 0xff, 0xff, 0x7f, 0},
+		"against the dictionary: a distance of nothing":     {'^', 4, 0x00, 0, 0},
+		"against the dictionary: before the dictionary":     {'^', 4, 0x00, 0xff, 0xff},
+		"against the dictionary: more literals than said":   {'^', 1, 0x20, 'a', 'b'},
+		"against the dictionary: fewer literals than said":  {'^', 9, 0x90, 'a', 'b'},
+		"against the dictionary: an endless length":         append([]byte{'^', 9, 0xf0}, bytes.Repeat([]byte{255}, 100_000)...),
+		"against the dictionary: a length without its rest": {'^', 9, 0xf0, 255},
 	} {
 		if val, err := Unpack(p); err == nil {
 			t.Errorf("%s: unpacked as %d bytes", name, len(val))
@@ -101,6 +119,8 @@ func TestPrefixEnd(t *testing.T) {
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("=plain"))
 	f.Add(Pack([]byte(strings.Repeat("compressed ", 200))))
+	f.Add(Pack([]byte(strings.Repeat("deflated ", 5000))))
+	f.Add(Pack([]byte(dictionary)))
 	f.Add([]byte("~\x88\x27"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		val, err := Unpack(p)
@@ -111,4 +131,24 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("%q does not come back (%v)", val, err)
 		}
 	})
+}
+
+func FuzzPack(f *testing.F) {
+	f.Add([]byte(dictionary), uint(3))
+	f.Add([]byte("plimsoll"), uint(9))
+	f.Fuzz(func(t *testing.T, part []byte, times uint) {
+		val := bytes.Repeat(append(part, dictionary[:min(len(dictionary), int(times%5000))]...), int(times%9)+1)
+		got, err := Unpack(Pack(val))
+		if err != nil || !bytes.Equal(got, val) {
+			t.Errorf("%q does not come back (%v)", val, err)
+		}
+	})
+}
+
+// A dictionary that is changed makes what is in databases unreadable.
+func TestDictionary(t *testing.T) {
+	const want = "6598038f6782246423320148fc685d437ead2d0bbb496059e7ce1fec32d65194"
+	if got := fmt.Sprintf("%x", sha256.Sum256([]byte(dictionary))); got != want {
+		t.Errorf("the dictionary has SHA-256 %s, want %s: leave it as it was", got, want)
+	}
 }

@@ -12,8 +12,8 @@ const (
 	// gcHeadroom is how much may be allocated between two garbage collections, however little is in use: with Go's own setting a small
 	// fleet's server spends a fifth of its time on collecting. It bounds what that costs in memory.
 	gcHeadroom = 64 << 20
-	gcLook     = 5 * time.Second // how often what is in use is looked at
-	gcMost     = 1600            // per cent
+	gcLook     = time.Second // how often what is in use is looked at
+	gcMost     = 500            // per cent
 )
 
 // paceGC keeps the garbage collector to gcHeadroom as the fleet grows and shrinks, until ctx ends. An operator's GOGC stands.

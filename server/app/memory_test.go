@@ -8,8 +8,8 @@ func TestGCPercent(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{"nothing measured yet", 0, 1600},
-		{"an empty server", 4 << 20, 1600},
+		{"nothing measured yet", 0, 500},
+		{"an empty server", 4 << 20, 500},
 		{"1,000 Macs", 16 << 20, 400},
 		{"as much as the headroom", 64 << 20, 100},
 		{"a large fleet", 1 << 30, 100},

@@ -18,7 +18,7 @@ import (
 // For operators. A partition is two keys of Redis, in one hash slot by their tag:
 //
 //	plimsoll:{mac/8A3E…}     a hash: "rev", the revision; "nonces", those of the last commits, newest first, 12 characters each;
-//	                         ":KEY" for each key, its value behind "=" as it is, or behind "~" and its length deflated
+//	                         ":KEY" for each key, its value behind "=" as it is, or behind "^" or "~" and its length compressed
 //	plimsoll:{mac/8A3E…}:k   a sorted set of the keys, all with score 0, so that they can be listed in their order
 //
 // In the tag, "%" is written as "%25" and "}" as "%7D"; the partition without a name is "%". Beside the partitions
