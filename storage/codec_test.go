@@ -21,8 +21,8 @@ func TestPack(t *testing.T) {
 	}{
 		{"nothing", []byte{}, '=', 1},
 		{"text", []byte("readable"), '=', 9},
-		{"1 KB of text", []byte(strings.Repeat("x", 1024)), '=', 1025},
-		{"more", []byte(strings.Repeat("x", 1025)), '^', 100},
+		{"as long as a record", []byte(strings.Repeat("x", 600)), '=', 601},
+		{"more", []byte(strings.Repeat("x", 601)), '^', 100},
 		{"what Macs say", []byte(dictionary), '^', 50},
 		{"no more than fits a distance", []byte(strings.Repeat("0123456789abcdef", 2048)), '^', 400},
 		{"a byte more", []byte(strings.Repeat("0123456789abcdef", 2048) + "x"), '~', 400},

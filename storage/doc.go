@@ -4,7 +4,7 @@ package storage
 What stands in the database
 
 A partition is the unit of atomicity: one key range in bbolt, one hash with its sorted set of keys in Redis. Every partition has a revision.
-All values are JSON unless said otherwise; values over 1 KB are compressed.
+All values are JSON unless said otherwise; values over 600 bytes are compressed.
 
 	book                         what admins and Apple said; its revision is the book's
 	  policy/engineering           policy.Stored

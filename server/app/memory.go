@@ -13,7 +13,7 @@ const (
 	// fleet's server spends a fifth of its time on collecting. It bounds what that costs in memory.
 	gcHeadroom = 64 << 20
 	gcLook     = time.Second // how often what is in use is looked at
-	gcMost     = 500            // per cent
+	gcMost     = 500         // per cent
 )
 
 // paceGC keeps the garbage collector to gcHeadroom as the fleet grows and shrinks, until ctx ends. An operator's GOGC stands.
