@@ -172,6 +172,9 @@ func fetcher(spec string) (fleet.Fetch, bool, error) {
 	}
 	return func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 		body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
+		if errors.Is(err, feed.ErrContent) {
+			err = &fleet.UnusableFeed{Err: err}
+		}
 		return body, fleet.Validators(v), same, err
 	}, src.IsURL(), nil
 }

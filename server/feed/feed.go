@@ -131,6 +131,15 @@ func (s *Source) Fetch(ctx context.Context, prev Validators) (body []byte, v Val
 
 var errNotModified = errors.New("not modified")
 
+// ErrContent is what errors.Is finds in an error about what a source holds, rather than about reaching it.
+var ErrContent = errors.New("the content cannot be used")
+
+// content is a sentence about what a source holds.
+type content string
+
+func (c content) Error() string        { return string(c) }
+func (c content) Is(target error) bool { return target == ErrContent }
+
 func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
@@ -161,7 +170,7 @@ func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, 
 		return nil, Validators{}, fmt.Errorf("the server answered %s", res.Status)
 	}
 	if res.ContentLength > s.maxSize {
-		return nil, Validators{}, fmt.Errorf("the answer has %d bytes, more than the %d allowed", res.ContentLength, s.maxSize)
+		return nil, Validators{}, content(fmt.Sprintf("the answer has %d bytes, more than the %d allowed", res.ContentLength, s.maxSize))
 	}
 	body, err := s.readAll(res.Body)
 	if err != nil {
@@ -189,7 +198,7 @@ func (s *Source) readAll(r io.Reader) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case int64(len(body)) > s.maxSize:
-		return nil, fmt.Errorf("it has more than the %d bytes allowed", s.maxSize)
+		return nil, content(fmt.Sprintf("it has more than the %d bytes allowed", s.maxSize))
 	}
 	return body, nil
 }
@@ -199,11 +208,11 @@ func sane(body []byte) error {
 	begin := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	switch {
 	case len(begin) == 0:
-		return errors.New("it is empty")
+		return content("it is empty")
 	case begin[0] == '<':
-		return errors.New("it is HTML or XML, not JSON: is a proxy or a login page in between?")
+		return content("it is HTML or XML, not JSON: is a proxy or a login page in between?")
 	case begin[0] != '{':
-		return errors.New("it is not a JSON object")
+		return content("it is not a JSON object")
 	}
 	return nil
 }

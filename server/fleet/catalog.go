@@ -20,8 +20,24 @@ const (
 	againAfter   = 20 * time.Hour  // after which a second fetch confirms a withdrawal (rules.md 3)
 )
 
+// codeFetchFailed is the code of the error of a source that could not be reached or read.
+const codeFetchFailed = "fetch_failed"
+
+// UnusableFeed is the error of a Fetch that reached its source and found there what cannot be a feed: it is refused, as a response that
+// makes no sense is.
+type UnusableFeed struct{ Err error }
+
+// Error says what was found.
+func (e *UnusableFeed) Error() string { return e.Err.Error() }
+
+// Unwrap is the error of the source.
+func (e *UnusableFeed) Unwrap() error { return e.Err }
+
+// Is tells that the response is refused.
+func (e *UnusableFeed) Is(target error) bool { return target == release.ErrRefused }
+
 // fetchCatalog fetches, checks and merges Apple's feed, and puts a change in force. A refusal or a failure is kept and returned in the
-// result; the last good catalogue stays.
+// result, a failure as an error with codeFetchFailed too; the last good catalogue stays.
 func (f *Fleet) fetchCatalog(ctx context.Context) (RefreshResult, error) {
 	f.refresh.Lock()
 	defer f.refresh.Unlock()
@@ -51,15 +67,37 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 			}
 		}
 	}
+	// A file is looked at every few seconds: what is known of it already is neither written nor logged again.
+	again := !f.o.FetchIsURL && err != nil && (state.Error == err.Error() || state.Error == "" && state.Refused == err.Error())
 	if err != nil && !errors.Is(err, release.ErrRefused) {
 		f.counters.FetchesFailed.Add(1)
+		reason := err.Error()
+		failed := &Error{Kind: ErrUnavailable, Code: codeFetchFailed, Text: "the catalogue could not be fetched: " + reason}
+		res := RefreshResult{Revision: cur.Catalog.Revision, Refused: &failed.Text}
+		if again {
+			return res, failed
+		}
 		f.log.Error("the catalogue could not be fetched; the last good one stays", "error", err)
-		return RefreshResult{Revision: cur.Catalog.Revision}, errors.Join(f.noteFetch(ctx, func(s *storage.FetchState) {
-			s.TriedAt, s.Error = now, err.Error()
-		}, state.Error == err.Error() && !f.o.FetchIsURL), &Error{Kind: ErrUnavailable, Code: "fetch_failed", Text: "the catalogue could not be fetched: " + err.Error()})
+		if err := f.updateBook(ctx, func(tx *storage.BookTx) error {
+			state := tx.Fetch
+			state.TriedAt, state.Error = now, reason
+			return tx.SetFetch(state)
+		}); err != nil {
+			return res, fmt.Errorf("keep why the catalogue could not be fetched: %w", err)
+		}
+		return res, failed
 	}
-	if err == nil && same && !pendingWithdrawal(cur.Catalog, now) && !f.o.FetchIsURL {
-		return RefreshResult{Revision: cur.Catalog.Revision}, nil
+	if again {
+		f.counters.FetchesRefused.Add(1)
+		reason := err.Error()
+		return RefreshResult{Revision: cur.Catalog.Revision, Refused: &reason}, nil
+	}
+	if same && !f.o.FetchIsURL {
+		// The file is as it was looked at last, which may be one that was refused; or it is the accepted one, which may have been away.
+		accepted := next.From == state.From && next.File == state.File
+		if !accepted || state.Error == "" && state.Refused == "" && !pendingWithdrawal(cur.Catalog, now) {
+			return RefreshResult{Revision: cur.Catalog.Revision}, nil
+		}
 	}
 	var res RefreshResult
 	var refused error
@@ -113,19 +151,8 @@ func pendingWithdrawal(c *release.Catalog, now time.Time) bool {
 	return false
 }
 
-// noteFetch keeps the state of fetching; not again and again for a file that goes on failing in the same way.
-func (f *Fleet) noteFetch(ctx context.Context, change func(*storage.FetchState), known bool) error {
-	if known {
-		return nil
-	}
-	return f.updateBook(ctx, func(tx *storage.BookTx) error {
-		state := tx.Fetch
-		change(&state)
-		return tx.SetFetch(state)
-	})
-}
-
-// Refresh fetches the catalogue now, and answers once it is in force on this replica. A URL is fetched at most once a minute.
+// Refresh fetches the catalogue now, and answers once it is in force on this replica. What became of it stands in the result, that the
+// source could not be reached too. A URL is fetched at most once a minute.
 func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
 	if f.o.Fetch == nil {
 		return RefreshResult{}, &Error{Kind: ErrConflict, Code: "no_catalogue_source", Text: "there is no source to fetch from: the server was started with --catalog none"}
@@ -143,7 +170,12 @@ func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
 			f.log.Warn("the exploited feed could not be read; marks stay as they are", "error", err)
 		}
 	}
-	return f.fetchLocked(ctx, Validators{})
+	res, err := f.fetchLocked(ctx, Validators{})
+	var failed *Error
+	if errors.As(err, &failed) && failed.Code == codeFetchFailed {
+		return res, nil
+	}
+	return res, err
 }
 
 // fetchExploited marks releases by the feed of exploited vulnerabilities. Its absence changes nothing.
@@ -217,7 +249,9 @@ func (f *Fleet) exploitedOnce(ctx context.Context) time.Duration {
 // catalogOnce fetches the catalogue when it is time, and returns how long to wait for the next time.
 func (f *Fleet) catalogOnce(ctx context.Context) time.Duration {
 	if !f.o.FetchIsURL {
-		if _, err := f.fetchCatalog(ctx); err != nil {
+		var failed *Error
+		if _, err := f.fetchCatalog(ctx); err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
+			f.log.Warn("the catalogue could not be kept; trying again", "error", err)
 			return time.Minute
 		}
 		return fileEvery

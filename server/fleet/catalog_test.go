@@ -105,8 +105,8 @@ func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	}
 	src.err = errors.New("no route to host")
 	w.pass(2 * time.Minute)
-	if _, err := w.Refresh(context.Background()); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("a fetch that fails: %v", err)
+	if res, err := w.Refresh(context.Background()); err != nil || res.Changed || res.Refused == nil || !strings.Contains(*res.Refused, "no route") {
+		t.Errorf("a fetch that fails: %+v, %v", res, err)
 	}
 	if ready := w.Ready(context.Background()); !ready.Ready || !strings.Contains(ready.Catalogue.Error, "no route") {
 		t.Errorf("readiness: %+v", ready)
@@ -150,5 +150,65 @@ func TestWithdrawalIsDebounced(t *testing.T) {
 	w.pass(time.Hour)
 	if res := w.refreshNow(); !res.Changed || target() != "26.6.1" {
 		t.Errorf("back again: changed %v, target %s", res.Changed, target())
+	}
+}
+
+// fileSource is a Fetch of a file: it is the same as long as its name is.
+type fileSource struct {
+	name, body string
+	err        error
+}
+
+func (s *fileSource) fetch(_ context.Context, prev Validators) ([]byte, Validators, bool, error) {
+	v := Validators{From: "feed", File: s.name}
+	if s.err != nil {
+		return nil, Validators{}, false, s.err
+	}
+	return []byte(s.body), v, prev == v, nil
+}
+
+// What is wrong with a file is said as long as it is so, once, and no longer (api.md 3: /readyz).
+func TestFaultsOfAFileComeAndGo(t *testing.T) {
+	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
+	for name, fault := range map[string]fileSource{
+		"cannot be read":  {err: errors.New("the folder has no file")},
+		"is HTML":         {err: &UnusableFeed{errors.New("it is HTML")}},
+		"is no feed":      {name: "b", body: "{}"},
+		"lost its macOSs": {name: "c", body: `{"PublicAssetSets":{"macOS":[]}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := &fileSource{name: "a", body: good}
+			w := newWorld(t)
+			w.o.Fetch = src.fetch
+			look := func() ReadinessCatalogue { w.catalogOnce(t.Context()); return w.Ready(t.Context()).Catalogue }
+			if c := look(); c.Error+c.Refused != "" || c.Source != "feed" {
+				t.Fatalf("a good file: %+v", c)
+			}
+			for _, refresh := range []bool{false, true} {
+				*src = fault
+				w.pass(time.Minute)
+				if c := look(); c.Error+c.Refused == "" {
+					t.Fatalf("the fault is not shown: %+v", c)
+				}
+				revision := w.book.cur.Load().Revision
+				w.pass(time.Minute)
+				if c := look(); c.Error+c.Refused == "" || w.book.cur.Load().Revision != revision {
+					t.Errorf("looked at again: %+v, and the book was written: %v", c, w.book.cur.Load().Revision != revision)
+				}
+				if res, err := w.Refresh(t.Context()); err != nil || res.Refused == nil {
+					t.Errorf("refresh answers %+v, %v; want the reason", res, err)
+				}
+				*src = fileSource{name: "a", body: good}
+				w.pass(time.Minute)
+				if refresh {
+					if res, err := w.Refresh(t.Context()); err != nil || res.Refused != nil || res.Changed {
+						t.Errorf("refresh of the good file: %+v, %v", res, err)
+					}
+				}
+				if c := look(); c.Error+c.Refused != "" {
+					t.Errorf("the file is back, and still there is a fault: %+v", c)
+				}
+			}
+		})
 	}
 }
