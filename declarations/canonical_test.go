@@ -15,8 +15,10 @@ func TestCanonicalJSON(t *testing.T) {
 		{"only what must be escaped is", `"<\u0026>\u2028\u00e9\/"`, "\"<&>\u2028é/\""},
 		{"control characters", `"\u0000\u0008\u0009\u000a\u000b\u000c\u000d\u001f\"\\\u007f"`, `"\u0000\b\t\n\u000b\f\r\u001f\"\\` + "\x7f\""},
 		// The example of RFC 8785, 3.2.3: euro sign, carriage return, dalet with dagesh, "1", emoji, control, o with diaeresis.
-		{"UTF-16 order", `{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}`,
-			"{\"\\r\":2,\"1\":4,\"\u0080\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\ufb33\":3}"},
+		{
+			"UTF-16 order", `{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}`,
+			"{\"\\r\":2,\"1\":4,\"\u0080\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\ufb33\":3}",
+		},
 		{"a key that begins another", `{"ab":1,"a":2}`, `{"a":2,"ab":1}`},
 		{"integers in any spelling", `[0,-0,1.0,1e3,-9007199254740991]`, `[0,0,1,1000,-9007199254740991]`},
 		{"empty", `[{},[],""]`, `[{},[],""]`},

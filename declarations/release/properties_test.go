@@ -18,8 +18,12 @@ type listed struct {
 }
 
 var pool = []listed{
-	{build: "24G830", version: "15.7.9"}, {build: "25G72", version: "26.6"}, {build: "25G6072", version: "26.6"},
-	{build: "25G76", version: "26.6.1"}, {build: "25G83", version: "26.6.2"}, {build: "26A300", version: "27.0"},
+	{build: "24G830", version: "15.7.9"},
+	{build: "25G72", version: "26.6"},
+	{build: "25G6072", version: "26.6"},
+	{build: "25G76", version: "26.6.1"},
+	{build: "25G83", version: "26.6.2"},
+	{build: "26A300", version: "27.0"},
 }
 
 func drawResponse(t *rapid.T) []listed {
