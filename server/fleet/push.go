@@ -165,6 +165,10 @@ func (f *Fleet) push(ctx context.Context, ids []string) bool {
 		f.counters.PushesFailed.Add(int64(len(failed)))
 	}
 	f.each(ctx, ids, func(id string) error {
+		// Without a certificate a Mac is noted when its command is queued, so that nothing is left to do.
+		if rec := f.index.get(id); err != nil && rec != nil && rec.Push == "" && rec.Told != "" && f.pushes.pending(id, rec.Told) {
+			return nil
+		}
 		reason := ""
 		if e := failed[id]; e != nil {
 			reason = e.Error()
