@@ -81,7 +81,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 	}
 	x.v = compliance.Judge(compliance.Input{
 		Mac: x.mac, Plan: x.plan, Index: x.book.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
-		Before: x.Record.Summary, Push: x.Record.Push, CatalogueStale: f.stale(x.now),
+		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: outstandingSince(x.Record), CatalogueStale: f.stale(x.now),
 	})
 	return x, nil
 }

@@ -231,6 +231,14 @@ func patience(n int) time.Duration {
 	return 24 * time.Hour
 }
 
+// outstandingSince is when a Mac was told what it has not fetched yet; zero: it was not told, or has fetched it.
+func outstandingSince(rec *storage.Record) time.Time {
+	if rec.Told == "" || rec.Told != rec.Advertised || rec.Told == rec.Manifest {
+		return time.Time{}
+	}
+	return rec.ToldAt
+}
+
 func (f *Fleet) judging(book *current, s *settling) compliance.Input {
 	var before compliance.Summary
 	if s.before.Record != nil && !s.life {
@@ -238,7 +246,7 @@ func (f *Fleet) judging(book *current, s *settling) compliance.Input {
 	}
 	return compliance.Input{
 		Mac: s.Record.PlanningMac(false, ""), Plan: s.plan, Index: book.Index, Status: s.Status, Manifest: s.Manifest,
-		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push,
+		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push, ToldAt: outstandingSince(s.Record),
 	}
 }
 

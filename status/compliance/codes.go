@@ -50,6 +50,8 @@ const (
 	codeHeld              = "held"
 )
 
+const notFetchingAdvice = "Wait until it has been told and is online. If it is in contact and still does not fetch, request a sync, and restart the Mac if that does not help."
+
 // Codes are all codes with their meaning, the most decisive first: that is the order of the reasons of a Mac.
 // Those that come from the plan (not_governed to held, above_track, ...) keep the plan's own sentence when it has one.
 var Codes = []Code{
@@ -67,23 +69,23 @@ var Codes = []Code{
 	{MacOSTooOld, "macOS[ {macos}] is too old for enforcement by declaration, which came with macOS 14[; this Mac needs {mechanism}].", "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.", []string{"macos", "needs", "mechanism", "version", "letter", "build"}},
 	{TypeNotSupported, "The Mac[ on macOS {macos}] does not list the enforcement of updates among what it supports.", "Make sure that the Mac is supervised and enrolled by device, then request a sync.", []string{"macos", "version", "letter", "build"}},
 
-	{DeclarationRejected, "The Mac rejected the declaration[ {identifier}][: {code}][: {description}].", "Read Apple's words in the evidence. Correct what the policy asks for; a sync request makes the Mac try again.", []string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"}},
-	{FailureBattery, "Installing macOS {version} failed because of the battery or power[ ({count} times)].", "Have the Mac plugged in and left on; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
-	{FailureDisk, "Installing macOS {version} failed for lack of disk space[ ({count} times)].", "Free disk space on the Mac; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
-	{InstallFailed, "Installing macOS {version} failed[ {count} times][, last {failed_at}][: {reason}].", "macOS tries again by itself. If it keeps failing, restart the Mac and look at the text in the evidence.", []string{"version", "letter", "build", "count", "failed_at", "reason", "install_state"}},
+	{DeclarationRejected, "The Mac rejected the declaration[ {identifier}][: {code}][: {description}].", "Read Apple's words in the evidence. Correct what the policy asks for, or take away what else manages updates on the Mac. It tries again when the declaration changes (another deadline, say) or when it enrols again.", []string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"}},
+	{FailureBattery, "Installing macOS {version} failed because of the battery or power[; attempts that failed: {count}].", "Have the Mac plugged in and left on; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
+	{FailureDisk, "Installing macOS {version} failed for lack of disk space[; attempts that failed: {count}].", "Free disk space on the Mac; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
+	{InstallFailed, "Installing macOS {version} failed[, the last time at {failed_at}][ (attempts: {count})][: {reason}].", "macOS tries again by itself. If it keeps failing, restart the Mac and look at the text in the evidence.", []string{"version", "letter", "build", "count", "failed_at", "reason", "install_state"}},
 
-	{NeverContacted, "The Mac has never contacted this server[ since it enrolled {enrolled_at}].", "Check that it is switched on, online and still has its enrolment profile.", []string{"enrolled_at"}},
-	{DeadlinePassedOffline, "The deadline[ {deadline_local}] passed while the Mac was offline[; its last contact was {last_seen_at}].", "Have it switched on: macOS enforces the update about an hour after that.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
-	{SilentMac, "The Mac has not been in contact for over 7 days[; its last contact was {last_seen_at}].", "Find the Mac and have it switched on and online; if it was retired, remove it.", []string{"last_seen_at"}},
+	{NeverContacted, "The Mac has never contacted this server[ since it enrolled at {enrolled_at}].", "Check that it is switched on, online and still has its enrolment profile.", []string{"enrolled_at"}},
+	{DeadlinePassedOffline, "The deadline[ {deadline_local}] passed while the Mac was offline[; its last contact was at {last_seen_at}].", "Have it switched on: macOS enforces the update about an hour after that.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
+	{SilentMac, "The Mac has not been in contact for over 7 days[; its last contact was at {last_seen_at}].", "Find the Mac and have it switched on and online; if it was retired, remove it.", []string{"last_seen_at"}},
 	{PushFailed, "The Mac could not be woken[: {push_error}].", "Check the push certificate and that the Mac and this server reach Apple's push service. The Mac still syncs when it checks in by itself.", []string{"push_error"}},
-	{NeverSynced, "The Mac has never fetched its declarations.", "Wait until it has been told; if that lasts, request a sync and check that it is online.", []string{"enrolled_at", "last_seen_at"}},
-	{NotSyncedYet, "The Mac has not yet fetched what it is told now[; it last fetched {synced_at}].", "Wait until it has been told; if that lasts, request a sync and check that it is online.", []string{"synced_at", "last_seen_at"}},
-	{StaleReport, "The Mac is in contact but has not reported its status for over 3 days[; its last report was {last_report_at}].", "What is shown may be old. A sync is requested by itself; if that does not help, restart the Mac.", []string{"last_seen_at", "last_report_at"}},
-	{NotFetched, "The Mac was served the update's declaration[ {served_at}] but does not report having it.", "Wait for its next report; if that lasts, request a sync.", []string{"identifier", "server_token", "served_at", "last_report_at"}},
+	{NeverSynced, "The Mac has never fetched its declarations[; it was told to at {told_at}][; its last contact was at {last_seen_at}].", notFetchingAdvice, []string{"enrolled_at", "told_at", "last_seen_at"}},
+	{NotSyncedYet, "The Mac has not yet fetched what it is told now[; it was told to at {told_at}][; it last fetched at {synced_at}].", notFetchingAdvice, []string{"told_at", "synced_at", "last_seen_at"}},
+	{StaleReport, "The Mac is in contact but has not reported its status for over 3 days[; its last report came at {last_report_at}].", "What is shown may be old. A sync is requested by itself; if that does not help, restart the Mac.", []string{"last_seen_at", "last_report_at"}},
+	{NotFetched, "The Mac was served the update's declaration[ at {served_at}] but has not reported having it[; its last report came at {last_report_at}].", "Wait for its next report; if none comes or it still lacks the declaration, request a sync.", []string{"identifier", "server_token", "served_at", "last_report_at"}},
 	{NotActive, "The Mac has the update's declaration but has not activated it[: {code}][: {description}].", "Read Apple's words in the evidence, then request a sync.", []string{"identifier", "server_token", "code", "description", "reasons"}},
 	{DownloadingLong, "macOS {version} has been downloading for more than a day[, since {phase_at}].", "Check the Mac's connection, its free disk space, and whether a proxy or content filter slows Apple's servers down.", []string{"version", "letter", "build", "phase_at"}},
 	{"installing", "macOS {version} is being installed[, since {phase_at}].", "Nothing: wait for the Mac to come back and report.", []string{"version", "letter", "build", "phase_at"}},
-	{"prepared", "macOS {version} is downloaded and prepared[ since {phase_at}]; it installs at the deadline[ {deadline_local}] or when the user agrees.", "Nothing, or ask the user to install it now.", []string{"version", "letter", "build", "phase_at", "deadline_local"}},
+	{"prepared", "macOS {version} is downloaded and prepared[ since {phase_at}]; macOS installs it at the deadline[ {deadline_local}] or when the user agrees.", "Nothing before the deadline, or ask the user to install it now. After it, have the Mac on, online and plugged in: macOS enforces within about an hour.", []string{"version", "letter", "build", "phase_at", "deadline_local"}},
 	{"downloading", "macOS {version} is being downloaded[, since {phase_at}].", "Nothing: wait for the download.", []string{"version", "letter", "build", "phase_at"}},
 	{"waiting", "The Mac waits to begin with macOS {version}[, since {phase_at}].", "Nothing: macOS chooses the moment; it helps when the Mac is on, online and plugged in.", []string{"version", "letter", "build", "phase_at"}},
 	{OtherPhase, "The Mac reports the state {install_state} for macOS {version}, which this server does not know.", "Look at the Mac's status; Apple may have added a state.", []string{"install_state", "version", "letter", "build", "phase_at"}},
@@ -91,7 +93,7 @@ var Codes = []Code{
 	{DelayedByUser, "The user delayed the update[ by {hours} h][; the deadline is now {deadline_local}].", "Nothing: the delay ends by itself.", []string{"hours", "deadline_local", "version", "letter", "build"}},
 	{Returned, "The Mac came back[ {back_at}] after more than 7 days of silence.", "Nothing: give it time until its deadline.", []string{"back_at", "deadline_local"}},
 	{DeadlinePassed, "The deadline[ {deadline_local}] for macOS {version} has passed, and the Mac has not reported that it installed it.", "Have the user restart the Mac while it is plugged in and online; macOS enforces about an hour later.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
-	{DeadlineAhead, "macOS {version} is asked for by {deadline_local}, which lies ahead.", "Nothing: macOS informs the user and enforces the update at the deadline.", []string{"version", "letter", "build", "deadline_local", "due_local", "overdue_at"}},
+	{DeadlineAhead, "macOS {version} is asked for by {deadline_local} (the Mac's own time), which lies ahead.", "Nothing: macOS informs the user and enforces the update at the deadline.", []string{"version", "letter", "build", "deadline_local", "due_local", "overdue_at"}},
 
 	{AlreadyNewer, "The Mac says that it already runs macOS {version} or something newer.", "Nothing: it is asked for its version.", []string{"version", "letter", "build", "macos", "code", "description", "reasons"}},
 	{"above_track", "The Mac runs a newer major version[ (macOS {macos})] than its policy asks for.", "Nothing, or raise the policy's track.", []string{"macos", "policy"}},

@@ -87,6 +87,8 @@ type Input struct {
 	Before Summary
 	// Push is what is known of the last push: empty, or why it failed.
 	Push string
+	// ToldAt is when the Mac was last told to fetch what is advertised now, while it has not done so; zero: it was not told yet.
+	ToldAt time.Time
 	// CatalogueStale: the catalogue is older than it should be (rules.md 3).
 	CatalogueStale bool
 }

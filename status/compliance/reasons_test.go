@@ -103,30 +103,30 @@ func TestReasonTexts(t *testing.T) {
 		{
 			"failed", floor, func(l *life) {
 				l.report(map[string]any{"softwareupdate.failure-reason": map[string]any{"count": 3, "reason": "MADownloadFailed.", "timestamp": "2026-08-22T11:00:00+02:00"}})
-			}, InstallFailed, "Installing macOS 26.6.2 failed 3 times, last 2026-08-22 09:00 UTC: MADownloadFailed.",
+			}, InstallFailed, "Installing macOS 26.6.2 failed, the last time at 2026-08-22 09:00 UTC (attempts: 3): MADownloadFailed.",
 			map[string]any{"count": 3, "reason": "MADownloadFailed.", "failed_at": at("2026-08-22T09:00"), "version": release.Version("26.6.2"), "build": "25G83"},
 		},
 		{"rejected", floor, func(l *life) {
 			l.report(map[string]any{"management.declarations": l.rejects(declarations.IDOSUpdate, "has an invalid format")})
 		}, DeclarationRejected, "The Mac rejected the declaration plimsoll.os-update: Error.ConfigurationCannotBeApplied: Configuration cannot be applied: has an invalid format.", nil},
 		{
-			"ahead", floor, nil, DeadlineAhead, "macOS 26.6.2 is asked for by 2026-09-01 12:00:00, which lies ahead.",
+			"ahead", floor, nil, DeadlineAhead, "macOS 26.6.2 is asked for by 2026-09-01 12:00 (the Mac's own time), which lies ahead.",
 			map[string]any{"deadline_local": local("2026-09-01T12:00:00"), "overdue_at": at("2026-09-01T12:00")},
 		},
 		{"delayed", as(floor, func(p *policy.Plan) { p.Lanes[0].Delayed = true }), func(l *life) {
 			l.mac.Delayed = &policy.Delayed{Hours: 2}
-		}, DelayedByUser, "The user delayed the update by 2 h; the deadline is now 2026-09-01 12:00:00.", map[string]any{"hours": 2}},
+		}, DelayedByUser, "The user delayed the update by 2 h; the deadline is now 2026-09-01 12:00.", map[string]any{"hours": 2}},
 		{"a newer release is held", as(floor, func(p *policy.Plan) {
 			p.Lanes[0].Held = &release.Release{Version: "26.7", Build: "25H1"}
 		}), nil, NewerHeld, "A newer release, macOS 26.7 (25H1), would be the target if it were not held.", nil},
 		{
-			"not fetched", floor, func(l *life) { l.merged = nil }, NotFetched, "The Mac was served the update's declaration 2026-08-22 09:00 UTC but does not report having it.",
+			"not fetched", floor, func(l *life) { l.merged = nil }, NotFetched, "The Mac was served the update's declaration at 2026-08-22 09:00 UTC but has not reported having it; its last report came at 2026-08-22 09:00 UTC.",
 			map[string]any{"served_at": at("2026-08-22T09:00"), "identifier": "plimsoll.os-update"},
 		},
 		{"a push that failed", floor, func(l *life) { l.manifest, l.push = nil, "Unregistered" }, PushFailed, "The Mac could not be woken: Unregistered.", map[string]any{"push_error": "Unregistered"}},
 		{
 			"never contacted", floor, func(l *life) { l.mac.Facts.LastContactAt = time.Time{} }, NeverContacted,
-			"The Mac has never contacted this server since it enrolled 2026-08-20 18:00 UTC.", nil,
+			"The Mac has never contacted this server since it enrolled at 2026-08-20 18:00 UTC.", nil,
 		},
 		{"the feed lacks the target", as(floor, func(p *policy.Plan) {
 			r := *p.Target

@@ -16,6 +16,10 @@ const shortText = 240
 
 // fill puts evidence into a pattern (see Code). A piece that is missing outside of brackets is shown as "?".
 func fill(pattern string, evidence map[string]any) string {
+	return strings.ReplaceAll(filled(pattern, evidence), "….", "…")
+}
+
+func filled(pattern string, evidence map[string]any) string {
 	var b strings.Builder
 	b.Grow(len(pattern) + 64)
 	for pattern != "" {
@@ -38,7 +42,7 @@ func fill(pattern string, evidence map[string]any) string {
 		pattern = pattern[i+n+1:]
 		if closing == ']' {
 			if complete(part, evidence) {
-				b.WriteString(fill(part, evidence))
+				b.WriteString(filled(part, evidence))
 			}
 			continue
 		}
@@ -82,7 +86,7 @@ func show(v any) string {
 	case time.Time:
 		return v.UTC().Format("2006-01-02 15:04 UTC")
 	case declarations.Local:
-		return strings.Replace(v.String(), "T", " ", 1)
+		return strings.TrimSuffix(strings.Replace(v.String(), "T", " ", 1), ":00") // seconds only where there are any
 	default:
 		return shorten(fmt.Sprint(v))
 	}

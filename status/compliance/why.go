@@ -287,11 +287,13 @@ func (w *why) sync() {
 	if w.in.Push != "" {
 		w.add(PushFailed, map[string]any{"push_error": w.in.Push})
 	}
+	extra := map[string]any{"told_at": w.in.ToldAt}
 	if w.in.Manifest == nil {
-		w.add(NeverSynced, nil)
+		w.add(NeverSynced, extra)
 		return
 	}
-	w.add(NotSyncedYet, map[string]any{"synced_at": w.in.Manifest.ServedAt})
+	extra["synced_at"] = w.in.Manifest.ServedAt
+	w.add(NotSyncedYet, extra)
 }
 
 // withdrawals tells of a target that Apple took back, or that the last fetch of the feed lacked.
