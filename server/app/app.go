@@ -88,6 +88,10 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 	if err != nil {
 		return nil, err
 	}
+	// Last: it is printed once, so a start that fails must not have made it.
+	if srv.token, err = srv.fleet.FirstToken(ctx); err != nil {
+		return nil, fmt.Errorf("make the first admin token: %w", err)
+	}
 	srv.http = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
@@ -127,9 +131,6 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	}
 	if err := s.fleet.Start(ctx); err != nil {
 		return nil, err
-	}
-	if s.token, err = s.fleet.FirstToken(ctx); err != nil {
-		return nil, fmt.Errorf("make the first admin token: %w", err)
 	}
 	door, err := s.door(ctx, teller)
 	if err != nil {
@@ -204,21 +205,8 @@ func (s *Server) door(ctx context.Context, teller *mdm.Teller) (*mdm.Door, error
 
 func (s *Server) deviceCA(ctx context.Context) (*mdm.CA, error) {
 	if s.Data != "" {
-		cert, err := os.ReadFile(filepath.Join(s.Data, "ca.pem"))
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
-			return nil, fmt.Errorf("--data: %w", err)
-		default:
-			key, err := os.ReadFile(filepath.Join(s.Data, "ca.key"))
-			if err != nil {
-				return nil, fmt.Errorf("--data: ca.pem needs its key: %w", err)
-			}
-			ca, err := mdm.ParseCA(append(append(cert, '\n'), key...))
-			if err != nil {
-				return nil, fmt.Errorf("--data: %w", err)
-			}
-			return ca, nil
+		if ca, err := replacedCA(s.Data); err != nil || ca != nil {
+			return ca, err
 		}
 	}
 	pem, err := s.fleet.Secret(ctx, "device-ca", func() ([]byte, error) { return mdm.GenerateCA(time.Now()) })
@@ -226,6 +214,34 @@ func (s *Server) deviceCA(ctx context.Context) (*mdm.CA, error) {
 		return nil, fmt.Errorf("read the device CA: %w", err)
 	}
 	return mdm.ParseCA(pem)
+}
+
+// replacedCA reads the CA that stands in for the generated one; nil when the folder has none.
+func replacedCA(folder string) (*mdm.CA, error) {
+	if info, err := os.Stat(folder); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("--data: %s is not a folder", folder)
+	}
+	cert, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	missing := errors.Is(err, os.ErrNotExist)
+	if err != nil && !missing {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	key, err := os.ReadFile(filepath.Join(folder, "ca.key"))
+	switch {
+	case missing && errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case missing:
+		return nil, fmt.Errorf("--data: %s has a ca.key, but no ca.pem", folder)
+	case err != nil:
+		return nil, fmt.Errorf("--data: ca.pem needs its key: %w", err)
+	}
+	ca, err := mdm.ParseCA(append(append(cert, '\n'), key...))
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return ca, nil
 }
 
 // isLoopback tells whether HOST or HOST:PORT is this machine only.

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bufio"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -105,6 +106,9 @@ func TestStartsThatFail(t *testing.T) {
 		"missing CA":       {[]string{"--listen", "127.0.0.1:0", "--store", "bolt:" + path + "4", "--device-ca", "/no/such/ca.pem"}, 1, "/no/such/ca.pem"},
 		"short token":      {[]string{"--admin-token", "short"}, 2, "--admin-token"},
 		"url with a path":  {[]string{"--url", "http://x/y"}, 2, "--url"},
+		"missing data":     {[]string{"--listen", "127.0.0.1:0", "--store", "bolt:" + path + "5", "--data", "/no/such/folder"}, 1, "/no/such/folder"},
+		"no rate at all":   {[]string{"--push-rate", "NaN"}, 2, "--push-rate"},
+		"no header at all": {[]string{"--cert-header", "X Cert:"}, 2, "--cert-header"},
 		"bad device limit": {[]string{"--keep-reports", "0"}, 2, "--keep-reports"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +123,27 @@ func TestStartsThatFail(t *testing.T) {
 				t.Errorf("standard error is %q, want one line with %q", got, c.want)
 			}
 		})
+	}
+	// The admin token is printed once: a start that failed must not have been that once.
+	if err := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--catalog", "none", "--store", "bolt:"+path+"6", "--profile-identity", "/no/such.pem").Run(); err == nil {
+		t.Error("a start with an identity that does not exist succeeds")
+	}
+	second := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--catalog", "none", "--store", "bolt:"+path+"6")
+	printed, err := second.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := ""
+	for l := bufio.NewScanner(printed); !strings.Contains(line, "admin token") && l.Scan(); {
+		line = l.Text()
+	}
+	_ = second.Process.Kill()
+	_ = second.Wait()
+	if !strings.Contains(line, "shown once") {
+		t.Error("a start that failed used up the first admin token")
 	}
 	out, err := exec.Command(program, "version").Output()
 	if err != nil || !strings.HasPrefix(string(out), "plimsoll ") {

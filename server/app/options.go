@@ -96,8 +96,11 @@ func (o Options) check() (*settings, error) {
 	if o.KeepReports < 1 || o.KeepReports > 1000 {
 		return nil, bad("keep-reports", "must be from 1 to 1000")
 	}
-	if o.PushRate <= 0 {
-		return nil, bad("push-rate", "must be above 0")
+	if !(o.PushRate > 0 && o.PushRate <= 1e6) { // NaN is neither
+		return nil, bad("push-rate", "must be above 0 and at most 1000000")
+	}
+	if strings.ContainsFunc(o.CertHeader, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c) }) {
+		return nil, bad("cert-header", "%q cannot be the name of a header", o.CertHeader)
 	}
 	if o.AdminToken != "" && len(o.AdminToken) < 16 {
 		return nil, bad("admin-token", "must have at least 16 characters")
