@@ -227,6 +227,9 @@ func (w *Web) row(d *fleet.Device) deviceRow {
 		r.Policy = *d.Policy
 	}
 	for _, f := range d.Flags {
+		if f == "catalogue_stale" {
+			continue // it is every Mac's, and stands above the page
+		}
 		r.Flags = append(r.Flags, wordsOf(flagList, f))
 	}
 	return r

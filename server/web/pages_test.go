@@ -248,6 +248,9 @@ func TestInABrowser(t *testing.T) {
 		w.settle("MAC-1")
 		v := b.tab(t, w, size(1280, 800))
 		v.open(w.self("MAC-1"))
+		if ask(v, chromedp.Evaluate[bool](`document.querySelector(".offset").checkVisibility()`)) {
+			t.Error("the user is asked for a time zone that the browser knows")
+		}
 		told := func(id string) any { return w.sync(id)["plimsoll.os-update"]["TargetLocalDateTime"] }
 		before := told("MAC-1").(string)
 		at, err := time.Parse("2006-01-02T15:04:05", before)

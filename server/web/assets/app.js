@@ -35,17 +35,18 @@
     localise();
   };
 
+  // At most once in two seconds, however much happens.
+  const pace = 2000;
   let busy = false, again = false;
   const refresh = async () => {
     if (busy) { again = true; return; }
     busy = true;
+    setTimeout(() => { busy = false; if (again) { again = false; refresh(); } }, pace);
     try {
       const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" }, redirect: "manual" });
       if (answer.type === "opaqueredirect" || answer.status === 401) { location.reload(); return; }
       if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* the server is away: the stream comes back by itself */ }
-    busy = false;
-    if (again) { again = false; setTimeout(refresh, 1000); }
   };
 
   // A hidden page holds no connection, of which a browser has few.
@@ -55,12 +56,13 @@
     const listen = () => {
       if (document.hidden) { stream?.close(); stream = null; return; }
       if (stream) return;
-      let first = true;
       stream = new EventSource(url);
-      stream.addEventListener("open", () => { if (!first) refresh(); first = false; document.body.dataset.streaming = "yes"; });
+      // What happened between the page and the stream, or while the stream was cut, is told by nobody.
+      stream.addEventListener("open", () => { refresh(); document.body.dataset.streaming = "yes"; });
       stream.addEventListener("changed", refresh);
+      stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) { stream = null; refresh(); } });
     };
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && !stream) refresh(); listen(); });
+    document.addEventListener("visibilitychange", listen);
     listen();
   }
 
