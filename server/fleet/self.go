@@ -18,22 +18,18 @@ const (
 	delayNotice = 2 * time.Hour // from the user's now
 )
 
-// byLink finds the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more.
-func (f *Fleet) byLink(link string) (string, error) {
+// visit examines the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more.
+func (f *Fleet) visit(ctx context.Context, link string) (*examined, error) {
 	rec := f.ByLink(link)
 	if rec == nil {
-		return "", notFound("there is no such page")
+		return nil, notFound("there is no such page")
 	}
-	return rec.Facts.ID, nil
+	return f.examine(ctx, rec.Facts.ID, false, nil)
 }
 
 // Self is the page of one Mac as data.
 func (f *Fleet) Self(ctx context.Context, link string) (Self, error) {
-	id, err := f.byLink(link)
-	if err != nil {
-		return Self{}, err
-	}
-	x, err := f.examine(ctx, id, false, nil)
+	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
 	}
@@ -104,11 +100,7 @@ func (f *Fleet) delayed(x *examined) policy.Delayed {
 // SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is what the user's
 // clock shows; it must be what some clock on earth can show.
 func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations.Local) (Self, error) {
-	id, err := f.byLink(link)
-	if err != nil {
-		return Self{}, err
-	}
-	x, err := f.examine(ctx, id, false, nil)
+	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
 	}
@@ -127,7 +119,7 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	next := f.delayed(x)
 	next.Hours++
 	next.Until = max(x.plan.Deadline.Add(delayStep), userNow.Add(delayNotice))
-	if err := f.take(ctx, id, Event{
+	if err := f.take(ctx, x.Record.Facts.ID, Event{
 		Type: "delayed", Text: "the user delayed the deadline to " + next.Until.String(),
 		Data: map[string]any{"from": x.plan.Deadline.String(), "to": next.Until.String(), "hours": next.Hours},
 	}, func(rec *storage.Record) { rec.Delayed = &next }); err != nil {
@@ -138,11 +130,7 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 
 // SelfUpgrade asks for the upgrade that is offered on demand: it is enforced with a deadline that is past everywhere.
 func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
-	id, err := f.byLink(link)
-	if err != nil {
-		return Self{}, err
-	}
-	x, err := f.examine(ctx, id, false, nil)
+	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
 	}
@@ -150,7 +138,7 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 	if s.Offered == nil {
 		return Self{}, conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
 	}
-	if err := f.take(ctx, id, Event{
+	if err := f.take(ctx, x.Record.Facts.ID, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
 		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
 	}, func(rec *storage.Record) { rec.Wish = &policy.Wish{Major: s.Offered.Version.Major(), At: x.now} }); err != nil {
