@@ -99,6 +99,15 @@ func TestLifeNeverFetches(t *testing.T) {
 		pending("2026-08-25T20:01", 2, "report_stale"), // told, and asked for its version
 		pending("2026-08-30T20:01", 1, "report_stale"),
 		moment{
+			at: "2026-08-30T20:02", state: "pending", phase: "planned", deadline: due,
+			reasons: []string{"never_synced", "report_stale", "deadline_ahead"}, flags: []string{"report_stale", "not_synced"},
+			more: func(d fleet.Device, _ []fleet.Event) {
+				if e := d.Reasons[0].Evidence; e["told_at"] != "2026-08-30T20:01:00Z" || e["last_seen_at"] != "2026-08-30T20:01:00Z" {
+					t.Errorf("evidence %v", e)
+				}
+			},
+		},
+		moment{
 			at: "2026-08-31T12:00", state: "overdue", phase: "planned", deadline: due,
 			reasons: []string{"never_synced", "report_stale", "deadline_passed"}, flags: []string{"report_stale", "not_synced", "past_deadline"}, events: []string{"overdue"},
 		},
