@@ -40,6 +40,8 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  link                         key of the links to a Mac's own page, raw bytes
 	history                      compliance by day
 	  day/2026-11-22               the row of that UTC day
+	starts                       its revision tells that a replica started, and so that one may have died
+	  n                            how many did, decimal
 	lease/sweep                  one lease
 	  lease                        owner and counter
 */

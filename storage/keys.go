@@ -17,6 +17,7 @@ const (
 	SecretsPartition = "secrets"
 	ScepPartition    = "scep"
 	HistoryPartition = "history"
+	StartsPartition  = "starts"
 )
 
 // DeviceID is the enrollment id of the device channel: of a user channel ("DEVICE:USER") the part before the colon.

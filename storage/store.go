@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -123,6 +124,26 @@ func (s *Store) Release(ctx context.Context, name, owner string) error {
 		l.Counter++
 		return setJSON(tx, "lease", l)
 	})
+}
+
+// CountStart notes that a replica starts, which raises the revision of StartsPartition, and returns that.
+func (s *Store) CountStart(ctx context.Context) (uint64, error) {
+	err := s.db.Update(ctx, StartsPartition, func(tx Tx) error {
+		n, err := counter(tx)
+		if err != nil {
+			return err
+		}
+		tx.Set(keyCounter, strconv.AppendUint(nil, n+1, 10))
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	revs, err := s.db.Revisions(ctx, StartsPartition)
+	if err != nil {
+		return 0, err
+	}
+	return revs[0], nil
 }
 
 // SetDay keeps the history row of one UTC day ("2006-01-02"); a later one of the same day replaces it.

@@ -62,12 +62,12 @@ func TestReplicasOnCluster(t *testing.T) {
 	}
 	l.goesOn(int64(macs))
 	l.kept(replicas[0])
-	for i, p := range replicas {
+	for _, p := range replicas {
 		l.listed(p)
 		l.through(p)
 		l.inSync(p)
-		t.Logf("replica %d: %v", i+1, p.compliance().States)
 	}
+	alike(t, replicas...)
 	leader(t, replicas...)
 	t.Logf("all of it took %v", time.Since(begun).Round(time.Second))
 }

@@ -3,6 +3,7 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,6 +60,20 @@ func leader(t *testing.T, replicas ...*process) (who int) {
 	return who
 }
 
+// alike waits until all replicas count the same.
+func alike(t *testing.T, replicas ...*process) {
+	t.Helper()
+	var counts []string
+	defer func() { t.Logf("counted by each replica: %v", counts) }()
+	eventually(t, "all replicas count the same", func() bool {
+		counts = nil
+		for _, p := range replicas {
+			counts = append(counts, fmt.Sprint(p.compliance().States))
+		}
+		return len(slices.Compact(slices.Clone(counts))) == 1
+	})
+}
+
 // Three replicas on one Redis: what is written on one is in force on all and any may serve any Mac; one leads; and when it is killed in the middle
 // of a sweep, another takes over and tells the rest of the Macs.
 func TestReplicas(t *testing.T) {
@@ -107,12 +122,7 @@ func TestReplicas(t *testing.T) {
 			return c.Devices == macs && n == macs && c.States["unmanaged"]+c.States["unknown"] == 0
 		})
 	}
-	want := replicas[0].compliance()
-	for _, p := range replicas[1:] {
-		if got := p.compliance(); fmt.Sprint(got.States) != fmt.Sprint(want.States) {
-			t.Errorf("replicas count differently: %v and %v", got.States, want.States)
-		}
-	}
+	alike(t, replicas...)
 
 	proxies[first].Delay(20 * time.Millisecond)
 	told := replicas[first].metric("plimsoll_commands_total")

@@ -76,6 +76,12 @@ type Fleet struct {
 	linkKey  []byte
 	counters Counters
 	leading  atomic.Bool
+
+	// A replica that dies takes with it what it had not noted in the shards yet. doubt: that may have happened, so that every record is read
+	// again. starts is the revision of the starts as it was last looked at: most that die start again.
+	doubt  atomic.Bool
+	starts uint64
+	again  atomic.Bool // the sweep looks at every Mac, whatever was swept
 }
 
 // New makes a Fleet; Start must come before anything else.
@@ -131,6 +137,11 @@ func (f *Fleet) Start(ctx context.Context) error {
 	}
 	if err := f.reloadAuth(ctx); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
+	}
+	if !f.o.Alone {
+		if f.starts, err = f.store.CountStart(ctx); err != nil {
+			return fmt.Errorf("note the start: %w", err)
+		}
 	}
 	if err := f.loadIndex(ctx); err != nil {
 		return fmt.Errorf("read the index: %w", err)

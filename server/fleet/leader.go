@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ func (f *Fleet) leaderLoop(ctx context.Context) {
 				leading, cancel := context.WithCancel(ctx)
 				stop = cancel
 				f.leading.Store(true)
+				f.doubt.Store(true)
 				for _, loop := range []func(context.Context){f.sweepLoop, f.catalogLoop, f.housekeepingLoop} {
 					work.Add(1)
 					go func() { defer work.Done(); loop(leading) }()
@@ -93,9 +95,7 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 			f.flushContacts(ctx)
 			continue
 		case <-reread.C:
-			if !f.o.Alone {
-				f.reread(ctx)
-			}
+			f.doubt.Store(true)
 			continue
 		case <-tick.C:
 		}
@@ -113,22 +113,23 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 	}
 }
 
-// reread reads every record again.
-func (f *Fleet) reread(ctx context.Context) {
+// reread reads every record again, and lets the sweep look at every Mac.
+func (f *Fleet) reread(ctx context.Context) error {
 	for n := range storage.Shards {
 		if err := f.repairIndex(ctx, n, false); err != nil {
-			if ctx.Err() == nil {
-				f.log.Warn("an index shard could not be read again", "shard", n, "error", err)
-			}
-			return
+			return fmt.Errorf("read index shard %d again: %w", n, err)
 		}
 	}
+	f.again.Store(true)
+	f.wake()
+	return nil
 }
 
 // poll compares the revisions of book, tokens and shards with what is in memory, and reads what changed.
 func (f *Fleet) poll(ctx context.Context) error {
-	partitions := make([]string, 0, storage.Shards+2)
-	partitions = append(partitions, storage.BookPartition, storage.AuthPartition)
+	const others = 3
+	partitions := make([]string, 0, storage.Shards+others)
+	partitions = append(partitions, storage.BookPartition, storage.AuthPartition, storage.StartsPartition)
 	for n := range storage.Shards {
 		partitions = append(partitions, storage.ShardPartition(n))
 	}
@@ -154,10 +155,20 @@ func (f *Fleet) poll(ctx context.Context) error {
 		f.index.mu.RLock()
 		known := f.index.revisions[n]
 		f.index.mu.RUnlock()
-		if revs[n+2] == known {
+		if revs[n+others] == known {
 			continue
 		}
 		if err := f.pollIndex(ctx, n); err != nil {
+			return err
+		}
+	}
+	if revs[2] != f.starts {
+		f.doubt.Store(true)
+		f.starts = revs[2]
+	}
+	if f.doubt.Swap(false) {
+		if err := f.reread(ctx); err != nil {
+			f.doubt.Store(true)
 			return err
 		}
 	}

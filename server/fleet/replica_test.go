@@ -67,6 +67,30 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// A replica that dies between a Mac's commit and the shard's leaves the others behind, until it or another starts.
+func TestReplicaDiesBeforeItNotes(t *testing.T) {
+	url := storagetest.RedisServer(t).URL()
+	a, b := startReplica(t, url), startReplica(t, url)
+	ctx := context.Background()
+	if err := a.Authenticate(ctx, "MAC", status.CheckIn{UDID: "MAC", Serial: "S", Model: "Mac14,2", Version: "26.5", Build: "25F71"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.TokenUpdate(ctx, "MAC"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one leads, and the other replica knows the Mac", func() bool {
+		rec := b.index.get("MAC")
+		return rec != nil && rec.Facts.Enrolled && a.leading.Load() != b.leading.Load() && !a.doubt.Load() && !b.doubt.Load()
+	})
+	a.behind.flush.Lock() // as if it died here
+	t.Cleanup(a.behind.flush.Unlock)
+	if err := a.BootstrapToken(ctx, "MAC", true); err != nil {
+		t.Fatal(err)
+	}
+	startReplica(t, url)
+	eventually(t, "the other replica knows what changed", func() bool { return b.index.get("MAC").Facts.BootstrapToken })
+}
+
 // A policy written on one replica is in force on all, the index is right on all, exactly one leads, and another takes over.
 func TestReplicas(t *testing.T) {
 	url := storagetest.RedisServer(t).URL()

@@ -37,6 +37,7 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 		case <-tick.C:
 		}
 		book := f.book.cur.Load()
+		first = f.again.Swap(false) || first
 		if failed := f.sweep(ctx, book, first || book.Revision != swept); failed == 0 && ctx.Err() == nil {
 			swept, first = book.Revision, false
 		}
