@@ -62,7 +62,8 @@ func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
 			if s.Record.Push == "" {
 				return false, nil
 			}
-			s.Record.Push = "" // a new push token may work again
+			// A new push token may work again: what the Mac was told with the old one never reached it.
+			s.Record.Push, s.Record.Told = "", ""
 			return true, nil
 		}
 		s.Record.Facts.Enrolled, s.Record.Facts.EnrolledAt = true, now

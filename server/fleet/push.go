@@ -183,7 +183,7 @@ func (f *Fleet) noteTold(ctx context.Context, id, failed string) error {
 	f.pushes.mu.Lock()
 	token := f.pushes.inHand[id]
 	f.pushes.mu.Unlock()
-	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
+	_, err := f.change(ctx, id, settling{now: f.now(), noting: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
 		rec := s.Record
 		if rec == nil || !rec.Facts.Enrolled {
 			return false, nil

@@ -86,9 +86,27 @@ func TestTelling(t *testing.T) {
 	if d := w.device("MAC-1"); w.index.get("MAC-1").Push == "" {
 		t.Errorf("the reason why the push failed is not kept: %+v", d.Reasons)
 	}
+	told := w.teller.commands("MAC-1")
+	w.settleAll()
+	if got := w.teller.commands("MAC-1") - told; got != 0 {
+		t.Errorf("a failed push was followed by %d commands with nothing having changed", got)
+	}
+	w.must(w.BootstrapToken(context.Background(), "MAC-1", !w.index.get("MAC-1").Facts.BootstrapToken))
+	if got := w.teller.commands("MAC-1") - told; got != 1 {
+		t.Errorf("after a failed push a change of the Mac queued %d commands, want 1: nothing is outstanding", got)
+	}
+	w.pushWaiting()
+	failed = nil
 	w.must(w.TokenUpdate(context.Background(), "MAC-1"))
-	if w.index.get("MAC-1").Push != "" {
-		t.Error("a new push token does not end the failure")
+	if rec := w.index.get("MAC-1"); rec.Push != "" || rec.Told != "" {
+		t.Errorf("a new push token does not end the failure: %q, told %q", rec.Push, rec.Told)
+	}
+	if got := w.teller.commands("MAC-1") - told; got != 2 {
+		t.Errorf("with a new push token %d commands were queued, want one more", got-1)
+	}
+	w.pushWaiting()
+	if rec := w.index.get("MAC-1"); rec.Told != rec.Advertised {
+		t.Errorf("after the push with the new token: told %q, advertised %q", rec.Told, rec.Advertised)
 	}
 }
 

@@ -24,6 +24,8 @@ type settling struct {
 	now time.Time
 	// asks: the Mac itself asks (tokens, declaration-items). serve: its answer becomes the manifest. telling: a command is wanted whatever is outstanding.
 	asks, serve, telling bool
+	// noting: that the Mac was told is noted, whether it could be woken or not; it is not told again for that.
+	noting bool
 
 	storage.State // the Mac with the cause applied; Record is a copy
 	before        storage.State
@@ -139,6 +141,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 		if s.note {
 			rec.NotedAt = s.now
 		}
+		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules.md 7)
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
 		if err := m.SetRecord(rec); err != nil {
 			return nil, false, err
@@ -188,7 +191,7 @@ func (f *Fleet) serve(m *storage.MacTx, s *settling) error {
 // tell queues a command when the Mac holds something else than is planned, and is not told so already (rules.md 10).
 func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 	rec := s.Record
-	if s.asks || !rec.Facts.Enrolled {
+	if s.asks || s.noting || !rec.Facts.Enrolled {
 		return nil
 	}
 	token := rec.Advertised
@@ -197,7 +200,8 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 		rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
 		return nil
 	}
-	if rec.Told == token && s.now.Before(rec.ToldAt.Add(patience(rec.Tries))) && !s.telling {
+	// Nothing is outstanding any more when the push failed.
+	if rec.Told == token && rec.Push == "" && s.now.Before(rec.ToldAt.Add(patience(rec.Tries))) && !s.telling {
 		return nil
 	}
 	if f.pushes.pending(rec.Facts.ID, token) && !s.telling {
