@@ -14,6 +14,7 @@ const (
 	gcHeadroom = 64 << 20
 	gcLook     = time.Second // how often what is in use is looked at
 	gcMost     = 500         // per cent
+	gcLeast    = 50          // likewise: the memory of a large fleet is not doubled
 )
 
 // paceGC keeps the garbage collector to gcHeadroom as the fleet grows and shrinks, until ctx ends. An operator's GOGC stands.
@@ -22,6 +23,7 @@ func paceGC(ctx context.Context) {
 		return
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(gcMost))
+	debug.FreeOSMemory() // what reading the index has left behind
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(gcLook)
 	defer tick.Stop()
@@ -38,7 +40,7 @@ func paceGC(ctx context.Context) {
 	}
 }
 
-// gcPercent is Go's own 100, or more when less than gcHeadroom is in use.
+// gcPercent is what gcHeadroom is of what is in use, within bounds.
 func gcPercent(live uint64) int {
-	return int(min(max(100*gcHeadroom/max(live, 1), 100), gcMost))
+	return int(min(max(100*gcHeadroom/max(live, 1), gcLeast), gcMost))
 }
