@@ -115,7 +115,11 @@ func ask[T any](v *tab, a chromedp.Action[T]) T {
 // shoot keeps a screenshot of the whole page.
 func (v *tab) shoot(dir, name string) {
 	v.t.Helper()
-	png := ask(v, chromedp.FullScreenshot(100))
+	v.keep(dir, name, ask(v, chromedp.FullScreenshot(100)))
+}
+
+func (v *tab) keep(dir, name string, png []byte) {
+	v.t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		v.t.Fatal(err)
 	}

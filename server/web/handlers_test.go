@@ -119,7 +119,16 @@ func TestADeadlineThatHasPassedIsConfirmed(t *testing.T) {
 	if p.status != http.StatusConflict || !strings.Contains(p.body, "already passed") || !strings.Contains(p.body, "Save all the same") {
 		t.Fatalf("%d %s", p.status, p.body)
 	}
-	if p := c.send("/policies", append(fields, "confirm", "yes")...); p.status != http.StatusSeeOther {
+	_, after, _ := strings.Cut(p.body, `name="confirm" value="`)
+	seen, _, _ := strings.Cut(after, `"`)
+	other := append([]string{}, fields...)
+	other[9] = "2026-08-19T12:00"
+	for name, again := range map[string][]string{"a word": append(fields, "confirm", "yes"), "for another policy": append(other, "confirm", seen)} {
+		if p := c.send("/policies", again...); p.status != http.StatusConflict || !strings.Contains(p.body, "Save all the same") {
+			t.Errorf("confirmed with %s: %d", name, p.status)
+		}
+	}
+	if p := c.send("/policies", append(fields, "confirm", seen)...); p.status != http.StatusSeeOther {
 		t.Errorf("confirmed: %d", p.status)
 	}
 }
@@ -185,6 +194,9 @@ func TestGroupsHoldsAndPause(t *testing.T) {
 	}
 	if p, err := w.Pause(ctx); err != nil || p.Paused {
 		t.Errorf("still paused: %+v, %v", p, err)
+	}
+	if p := c.send("/releases/refresh"); p.status != http.StatusSeeOther || p.location != "/releases?done=unchanged" {
+		t.Errorf("fetching the catalogue: %d to %q", p.status, p.location)
 	}
 	if p := c.send("/enrollment", "label", "office", "uses", "many"); p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, `id="uses-fault"`) {
 		t.Errorf("a code for many: %d", p.status)

@@ -53,6 +53,12 @@ func TestScreenshots(t *testing.T) {
 			}
 		}
 	}
+	v := b.tab(t, w, size(1080, 680)) // those of the README show what fits on a screen
+	v.signIn(adminToken)
+	for _, name := range []string{"fleet", "device"} {
+		v.open(w.addresses()[name])
+		v.keep(dir, "readme-"+name, ask(v, chromedp.CaptureScreenshot()))
+	}
 }
 
 // TestEveryPage opens every page with and without scripts: both say the same, axe-core finds no serious fault, nothing is loaded from
@@ -184,12 +190,12 @@ func TestInABrowser(t *testing.T) {
 		v.run(chromedp.SendKeys(`[name="name"]`, "Strict"), chromedp.SetValue(`[name="priority"]`, "300"),
 			chromedp.Click(`[value="minimum"]`), chromedp.WaitVisible(`[name="updates.version"]`), chromedp.WaitNotVisible(`[name="updates.within_days"]`),
 			chromedp.SendKeys(`[name="updates.version"]`, "26.6.2"), chromedp.SetValue(`[name="updates.deadline"]`, "2026-08-28T12:00"))
-		v.press(`button[value="save"]`)
+		v.press(`.actions button[value="save"]`)
 		if got := v.text(`[id="name-fault"]`); !strings.Contains(got, "begin with a letter or a digit") {
 			t.Errorf("at the name stands %q", got)
 		}
 		v.run(chromedp.SetValue(`[name="name"]`, "strict"))
-		v.press(`button[value="preview"]`)
+		v.press(`.actions button[value="preview"]`)
 		if got := v.text("#impact"); !strings.Contains(got, "newly asked for an update") || !strings.Contains(got, "macOS 26.6.2") {
 			t.Errorf("the impact says %q", got)
 		}

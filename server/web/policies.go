@@ -2,7 +2,11 @@ package web
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,6 +50,7 @@ type editorModel struct {
 	Impact   *impactModel // what saving would do; nil: not asked yet
 	Words    []string
 	Guard    string // why saving must be confirmed; empty: it need not, or was not tried
+	Seen     string // stands for the policy whose impact is shown: what is confirmed is that one
 }
 
 func (w *Web) policiesPage(c echo.Context) error {
@@ -184,6 +189,11 @@ func (w *Web) policySave(c echo.Context) error {
 	}
 	o := w.options(c)
 	o.IfMatch, o.Create = m.Form.ETag, m.Form.Original == ""
+	seen, err := fingerprint(&p)
+	if err != nil {
+		return err
+	}
+	o.Confirm = c.FormValue("confirm") == seen
 	res, err := w.fleet.PutPolicy(ctx, p, o)
 	var fe *fleet.Error
 	switch {
@@ -200,7 +210,7 @@ func (w *Web) policySave(c echo.Context) error {
 	switch fe.Code {
 	case "confirm_required":
 		impact := impactOf(fe.Impact)
-		m.Impact, m.Words, m.Guard = &impact, policyWords(&p), sentence(fe.Text)
+		m.Impact, m.Words, m.Guard, m.Seen = &impact, policyWords(&p), sentence(fe.Text), seen
 	case "exists":
 		m.place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
 	case "equal_priority":
@@ -214,6 +224,16 @@ func (w *Web) policySave(c echo.Context) error {
 		m.place(fe.Fields)
 	}
 	return w.showEditor(c, status, m)
+}
+
+// fingerprint stands for a policy.
+func fingerprint(p *policy.Policy) (string, error) {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("encode the policy %s: %w", p.Name, err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func (w *Web) policyDelete(c echo.Context) error {

@@ -35,7 +35,7 @@ func (w *world) seed() {
 			m := hardware[n%len(hardware)]
 			n++
 			m.id, m.serial, m.version, m.build = fmt.Sprintf("MAC-%03d", n), fmt.Sprintf("C02XK%03dMD6", n), r.version, r.build
-			m.name = []string{"Ada’s MacBook", "Studio", "Empfang", "Büro 3", "Lab"}[n%5] + fmt.Sprintf(" %d", n)
+			m.name = []string{"Ada’s MacBook", "Studio", "Empfang", "Büro", "Lab"}[n%5] + fmt.Sprintf(" %d", n)
 			if r.version == "" {
 				w.must(w.Authenticate(ctx, m.id, m.checkIn()))
 				w.must(w.TokenUpdate(ctx, m.id))
