@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,11 @@ import (
 // resolve finds the one enrollment id that a device is addressed by. A Mac that enrolled on another replica a moment ago is found by its id.
 func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) {
 	ids := f.index.resolve(idOrSerial)
+	if len(ids) > 1 { // one that checked out claims nothing any more, unless all did
+		if enrolled := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !f.anyEnrolled([]string{id}) }); len(enrolled) > 0 {
+			ids = enrolled
+		}
+	}
 	switch len(ids) {
 	case 0:
 		records, err := f.store.Records(ctx, []string{idOrSerial})

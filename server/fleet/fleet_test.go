@@ -271,6 +271,14 @@ func TestSerialNumberThatSeveralClaim(t *testing.T) {
 	if _, err := w.Device(context.Background(), "C02BBB"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a serial number that nobody has: %v", err)
 	}
+	w.must(w.CheckOut(context.Background(), "MAC-1"))
+	if d := w.device("C02AAA"); d.ID != "MAC-2" {
+		t.Errorf("after one checked out: %s", d.ID)
+	}
+	w.must(w.CheckOut(context.Background(), "MAC-2"))
+	if _, err := w.Device(context.Background(), "C02AAA"); !errors.As(err, &e) || e.Code != "several_devices" {
+		t.Errorf("a serial number of two that checked out: %v", err)
+	}
 	w.must(w.Forget(context.Background(), "MAC-2", "admin"))
 	if d := w.device("C02AAA"); d.ID != "MAC-1" {
 		t.Errorf("after one was forgotten: %s", d.ID)

@@ -54,6 +54,7 @@ func (f *Fleet) change(ctx context.Context, id string, init settling, cause func
 		if !errors.As(err, &newer) {
 			return s, err
 		}
+		f.counters.Stale.Add(1)
 		if book, err = f.bookFrom(ctx, uint64(newer)); err != nil {
 			return nil, err
 		}
