@@ -144,7 +144,7 @@ func TestAYearStaysBounded(t *testing.T) {
 	if shards > 450 { // of events no more than the Mac's own, and a few keys of the index
 		t.Errorf("the index has %d keys for one Mac", shards)
 	}
-	l.visit(m.id())
+	l.visitAll(m.id())
 }
 
 // manifestsWithin holds the kept manifests against the limit: what was replaced before it is gone, what was in force then is still told.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -256,34 +257,39 @@ func (l *lives) call(method, target, body string, status int, into any) {
 	}
 }
 
-// visit reads every route about a Mac and about the fleet, with a token of its own since a token has a rate.
-func (l *lives) visit(id string) {
+// visit reads routes, with a token of its own since a token has a rate.
+func (l *lives) visit(routes ...string) {
 	l.t.Helper()
 	l.tokens++
-	tok, err := l.fleet.CreateToken(l.t.Context(), "test", "visitor-"+time.Duration(l.tokens).String(), fleet.ScopeAdmin)
+	tok, err := l.fleet.CreateToken(l.t.Context(), "test", fmt.Sprintf("visitor-%d", l.tokens), fleet.ScopeRead)
 	if err != nil {
 		l.t.Fatal(err)
-	}
-	var reports struct{ Reports []fleet.ReportInfo }
-	_, _, b := l.request(tok.Token, "GET", "/v1/devices/"+id+"/reports?limit=1", "")
-	if err := json.Unmarshal(b, &reports); err != nil {
-		l.t.Fatal(err)
-	}
-	routes := []string{
-		"/v1/devices/" + id + "/plan", "/v1/devices/" + id + "/declarations", "/v1/devices/" + id + "/status", "/v1/devices/" + id + "/events",
-		"/v1/devices/" + id + "/declarations?at=" + l.now().Add(-time.Hour).Format(time.RFC3339), "/v1/devices", "/v1/devices?sort=deadline", "/v1/devices?sort=last_seen&limit=1",
-		"/v1/compliance", "/v1/compliance/history", "/v1/events?limit=5", "/v1/policies", "/v1/groups", "/v1/holds", "/v1/releases", "/v1/tokens",
-		"/v1/enrollment-codes", "/readyz", "/healthz", "/version", "/metrics",
-	}
-	for _, r := range reports.Reports {
-		routes = append(routes, "/v1/devices/"+id+"/reports/"+r.ID)
 	}
 	for _, r := range routes {
 		if status, _, b := l.request(tok.Token, "GET", r, ""); status != http.StatusOK {
 			l.t.Errorf("GET %s was answered %d: %s", r, status, b)
 		}
 	}
-	if _, _, b := l.request(tok.Token, "GET", "/v1/devices", "", "Accept", "text/csv"); !strings.HasPrefix(string(b), "id,serial,") {
+}
+
+// visitAll reads every route about a Mac and about the fleet.
+func (l *lives) visitAll(id string) {
+	l.t.Helper()
+	mac := "/v1/devices/" + id
+	var reports struct{ Reports []fleet.ReportInfo }
+	l.call("GET", mac+"/reports?limit=2", "", http.StatusOK, &reports)
+	for _, r := range reports.Reports {
+		l.visit(mac + "/reports/" + r.ID)
+	}
+	l.visit(
+		mac+"/status", mac+"/events", mac+"/declarations?at="+l.now().Add(-time.Hour).Format(time.RFC3339), "/v1/devices?sort=deadline",
+		"/v1/devices?sort=last_seen&limit=1", "/v1/compliance/history", "/v1/events?limit=5", "/v1/policies", "/v1/groups", "/v1/holds", "/v1/releases",
+		"/readyz", "/healthz", "/version",
+	)
+	for _, r := range []string{"/v1/tokens", "/v1/enrollment-codes", "/metrics"} { // for admins
+		l.call("GET", r, "", http.StatusOK, nil)
+	}
+	if _, _, b := l.request(adminToken, "GET", "/v1/devices", "", "Accept", "text/csv"); !strings.HasPrefix(string(b), "id,serial,") {
 		l.t.Errorf("the CSV of devices begins with %.60q", b)
 	}
 }
@@ -439,8 +445,9 @@ func (m *simMac) live(moments ...moment) {
 			now.more(d, events)
 		}
 		m.l.inList(d)
-		m.l.visit(m.id())
+		m.l.visit("/v1/devices/"+m.id()+"/plan", "/v1/devices/"+m.id()+"/declarations", "/v1/compliance")
 	}
+	m.l.visitAll(m.id())
 }
 
 // inList holds the row of a list against the Mac itself: the index must not be behind.
