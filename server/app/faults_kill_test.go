@@ -27,7 +27,7 @@ func TestFaultServerKilled(t *testing.T) {
 			l.write(4)
 			l.enrolMore(500)
 			rng := rand.New(rand.NewPCG(5, 5))
-			for range 6 {
+			for range 5 {
 				l.goesOn(10 + rng.Int64N(60))
 				p.kill()
 				p.run()

@@ -8,18 +8,14 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -293,95 +289,6 @@ func (l *load) enrolMore(n int) {
 	})
 }
 
-// admin writes one policy again and again, and numbers the writes in its label.
-type admin struct {
-	name            string
-	body            func(n int) string
-	attempts, acked int // under the load's mu: the number of the last write, and of the last that was acknowledged
-}
-
-// everyoneAt governs every Mac, and every write of it changes what every Mac is told.
-func everyoneAt(n int) string {
-	return fmt.Sprintf(`{"name": "everyone", "label": "%d", "priority": 10, "details_url": "https://it.example.com/%d",
-		"updates": {"mode": "minimum", "version": "26.6.1", "deadline": "2027-03-01T12:00:00"}}`, n, n)
-}
-
-// write lets admins write policies without a break: one that governs every Mac, and n-1 that govern none.
-func (l *load) write(n int) {
-	for i := range n {
-		a := &admin{name: fmt.Sprint("load-", i), body: func(n int) string {
-			return fmt.Sprintf(`{"name": "load-%d", "label": "%d", "priority": %d, "assign": {"groups": ["nobody"]}, "updates": {"mode": "none"}}`, i, n, 1000+i)
-		}}
-		every := 60 * time.Millisecond
-		if i == 0 {
-			a.name, a.body, every = "everyone", everyoneAt, l.every
-		}
-		l.admins = append(l.admins, a)
-		l.wg.Go(func() {
-			for l.pause(every) {
-				l.put(a)
-			}
-		})
-	}
-}
-
-func (l *load) put(a *admin) {
-	l.mu.Lock()
-	a.attempts++
-	n := a.attempts
-	l.mu.Unlock()
-	status, _, err := l.ask(http.MethodPut, "/v1/policies/"+a.name, a.body(n))
-	switch {
-	case err != nil: // nobody knows
-	case status == http.StatusOK, status == http.StatusCreated:
-		l.mu.Lock()
-		a.acked = n
-		l.mu.Unlock()
-	case status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests:
-		l.wrongly("PUT of %s was answered %d", a.name, status)
-	}
-}
-
-// ask makes a request of an admin. Whatever the answer, it has the form that is promised.
-func (l *load) ask(method, path, body string) (int, []byte, error) {
-	req, err := http.NewRequest(method, "http://plimsoll.test"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	resp, err := l.send(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, nil, err
-	}
-	if resp.StatusCode >= 400 {
-		if err := errorForm(resp, b); err != nil {
-			l.wrongly("%s %s: %v", method, path, err)
-		}
-	}
-	return resp.StatusCode, b, nil
-}
-
-// errorForm checks an error's answer (api.md 3).
-func errorForm(resp *http.Response, b []byte) error {
-	var e struct {
-		Error, Code string
-		Errors      *[]any
-		RequestID   string `json:"request_id"`
-	}
-	if err := json.Unmarshal(b, &e); err != nil || e.Error == "" || e.Code == "" || e.Errors == nil || e.RequestID == "" {
-		return fmt.Errorf("%s with the body %q", resp.Status, b)
-	}
-	if (resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests) && resp.Header.Get("Retry-After") == "" {
-		return fmt.Errorf("%s without Retry-After", resp.Status)
-	}
-	return nil
-}
-
 func (l *load) all() []*reporter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -411,89 +318,6 @@ func (l *load) goesOn(reports int64) {
 	})
 }
 
-// kept holds what was acknowledged against what a server has. Nothing is under way meanwhile: the load has ended.
-func (l *load) kept(p *process) {
-	l.t.Helper()
-	l.end()
-	l.nothingWrong()
-	all := l.all()
-	for _, r := range all {
-		if n := p.newestReport(r.id); n < r.acked.Load() || n > r.attempts.Load() {
-			l.t.Errorf("%s: %d reports were acknowledged and %d sent, the server has %d", r.serial, r.acked.Load(), r.attempts.Load(), n)
-		}
-	}
-	for _, a := range l.admins {
-		var got struct{ Label string }
-		if a.acked == 0 {
-			continue
-		}
-		p.call("GET", "/v1/policies/"+a.name, "", http.StatusOK, &got)
-		if n, err := strconv.Atoi(got.Label); err != nil || n < a.acked || n > a.attempts {
-			l.t.Errorf("policy %s: write %d was acknowledged and %d sent, the server has %q", a.name, a.acked, a.attempts, got.Label)
-		}
-	}
-	reports, policies := l.acked()
-	l.t.Logf("%d Macs enrolled, %d reports and %d policy writes acknowledged; %d answers 5xx, %d requests without an answer",
-		len(all), reports, policies, l.stats.ServerErrors.Load(), l.stats.Unreachable.Load())
-}
-
-// listed waits until every Mac whose enrolment was acknowledged is in the lists and counts of a server.
-func (l *load) listed(p *process) {
-	l.t.Helper()
-	all := l.all()
-	var missing []string
-	defer func() {
-		if l.t.Failed() {
-			l.t.Logf("not listed: %v", missing)
-		}
-	}()
-	eventually(l.t, "every Mac is listed", func() bool {
-		there := map[string]bool{}
-		for cursor := ""; ; {
-			var page struct {
-				Devices    []device
-				NextCursor string `json:"next_cursor"`
-			}
-			p.call("GET", "/v1/devices?limit=1000&cursor="+cursor, "", http.StatusOK, &page)
-			for _, d := range page.Devices {
-				there[d.ID] = true
-			}
-			if cursor = page.NextCursor; cursor == "" {
-				break
-			}
-		}
-		missing = nil
-		for _, r := range all {
-			if !there[r.id] {
-				missing = append(missing, r.serial)
-			}
-		}
-		return len(missing) == 0 && p.compliance().Devices >= len(all) // one more may have enrolled without learning of it
-	})
-}
-
-// inSync lets every Mac look at its queue until it holds what it is to hold: nobody else makes it sync.
-func (l *load) inSync(p *process) {
-	l.t.Helper()
-	eventually(l.t, "every Mac holds the right declarations", func() bool {
-		l.each(l.all(), func(r *reporter) error {
-			if err := r.Poll(context.Background()); err != nil && !sim.IsTemporary(err) {
-				return err
-			}
-			return nil
-		})
-		var page struct{ Devices []device }
-		p.call("GET", "/v1/devices?limit=1&flag=not_synced", "", http.StatusOK, &page)
-		return len(page.Devices) == 0
-	})
-	for _, r := range l.all() {
-		if got := p.served(r.id); got != r.Token() {
-			l.t.Errorf("%s holds %q, the server says %q", r.serial, r.Token(), got)
-		}
-	}
-	l.nothingWrong()
-}
-
 func (l *load) nothingWrong() {
 	l.t.Helper()
 	l.mu.Lock()
@@ -507,76 +331,4 @@ func (l *load) nothingWrong() {
 	if l.t.Failed() {
 		l.t.FailNow()
 	}
-}
-
-// patiently is call that waits when one token has asked too often.
-func (p *process) patiently(path string, v any) {
-	p.t.Helper()
-	eventually(p.t, "GET "+path, func() bool {
-		req, err := http.NewRequest(http.MethodGet, "http://"+p.addr+path, nil)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+adminToken)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		if resp.StatusCode == http.StatusTooManyRequests {
-			return false
-		}
-		if resp.StatusCode != http.StatusOK {
-			p.t.Fatalf("GET %s: %s", path, resp.Status)
-		}
-		if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-			p.t.Fatalf("GET %s: %v", path, err)
-		}
-		return true
-	})
-}
-
-// newestReport is the number of a Mac's newest report: how many there were in all.
-func (p *process) newestReport(id string) int64 {
-	p.t.Helper()
-	var page struct{ Reports []struct{ ID string } }
-	p.patiently("/v1/devices/"+id+"/reports?limit=1", &page)
-	if len(page.Reports) == 0 {
-		return 0
-	}
-	n, err := strconv.ParseInt(page.Reports[0].ID, 10, 64)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return n
-}
-
-// served is the token of the manifest that was served to a Mac last.
-func (p *process) served(id string) string {
-	p.t.Helper()
-	var served struct {
-		Token string `json:"declarations_token"`
-	}
-	p.patiently("/v1/devices/"+id+"/declarations", &served)
-	return served.Token
-}
-
-// status is the status of a request without a body; 0 when there was no answer within the time of a client.
-func (p *process) status(path string) int {
-	client := &http.Client{Timeout: 20 * time.Second}
-	req, err := http.NewRequest(http.MethodGet, "http://"+p.addr+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	resp, err := client.Do(req)
-	if err != nil {
-		var ne net.Error
-		if !errors.As(err, &ne) {
-			p.t.Fatal(err)
-		}
-		return 0
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
 }

@@ -140,6 +140,7 @@ func TestReplicas(t *testing.T) {
 	for _, p := range survivors {
 		l.inSync(p)
 	}
+	proxies[first].Delay(0)
 	replicas[first].run() // it comes back as one of the others
 	leader(t, replicas...)
 	l.listed(replicas[first])
