@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -246,7 +247,17 @@ func TestNumbersAreTheAPIs(t *testing.T) {
 	w.seed()
 	counts, err := w.Compliance(context.Background())
 	w.must(err)
-	body := w.client().signIn(adminToken).get("/").body
+	c := w.client().signIn(adminToken)
+	body := c.get("/").body
+	groups := attentionGroup.FindAllStringSubmatch(body, -1)
+	if len(groups) < 5 {
+		t.Fatalf("only %d groups of Macs with a reason", len(groups))
+	}
+	for _, g := range groups {
+		if n := strings.Count(c.get("/devices?reason="+g[1]).body, `<th scope="row">`); itoa(n) != g[2] {
+			t.Errorf("%s: %s Macs, and its link leads to %d", g[1], g[2], n)
+		}
+	}
 	for state, n := range counts.States {
 		_, after, ok := strings.Cut(body, `href="/devices?state=`+state+`"`)
 		_, after, _ = strings.Cut(after, `<span class="num">`)
@@ -260,6 +271,8 @@ func TestNumbersAreTheAPIs(t *testing.T) {
 		}
 	}
 }
+
+var attentionGroup = regexp.MustCompile(`href="/devices\?reason=([a-z_]+)"><span class="num">(\d+)</span>`)
 
 func itoa(n int) string {
 	b, _ := json.Marshal(n)

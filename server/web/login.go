@@ -102,7 +102,7 @@ func (w *Web) loginPage(c echo.Context) error {
 
 func (w *Web) login(c echo.Context) error {
 	r := c.Request()
-	if err := r.ParseForm(); err != nil {
+	if err := parseForm(r); err != nil {
 		return err
 	}
 	next := ownPath(r.PostForm.Get("next"))

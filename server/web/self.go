@@ -77,6 +77,9 @@ func (w *Web) showSelf(c echo.Context, status int, link string, s fleet.Self, fa
 }
 
 func (w *Web) selfDelay(c echo.Context) error {
+	if err := parseForm(c.Request()); err != nil {
+		return selfError(err)
+	}
 	now, err := userNow(c.FormValue("now"), c.FormValue("offset"), w.now())
 	if err != nil {
 		return err

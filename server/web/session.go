@@ -176,19 +176,20 @@ func (w *Web) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := w.current(c)
 		r := c.Request()
+		read := r.Method == http.MethodGet || r.Method == http.MethodHead
 		switch {
 		case s != nil:
 		case r.URL.Path == "/session", r.URL.Path == "/stream":
 			return c.NoContent(http.StatusUnauthorized)
-		case r.Method == http.MethodGet:
+		case read:
 			return c.Redirect(http.StatusSeeOther, loginAddress(r.URL.RequestURI()))
 		default:
 			return c.Redirect(http.StatusSeeOther, loginAddress(""))
 		}
 		c.Set(sessionSlot, s)
-		if r.Method != http.MethodGet {
+		if !read {
 			// A body that is too large cannot carry the token either; say what is really wrong with it.
-			if err := r.ParseForm(); err != nil {
+			if err := parseForm(r); err != nil {
 				return err
 			}
 			given := r.PostForm.Get("csrf")

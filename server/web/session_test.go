@@ -253,6 +253,39 @@ func TestFailedLoginsAreLimited(t *testing.T) {
 	}
 }
 
+func TestOddRequests(t *testing.T) {
+	w := newWorld(t)
+	c := w.client().signIn(adminToken)
+	send := func(method, path, body string) int {
+		r, err := http.NewRequest(method, w.srv.URL+path, strings.NewReader(body))
+		w.must(err)
+		if method == http.MethodPost {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		return c.do(r).status
+	}
+	large := "csrf=" + c.csrf() + "&members=" + strings.Repeat("A", 4<<20)
+	for _, tt := range []struct {
+		name, method, path, body string
+		want                     int
+	}{
+		{"only the headers", http.MethodHead, "/", "", http.StatusOK},
+		{"only the headers of the login page", http.MethodHead, "/login", "", http.StatusSeeOther},
+		{"a method that there is not", http.MethodDelete, "/devices", "", http.StatusMethodNotAllowed},
+		{"a form over 4 MiB", http.MethodPost, "/groups", large, http.StatusRequestEntityTooLarge},
+		{"a login over 4 MiB", http.MethodPost, "/login", large, http.StatusRequestEntityTooLarge},
+		{"a user's form over 4 MiB", http.MethodPost, "/self/x/delay", large, http.StatusRequestEntityTooLarge},
+		{"what is no form", http.MethodPost, "/groups", "csrf=%zz", http.StatusUnprocessableEntity},
+		{"a cursor that is none", http.MethodGet, "/devices?cursor=%00", "", http.StatusUnprocessableEntity},
+		{"a day that is none", http.MethodGet, "/releases?as_of=yesterday", "", http.StatusUnprocessableEntity},
+		{"an id with a slash", http.MethodGet, "/devices/a%2Fb", "", http.StatusNotFound},
+	} {
+		if got := send(tt.method, tt.path, tt.body); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	w := newWorld(t)
 	c := w.client().signIn(adminToken)

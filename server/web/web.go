@@ -105,19 +105,20 @@ func (w *Web) routes() error {
 	}
 	e.Use(w.guardRequest(origins))
 
-	e.GET("/assets/:name", w.asset)
-	e.GET("/login", w.loginPage)
+	get := func(path string, h echo.HandlerFunc) { e.Match([]string{http.MethodGet, http.MethodHead}, path, h) }
+	get("/assets/:name", w.asset)
+	get("/login", w.loginPage)
 	e.POST("/login", w.login)
 	e.POST("/logout", w.signedIn(w.logout))
-	e.GET("/session", w.signedIn(func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }))
-	e.GET("/self/:link", w.self)
+	get("/session", w.signedIn(func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }))
+	get("/self/:link", w.self)
 	e.POST("/self/:link/delay", w.selfDelay)
 	e.POST("/self/:link/upgrade", w.selfUpgrade)
 
-	read := func(path string, h echo.HandlerFunc) { e.GET(path, w.signedIn(h)) }
+	read := func(path string, h echo.HandlerFunc) { get(path, w.signedIn(h)) }
 	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.signedIn(w.mayWrite(h))) }
 	read("/", w.fleetPage)
-	read("/stream", w.stream)
+	e.GET("/stream", w.signedIn(w.stream))
 	read("/devices", w.devicesPage)
 	read("/devices.csv", w.devicesCSV)
 	read("/devices/:id", w.devicePage)
@@ -174,6 +175,16 @@ func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareF
 	}
 }
 
+// parseForm reads a form's body; one that is no form is ErrInvalid.
+func parseForm(r *http.Request) error {
+	err := r.ParseForm()
+	var tooLarge *http.MaxBytesError
+	if err == nil || errors.As(err, &tooLarge) {
+		return err
+	}
+	return &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_form", Text: "what was sent is not a form"}
+}
+
 // param is a part of the path, as it was before it was escaped.
 func param(c echo.Context, name string) string {
 	v := c.Param(name)
@@ -210,6 +221,9 @@ func explain(err error) (status int, title, text string) {
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than 4 MiB."
 	case errors.As(err, &he):
+		if he.Code == http.StatusMethodNotAllowed {
+			return he.Code, "Not that way", "This address does not take such a request."
+		}
 		return he.Code, http.StatusText(he.Code), "There is no such page."
 	}
 	for _, k := range kinds {
