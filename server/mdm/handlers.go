@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	nanoapi "github.com/micromdm/nanomdm/http/api"
+	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
 
 	"plimsoll/server/fleet"
@@ -40,7 +41,10 @@ func (d *Door) api(next http.Handler, isPlist bool) http.Handler {
 	return d.guarded(func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, maxBody)
 		if err == nil && isPlist && len(body) > 0 {
-			if err = checkPlist(body); err != nil {
+			if err = checkPlist(body); err == nil {
+				_, err = mdm.DecodeCommand(body)
+			}
+			if err != nil {
 				err = service.NewHTTPStatusError(http.StatusBadRequest, err)
 			}
 		}

@@ -297,5 +297,6 @@ func TestNanoMDMsAPI(t *testing.T) {
 	}
 	want(t, "no command", w.put("/v1/enqueue/"+ids[0]+"?nopush=1", nil), http.StatusInternalServerError)
 	want(t, "a binary command", w.put("/v1/enqueue/"+ids[0], circle), http.StatusBadRequest)
+	want(t, "what is no command", w.put("/v1/enqueue/"+ids[0], []byte("junk")), http.StatusBadRequest)
 	want(t, "a command that is too long", w.put("/v1/enqueue/"+ids[0], make([]byte, 4<<20+1)), http.StatusRequestEntityTooLarge)
 }
