@@ -48,7 +48,7 @@ func (a *API) putHold(c echo.Context) error {
 		return err
 	}
 	var in HoldBody
-	if err := decode(c, "hold-write", &in); err != nil {
+	if err := decodeAmended(c, "hold-write", &in, taken("subject", subject, "since_at", "by", "releases")); err != nil {
 		return err
 	}
 	o, err := writeOptions(c, in.Confirm)

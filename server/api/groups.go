@@ -37,7 +37,7 @@ func (a *API) putGroup(c echo.Context) error {
 		return err
 	}
 	var in GroupBody
-	if err := decode(c, "group-write", &in); err != nil {
+	if err := decodeAmended(c, "group-write", &in, taken("name", name, "unknown_members")); err != nil {
 		return err
 	}
 	o, err := writeOptions(c, in.Confirm)
@@ -54,6 +54,7 @@ func (a *API) putGroup(c echo.Context) error {
 	if created {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/groups/"+url.PathEscape(name))
 	}
+	c.Response().Header().Set("ETag", g.ETag)
 	return answer(c, madeOrChanged(created), g)
 }
 
@@ -77,6 +78,7 @@ func (a *API) editGroup(c echo.Context) error {
 	if o.DryRun {
 		return dryRun(c, impact)
 	}
+	c.Response().Header().Set("ETag", g.ETag)
 	return answer(c, http.StatusOK, g)
 }
 

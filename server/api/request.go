@@ -151,11 +151,34 @@ func parse(c echo.Context, schema string, amend func(map[string]any) []FieldErro
 
 // decode reads the body into a Go value by way of the schema of that name.
 func decode(c echo.Context, schema string, into any) error {
-	obj, err := parse(c, schema, nil)
+	return decodeAmended(c, schema, into, nil)
+}
+
+// decodeAmended is decode of a body that amend may change before it is checked.
+func decodeAmended(c echo.Context, schema string, into any, amend func(map[string]any) []FieldError) error {
+	obj, err := parse(c, schema, amend)
 	if err != nil {
 		return err
 	}
 	return schemas.Decode(obj, into)
+}
+
+// taken makes a body that GET gave one that PUT takes: the name must be the one in the path, and what only the server knows is left out.
+func taken(nameKey, name string, known ...string) func(map[string]any) []FieldError {
+	return func(obj map[string]any) []FieldError {
+		for _, key := range known {
+			delete(obj, key)
+		}
+		given, ok := obj[nameKey].(string)
+		if !ok {
+			return nil // absent, or of a wrong type, which the schema says
+		}
+		delete(obj, nameKey)
+		if given != name {
+			return []FieldError{{Field: nameKey, Reason: fmt.Sprintf("must be %q, the name in the path, or be left out", name)}}
+		}
+		return nil
+	}
 }
 
 // writeOptions are what every guarded write takes; confirmed is what the body said.

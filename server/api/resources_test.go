@@ -405,3 +405,26 @@ func TestNanoMDMRoutesGetTheRequestUnchanged(t *testing.T) {
 		}
 	}
 }
+
+// What GET gives of a group or a hold, PUT takes back; a name that is not the path's is a fault.
+func TestRoundTripOfGroupsAndHolds(t *testing.T) {
+	r := newRig(t)
+	r.want(call{method: "PUT", target: "/v1/groups/eng", body: `{"devices":["C02XXX"]}`}, 201, nil)
+	got := r.want(call{method: "GET", target: "/v1/groups/eng"}, 200, nil)
+	put := r.want(call{method: "PUT", target: "/v1/groups/eng", body: got.Body.String(), header: []string{"If-Match", got.Header().Get("ETag")}}, 200, nil)
+	if put.Body.String() != got.Body.String() || put.Header().Get("ETag") != got.Header().Get("ETag") {
+		t.Errorf("PUT of what GET gave answers %s %s, GET gave %s %s", put.Header().Get("ETag"), put.Body, got.Header().Get("ETag"), got.Body)
+	}
+	hold := r.want(call{method: "PUT", target: "/v1/holds/26.6.2", body: `{"reason":"Wi-Fi"}`}, 201, nil)
+	again := r.want(call{method: "PUT", target: "/v1/holds/26.6.2", body: hold.Body.String()}, 200, nil)
+	if again.Body.String() != hold.Body.String() {
+		t.Errorf("PUT of what was answered gives %s, not %s", again.Body, hold.Body)
+	}
+	for target, body := range map[string]string{
+		"/v1/groups/eng":   `{"name":"ops","devices":[]}`,
+		"/v1/holds/26.6.2": `{"subject":"26.6.1","reason":"x"}`,
+		"/v1/groups/ops":   `{"devices":[],"members":1}`,
+	} {
+		r.want(call{method: "PUT", target: target, body: body}, 422, nil)
+	}
+}
