@@ -4,69 +4,53 @@ package storage
 
 import (
 	"bytes"
-	"compress/flate"
-	"encoding/binary"
+	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Every value in a database begins with one byte that says how the rest is kept: as it is, which stays readable for an
-// operator who looks into the database, or compressed behind its length: up to 32 KB against a dictionary (lz.go), above that deflated.
+// operator who looks into the database, or compressed against a dictionary of what Macs say: status reports, and what is merged from them, make
+// up most of what is written, and say mostly the same.
 const (
-	packedPlain    = '='
-	packedLZ       = '^'
-	packedDeflated = '~'
+	packedPlain = '='
+	packedS2    = '^'
 )
 
 const (
 	packAbove = 600 // bytes; a Mac's record, which is read most, stays as it is (doc.go)
-	// Deflate cannot do better than about 1032 to 1; a longer length is damage, and must not become an allocation.
-	maxRatio = 1040
+	// largest is the longest value that is decoded; a longer length is damage, and must not become an allocation.
+	largest = 64 << 20
 )
 
-var (
-	deflaters = sync.Pool{New: func() any {
-		w, err := flate.NewWriter(io.Discard, flate.BestSpeed)
-		if err != nil {
-			panic(err) // only for a level that does not exist
-		}
-		return w
-	}}
-	inflaters = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
-)
+// dictionary must never change: what was encoded against it could not be read any more. Another one needs a header of its own.
+//
+//go:embed dictionary.txt
+var dictionary []byte
+
+var coder = sync.OnceValue(func() *s2.Dict { return s2.MakeDictManual(dictionary, 0) })
 
 // Pack encodes a value as the databases keep it. It never keeps or changes val.
 func Pack(val []byte) []byte {
 	if len(val) > packAbove {
-		if p := compress(val); len(p) <= len(val) {
-			return p
+		p := coder().Encode(nil, val)
+		if len(p) < len(val) {
+			packed := make([]byte, 1+len(p))
+			packed[0] = packedS2
+			copy(packed[1:], p)
+			return packed
 		}
 	}
 	p := make([]byte, 1+len(val))
 	p[0] = packedPlain
 	copy(p[1:], val)
 	return p
-}
-
-func compress(val []byte) []byte {
-	p := make([]byte, 0, len(val)/2)
-	if len(val) <= lzMost {
-		p = binary.AppendUvarint(append(p, packedLZ), uint64(len(val)))
-		return lzEncode(p, val)
-	}
-	p = binary.AppendUvarint(append(p, packedDeflated), uint64(len(val)))
-	buf := bytes.NewBuffer(p)
-	w := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(w)
-	w.Reset(buf)
-	_, _ = w.Write(val) // a buffer takes everything
-	_ = w.Close()
-	return buf.Bytes()
 }
 
 // Unpack decodes what Pack made, into memory of its own. An error means that the database is damaged.
@@ -80,28 +64,13 @@ func Unpack(p []byte) ([]byte, error) {
 		val := make([]byte, len(body))
 		copy(val, body)
 		return val, nil
-	case packedLZ:
-		n, skip := binary.Uvarint(body)
-		if skip <= 0 || n > lzMost {
+	case packedS2:
+		if n, err := s2.DecodedLen(body); err != nil || n > largest {
 			return nil, errors.New("damaged value: impossible length")
 		}
-		return lzDecode(body[skip:], int(n))
-	case packedDeflated:
-		n, skip := binary.Uvarint(body)
-		if skip <= 0 || n > uint64(len(body))*maxRatio {
-			return nil, errors.New("damaged value: impossible length")
-		}
-		r := inflaters.Get().(io.ReadCloser)
-		defer inflaters.Put(r)
-		if err := r.(flate.Resetter).Reset(bytes.NewReader(body[skip:]), nil); err != nil {
+		val, err := coder().Decode(nil, body)
+		if err != nil {
 			return nil, fmt.Errorf("damaged value: %w", err)
-		}
-		val := make([]byte, n)
-		if _, err := io.ReadFull(r, val); err != nil {
-			return nil, fmt.Errorf("damaged value: %w", err)
-		}
-		if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF {
-			return nil, errors.New("damaged value: longer than it says")
 		}
 		return val, nil
 	}

@@ -23,10 +23,9 @@ func TestPack(t *testing.T) {
 		{"text", []byte("readable"), '=', 9},
 		{"as long as a record", []byte(strings.Repeat("x", 600)), '=', 601},
 		{"more", []byte(strings.Repeat("x", 601)), '^', 100},
-		{"what Macs say", []byte(dictionary), '^', 50},
-		{"no more than fits a distance", []byte(strings.Repeat("0123456789abcdef", 2048)), '^', 400},
-		{"a byte more", []byte(strings.Repeat("0123456789abcdef", 2048) + "x"), '~', 400},
-		{"1 MiB", []byte(strings.Repeat(`{"identifier":"plimsoll.os-update"}`, 30_000)), '~', 20_000},
+		{"what Macs say", dictionary, '^', 100},
+		{"longer than a distance", []byte(strings.Repeat("0123456789abcdef", 5000)), '^', 400},
+		{"1 MiB", []byte(strings.Repeat(`{"identifier":"plimsoll.os-update"}`, 30_000)), '^', 20_000},
 		{"what does not compress", random, '=', 5001},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -50,30 +49,17 @@ func TestPack(t *testing.T) {
 }
 
 func TestUnpackDamaged(t *testing.T) {
-	whole := Pack([]byte(strings.Repeat("x", 40_000)))
-	short := Pack([]byte(strings.Repeat("yz", 2500)))
+	whole := Pack([]byte(strings.Repeat("yz", 2500)))
 	for name, p := range map[string][]byte{
 		"nothing":              {},
 		"an unknown header":    []byte("?value"),
-		"no length":            {'~'},
-		"an endless length":    []byte("~\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
-		"an impossible length": []byte("~\xff\xff\xff\xff\x7fabc"),
+		"no length":            {'^'},
+		"an endless length":    []byte("^\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+		"an impossible length": []byte("^\xff\xff\xff\xff\x7fabc"),
 		"no data":              whole[:3],
 		"half of it":           whole[:len(whole)/2],
-		"a smaller length":     append([]byte{'~', 0xbf, 0xb8, 0x02}, whole[4:]...),
-		"a larger length":      append([]byte{'~', 0xc1, 0xb8, 0x02}, whole[4:]...),
-
-		"against the dictionary: no data":                   short[:3],
-		"against the dictionary: half of it":                short[:len(short)/2],
-		"against the dictionary: a smaller length":          append([]byte{'^', 0x87, 0x27}, short[3:]...),
-		"against the dictionary: a larger length":           append([]byte{'^', 0x89, 0x27}, short[3:]...),
-		"against the dictionary: a length beyond all":       {'^', 0xff, 0xff, 0xff, 0x7f, 0},
-		"against the dictionary: a distance of nothing":     {'^', 4, 0x00, 0, 0},
-		"against the dictionary: before the dictionary":     {'^', 4, 0x00, 0xff, 0xff},
-		"against the dictionary: more literals than said":   {'^', 1, 0x20, 'a', 'b'},
-		"against the dictionary: fewer literals than said":  {'^', 9, 0x90, 'a', 'b'},
-		"against the dictionary: an endless length":         append([]byte{'^', 9, 0xf0}, bytes.Repeat([]byte{255}, 100_000)...),
-		"against the dictionary: a length without its rest": {'^', 9, 0xf0, 255},
+		"a smaller length":     append([]byte{'^', 0x87, 0x27}, whole[3:]...),
+		"a larger length":      append([]byte{'^', 0x89, 0x27}, whole[3:]...),
 	} {
 		if val, err := Unpack(p); err == nil {
 			t.Errorf("%s: unpacked as %d bytes", name, len(val))
@@ -119,9 +105,8 @@ func TestPrefixEnd(t *testing.T) {
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("=plain"))
 	f.Add(Pack([]byte(strings.Repeat("compressed ", 200))))
-	f.Add(Pack([]byte(strings.Repeat("deflated ", 5000))))
-	f.Add(Pack([]byte(dictionary)))
-	f.Add([]byte("~\x88\x27"))
+	f.Add(Pack(dictionary))
+	f.Add([]byte("^\x88\x27"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		val, err := Unpack(p)
 		if err != nil {
@@ -134,7 +119,7 @@ func FuzzUnpack(f *testing.F) {
 }
 
 func FuzzPack(f *testing.F) {
-	f.Add([]byte(dictionary), uint(3))
+	f.Add(dictionary, uint(3))
 	f.Add([]byte("plimsoll"), uint(9))
 	f.Fuzz(func(t *testing.T, part []byte, times uint) {
 		val := bytes.Repeat(append(part, dictionary[:min(len(dictionary), int(times%5000))]...), int(times%9)+1)
