@@ -42,7 +42,7 @@ var editorFields = []string{
 func newPolicyForm(priority int) policyForm {
 	return policyForm{
 		Priority: strconv.Itoa(priority), Mode: policy.ModeAutomatic, WithinDays: "14", ExploitedWithinDays: "3", Time: "12:00",
-		Track: policy.TrackCurrent, BSI: true, BSIWithinDays: "2",
+		BSI: true, BSIWithinDays: "2",
 	}
 }
 

@@ -136,7 +136,7 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 
 // choices are the tracks that a policy may have, and the versions that Apple offers.
 func choices(all []fleet.Release, track string) (tracks []option, offered string) {
-	tracks = options(track, "", "as the mode implies", policy.TrackCurrent, "the macOS that the Mac has", policy.TrackLatest, "the latest for each Mac")
+	tracks = options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest, "the latest that it can run")
 	var majors []int
 	var versions []release.Version
 	for i := range all {

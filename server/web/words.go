@@ -104,7 +104,10 @@ func newestWords(r *policy.Rule) string {
 // upgradeWords say what becomes of upgrades that are not enforced; empty when there is nothing to say.
 func upgradeWords(r *policy.Rule) string {
 	if r.Track == 0 {
-		return ""
+		if r.Mode == policy.ModeAutomatic {
+			return "" // it is said already
+		}
+		return "They are not upgraded to another macOS"
 	}
 	switch r.Upgrade {
 	case policy.UpgradeSelfService:

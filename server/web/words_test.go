@@ -68,6 +68,10 @@ func TestPolicyWords(t *testing.T) {
 			[]string{"All Macs must run macOS 26.6.1 or newer by 1 December 2026 at 12:00 local, with 1 day's notice."},
 		},
 		{
+			"minimum on their own macOS", `{"os":{"track":"current"},"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-12-01T12:00:00"}}`,
+			[]string{"All Macs must run macOS 26.6.1 or newer by 1 December 2026 at 12:00 local, with 1 day's notice.", "They are not upgraded to another macOS."},
+		},
+		{
 			"floors", `{"assign":{"exclude_groups":["lab","kiosk"]},"updates":{"mode":"minimum","versions":["15.7.9","26.6.1"],"deadline":"2026-12-01T08:15:00"},"notice_days":3}`,
 			[]string{"All Macs, except those in lab or kiosk, must run at least 26.6.1 (macOS 26) or 15.7.9 (macOS 15) by 1 December 2026 at 08:15 local, with 3 days' notice."},
 		},
