@@ -72,15 +72,21 @@ func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[Event
 	for n := range shards {
 		shards[n] = n
 	}
-	failed := parallel(ctx, 16, shards, func(n int) error {
-		events, err := f.store.FleetEvents(ctx, n, pos[n], size)
+	// The first failure ends it: a store that is down must not be waited for by each shard in turn.
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	failed := parallel(reading, 16, shards, func(n int) error {
+		events, err := f.store.FleetEvents(reading, n, pos[n], size)
 		for _, e := range events {
 			found[n] = append(found[n], placed{n, e})
+		}
+		if err != nil {
+			stop(err)
 		}
 		return err
 	})
 	if len(failed) > 0 {
-		return Page[Event]{}, failed[0].err
+		return Page[Event]{}, fmt.Errorf("read the events: %w", context.Cause(reading))
 	}
 	all := slices.Concat(found...)
 	slices.SortStableFunc(all, func(a, b placed) int {
