@@ -24,11 +24,15 @@ func (l *load) kept(p *process) {
 		}
 	}
 	for _, a := range l.admins {
-		var got struct{ Label string }
 		if a.acked == 0 {
 			continue
 		}
-		p.call("GET", "/v1/policies/"+a.name, "", http.StatusOK, &got)
+		var got struct{ Label string }
+		eventually(l.t, "the last policy that was acknowledged, perhaps by another replica, is in force", func() bool {
+			p.patiently("/v1/policies/"+a.name, &got)
+			n, err := strconv.Atoi(got.Label)
+			return err != nil || n >= a.acked
+		})
 		if n, err := strconv.Atoi(got.Label); err != nil || n < a.acked || n > a.attempts {
 			l.t.Errorf("policy %s: write %d was acknowledged and %d sent, the server has %q", a.name, a.acked, a.attempts, got.Label)
 		}
@@ -55,7 +59,7 @@ func (l *load) listed(p *process) {
 				Devices    []device
 				NextCursor string `json:"next_cursor"`
 			}
-			p.call("GET", "/v1/devices?limit=1000&cursor="+cursor, "", http.StatusOK, &page)
+			p.patiently("/v1/devices?limit=1000&cursor="+cursor, &page)
 			for _, d := range page.Devices {
 				there[d.ID] = true
 			}
@@ -69,7 +73,9 @@ func (l *load) listed(p *process) {
 				missing = append(missing, r.serial)
 			}
 		}
-		return len(missing) == 0 && p.compliance().Devices >= len(all) // one more may have enrolled without learning of it
+		var c compliance
+		p.patiently("/v1/compliance", &c)
+		return len(missing) == 0 && c.Devices >= len(all) // one more may have enrolled without learning of it
 	})
 }
 
@@ -84,7 +90,7 @@ func (l *load) inSync(p *process) {
 			return nil
 		})
 		var page struct{ Devices []device }
-		p.call("GET", "/v1/devices?limit=1&flag=not_synced", "", http.StatusOK, &page)
+		p.patiently("/v1/devices?limit=1&flag=not_synced", &page)
 		return len(page.Devices) == 0
 	})
 	for _, r := range l.all() {

@@ -107,8 +107,10 @@ func TestFaultOverload(t *testing.T) {
 		t.Error("compliance was not asked for")
 	}
 	l.kept(p)
-	if got := p.compliance().Devices; got != macs {
-		t.Errorf("%d devices, want %d", got, macs)
+	var c compliance
+	p.patiently("/v1/compliance", &c)
+	if c.Devices != macs {
+		t.Errorf("%d devices, want %d", c.Devices, macs)
 	}
 	t.Logf("compliance was told %d times", polled.Load())
 	t.Run("one Mac that asks too often", func(t *testing.T) { l.tooOften(t, fleet[0], fleet[1], certs) })
