@@ -173,6 +173,9 @@ func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, 
 		return nil, Validators{}, content(fmt.Sprintf("the answer has %d bytes, more than the %d allowed", res.ContentLength, s.maxSize))
 	}
 	body, err := s.readAll(res.Body)
+	if err == nil {
+		err = ctx.Err() // what was read while the fetch was given up may have been cut where it looks whole
+	}
 	if err != nil {
 		return nil, Validators{}, err
 	}
