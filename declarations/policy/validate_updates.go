@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,7 +140,11 @@ func (c *check) floor(field string, v release.Version, highest int) {
 			return
 		}
 	}
-	c.fault(field, "Apple offers nothing at or above %s; it offers %s", v, c.offered())
+	within := ""
+	if highest < highestMajor {
+		within = fmt.Sprintf(" up to macOS %d, which is as far as os.track goes", highest)
+	}
+	c.fault(field, "Apple offers nothing at or above %s%s; it offers %s", v, within, c.offered())
 }
 
 func (c *check) exact(u *Updates) {
