@@ -211,6 +211,22 @@ func (f *Fleet) noteTold(ctx context.Context, id, failed string) error {
 	return nil
 }
 
+// CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was told is not outstanding any more
+// (rules.md 10), so that the next look at it tells it again.
+func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
+	_, err := f.change(ctx, id, settling{now: f.now(), noting: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
+		if s.Record == nil || s.Record.Told == "" {
+			return false, nil
+		}
+		s.Record.Told = ""
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("note that %s refused a command: %w", id, err)
+	}
+	return nil
+}
+
 // PushReady tells the fleet that a push certificate was stored: Macs that were told without a push are woken.
 func (f *Fleet) PushReady() {
 	f.pushes.possible.Store(true)

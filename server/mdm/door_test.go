@@ -292,3 +292,32 @@ func (w *world) queueAndAsk(tx storage.Tx) error {
 		w.teller.Ask(tx, macID, "SoftwareUpdateDeviceID"),
 	)
 }
+
+// What a Mac was told is not outstanding any more once it answered the command with an error (rules.md 10): the next look tells it again.
+func TestRefusedCommand(t *testing.T) {
+	w := newWorld(t)
+	mac := w.mac(macID)
+	mac.enrol()
+	mac.ddm("status", fullReport("C02XYZ"))
+	mac.ddm("declaration-items", nil)
+	w.putPolicy(floor)
+	check(t, w.fleet.Sweep(context.Background()))
+	cmd := mac.next("", nil)
+	for cmd != nil && cmd.Command.RequestType != "DeclarativeManagement" {
+		cmd = mac.next(cmd.CommandUUID, nil)
+	}
+	if cmd == nil {
+		t.Fatal("the Mac is not told of the policy")
+	}
+	if again := mac.next(cmd.CommandUUID, message{"Status": "Error", "ErrorChain": []any{}}); again != nil {
+		t.Errorf("the same answer told the Mac again: %+v", again)
+	}
+	mac.ddm("status", []byte(`{"StatusItems":{"softwareupdate":{"install-state":"none"}},"Errors":[]}`))
+	again := mac.next("", nil)
+	if again == nil || again.Command.RequestType != "DeclarativeManagement" || again.CommandUUID == cmd.CommandUUID {
+		t.Errorf("after the refusal the next look queued %+v", again)
+	}
+	if third := mac.next(again.CommandUUID, nil); third != nil {
+		t.Errorf("one command more: %+v", third)
+	}
+}

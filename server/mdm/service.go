@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
@@ -174,11 +175,16 @@ func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManageme
 	return s.CheckinAndCommandService.DeclarativeManagement(r, m)
 }
 
-// CommandAndReportResults takes the answers to DeviceInformation.
+// CommandAndReportResults takes the answers to DeviceInformation, and notes commands to sync that a Mac refused.
 func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
 	id, itself := device(&m.Enrollment)
 	s.fleet.Contact(id)
 	next, err := s.CheckinAndCommandService.CommandAndReportResults(r, m)
+	if refused := m.Status == "Error" || m.Status == "CommandFormatError"; err == nil && itself && refused && strings.HasPrefix(m.CommandUUID, syncCommand) {
+		if err := s.fleet.CommandFailed(r.Context(), id); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil || !itself || m.Status != "Acknowledged" || !bytes.Contains(m.Raw, []byte("QueryResponses")) {
 		return next, err
 	}

@@ -87,9 +87,12 @@ func (t *Teller) enqueue(tx nano.Tx, id string, c commandPlist) error {
 	return t.store.EnqueueTx(tx, id, cmd)
 }
 
+// syncCommand begins the UUIDs of the commands that tell a Mac to sync, by which its answers are known.
+const syncCommand = "sync-"
+
 // Queue queues a DeclarativeManagement command that carries tokens, in place of a queued one.
 func (t *Teller) Queue(tx nano.Tx, id string, tokens []byte) error {
-	c := commandPlist{CommandUUID: strings.ToUpper(uuid.NewString())}
+	c := commandPlist{CommandUUID: syncCommand + strings.ToUpper(uuid.NewString())}
 	c.Command.RequestType, c.Command.Data = "DeclarativeManagement", tokens
 	return t.enqueue(tx, id, c)
 }
