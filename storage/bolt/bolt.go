@@ -70,8 +70,10 @@ func Open(path string) (*DB, error) {
 	opts := &bbolt.Options{
 		Timeout:      lockTimeout,
 		FreelistType: bbolt.FreelistMapType,
-		NoStatistics: true,
-		PageSize:     pageSize,
+		// The list of free pages is made again when the file is opened, instead of being written with every commit.
+		NoFreelistSync: true,
+		NoStatistics:   true,
+		PageSize:       pageSize,
 	}
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file would become as large
 		opts.InitialMmapSize = mmapSize
