@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -58,9 +59,11 @@ type found struct {
 
 func hit(key sortKey, r *row) found { return found{key, r.rec} }
 
-// firstBy finds the first n Macs after a key, in the order of a number.
+// firstBy finds the first n Macs after a key, in the order of a number. It keeps at most twice as many, and none that cannot be among them.
 func (f *Fleet) firstBy(q DeviceQuery, after sortKey, m *matcher, n int) []found {
 	var first []found
+	byKey := func(a, b found) int { return a.key.compare(b.key) }
+	bound := sortKey{Number: math.MaxInt64}
 	f.index.scan(func(r *row) {
 		number := r.contact
 		if q.Sort == "deadline" {
@@ -68,19 +71,20 @@ func (f *Fleet) firstBy(q DeviceQuery, after sortKey, m *matcher, n int) []found
 				number = 1 << 62 // those without a deadline come last
 			}
 		}
-		if q.Cursor != "" && number < after.Number || len(first) == 2*n && number > first[n-1].key.Number || !m.matches(r) {
+		if number > bound.Number || q.Cursor != "" && number < after.Number || !m.matches(r) {
 			return
 		}
 		key := sortKey{Number: number, ID: r.rec.Facts.ID}
-		if q.Cursor != "" && key.compare(after) <= 0 {
+		if key.compare(bound) > 0 || q.Cursor != "" && key.compare(after) <= 0 {
 			return
 		}
 		if first = append(first, hit(key, r)); len(first) > 2*n {
-			slices.SortFunc(first, func(a, b found) int { return a.key.compare(b.key) })
+			slices.SortFunc(first, byKey)
 			first = first[:n]
+			bound = first[n-1].key
 		}
 	})
-	slices.SortFunc(first, func(a, b found) int { return a.key.compare(b.key) })
+	slices.SortFunc(first, byKey)
 	return first[:min(n, len(first))]
 }
 
