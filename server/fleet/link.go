@@ -25,11 +25,14 @@ func (f *Fleet) link(rec *storage.Record) string {
 
 // selfURL is the address of a Mac's own page; empty when no policy uses it, or when --url is not https.
 func (f *Fleet) selfURL(book *current, rec *storage.Record) string {
-	if !strings.HasPrefix(f.o.URL, "https://") || !book.selfUsed {
+	if !f.hasSelfPages() || !book.selfUsed {
 		return ""
 	}
 	return strings.TrimSuffix(f.o.URL, "/") + "/self/" + f.link(rec)
 }
+
+// hasSelfPages tells whether Macs have pages of their own: only when --url is https (rules.md 9).
+func (f *Fleet) hasSelfPages() bool { return strings.HasPrefix(f.o.URL, "https://") }
 
 // ByLink finds the enrolled Mac that a link belongs to; nil for a link that was forged, cut, or has died.
 func (f *Fleet) ByLink(link string) *storage.Record {

@@ -53,6 +53,12 @@ func (f *Fleet) PutPolicy(ctx context.Context, p policy.Policy, o WriteOptions) 
 		if len(faults) > 0 {
 			return nil, false, invalid("the policy is not valid", faults...)
 		}
+		if p.DetailsURL == policy.DetailsSelf && !f.hasSelfPages() {
+			warnings = append(warnings, policy.Reason{
+				Code: policy.CodeNoSelfPage, Text: `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`,
+				Advice: "Give the server an https address (--url).", Evidence: map[string]any{},
+			})
+		}
 		if o.Create && before != nil {
 			return nil, false, conflict("exists", fmt.Sprintf("a policy named %q exists", p.Name))
 		}

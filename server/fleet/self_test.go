@@ -115,3 +115,17 @@ func TestUserAsksForUpgrade(t *testing.T) {
 	}
 	t.Error("the timeline does not say that the user asked")
 }
+
+// Without https Macs have no pages of their own, and whoever asks for them is told.
+func TestNoPagesWithoutHTTPS(t *testing.T) {
+	w := newWorld(t)
+	w.o.URL = "http://mdm.example.com"
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	res, err := w.putPolicy(`{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-28T12:00:00"},"details_url":"self"}`, WriteOptions{})
+	if err != nil || len(res.Warnings) != 1 || res.Warnings[0].Code != "self_page_missing" {
+		t.Errorf("warnings %+v, %v", res.Warnings, err)
+	}
+	if got := w.sync("MAC-1")["plimsoll.os-update"]; got == nil || got["DetailsURL"] != nil {
+		t.Errorf("enforced: %v", got)
+	}
+}
