@@ -3,7 +3,7 @@ FUZZTIME ?= 2s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots
+.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots faults soak
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -30,6 +30,14 @@ fuzz: ## every fuzz target for longer: make fuzz FUZZTIME=1m
 bench: ## the whole stack on both stores, against the limit; a table, and out/bench.json
 	@.ci/need go redis-server
 	PLIMSOLL_BENCH=1 $(GO) test -count=1 -run '^TestBench$$' -timeout 60m -v ./server/app
+
+faults: ## kill -9, failovers, full disks, cut connections, overload, replicas: what was acknowledged against what is there
+	@.ci/need go redis-server
+	$(GO) test -race -count=1 -v -timeout 15m -run '^(TestFault|TestReplicas)' ./server/app
+
+soak: ## three replicas on a Redis Cluster and 1,000 Macs, while nodes and replicas are killed one after the other
+	@.ci/need go redis-server
+	PLIMSOLL_SOAK=1 $(GO) test -count=1 -v -timeout 15m -run '^TestReplicasOnCluster$$' ./server/app
 
 microbench: ## the benchmarks of the packages
 	@.ci/need go
