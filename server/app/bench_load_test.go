@@ -360,6 +360,7 @@ func (m *measured) perSecond() float64 { return float64(m.Requests) / m.Wall.Sec
 func (m *measured) cpuMicros() float64 {
 	return float64(m.CPU.Microseconds()) / float64(max(m.Requests, 1))
 }
+
 func (m *measured) databaseMicros() float64 {
 	return float64(m.Database.Microseconds()) / float64(max(m.Requests, 1))
 }
