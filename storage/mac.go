@@ -169,14 +169,14 @@ func (m *Mac) Events(before string, limit int) ([]compliance.Event, error) {
 // Tx is the transaction itself, for records that are not ours (the command queue).
 func (m *MacTx) Tx() Tx { return m.tx }
 
-// SetRecord keeps the Mac's record.
-func (m *MacTx) SetRecord(r *Record) error {
+// SetRecord keeps the Mac's record, and returns it as it is kept, which must not be changed.
+func (m *MacTx) SetRecord(r *Record) ([]byte, error) {
 	b, err := r.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.tx.Set(keyRecord, b)
-	return nil
+	return b, nil
 }
 
 // SetStatus keeps the merged status.

@@ -27,7 +27,7 @@ func (f *Fleet) group(g policy.Group) Group {
 
 func (f *Fleet) anyEnrolled(ids []string) bool {
 	for _, id := range ids {
-		if rec := f.index.get(id); rec != nil && rec.Facts.Enrolled {
+		if _, enrolled := f.index.knows(id); enrolled {
 			return true
 		}
 	}

@@ -60,12 +60,7 @@ func (f *Fleet) Trim(ctx context.Context) {
 	if err := f.store.DropChallenges(ctx, now); err != nil {
 		f.log.Warn("expired SCEP challenges could not be deleted", "error", err)
 	}
-	records := f.index.all()
-	ids := make([]string, len(records))
-	for i, rec := range records {
-		ids[i] = rec.Facts.ID
-	}
-	f.each(ctx, ids, func(id string) error {
+	f.each(ctx, f.index.ids(), func(id string) error {
 		if err := f.store.Trim(ctx, id, limits); err != nil {
 			return err
 		}
@@ -104,7 +99,9 @@ func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool) error {
 			gone = append(gone, sh.IDs[i])
 			continue
 		}
-		f.index.put(rec)
+		if err := f.index.take(rec); err != nil {
+			return err
+		}
 	}
 	if len(gone) == 0 || err != nil || !clean {
 		return err

@@ -68,11 +68,11 @@ func (f *Fleet) guard(ctx context.Context, o WriteOptions, out **Impact, check c
 // hitsMany says why an impact needs confirmation; empty when it does not.
 func (f *Fleet) hitsMany(i *Impact) string {
 	fleet := 0
-	for _, rec := range f.index.all() {
-		if rec.Facts.Enrolled {
+	f.index.scan(func(r *row) {
+		if r.enrolled {
 			fleet++
 		}
-	}
+	})
 	if i.NewlyDueWithin7d <= manyMacs || i.NewlyDueWithin7d*100 <= fleet*manyPercent {
 		return ""
 	}
@@ -91,8 +91,7 @@ func (f *Fleet) impact(cur *current, apply func(*policy.Input)) (*Impact, error)
 		f: f, before: cur, after: &current{Book: after, stored: cur.stored, selfUsed: usesSelf(in.Policies)}, now: f.now(),
 		targets: map[policy.Target]int{}, groups: map[string]*ImpactGroup{},
 	}
-	records := f.index.all()
-	slices.SortFunc(records, func(a, b *storage.Record) int { return cmp.Compare(a.Facts.ID, b.Facts.ID) })
+	macs := f.index.enrolled()
 	workers := runtime.GOMAXPROCS(0)
 	parts := make([]Impact, workers)
 	var wg sync.WaitGroup
@@ -100,10 +99,8 @@ func (f *Fleet) impact(cur *current, apply func(*policy.Input)) (*Impact, error)
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for i := n * len(records) / workers; i < (n+1)*len(records)/workers; i++ {
-				if records[i].Facts.Enrolled {
-					w.weigh(records[i], &parts[n])
-				}
+			for i := n * len(macs) / workers; i < (n+1)*len(macs)/workers; i++ {
+				w.weigh(macs[i].record(), &parts[n])
 			}
 		}()
 	}

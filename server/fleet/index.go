@@ -3,16 +3,20 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
-// index is every Mac's record in memory: lists and counts are answered from it. Records in it are never changed, only replaced.
+// index is every Mac's record in memory: lists and counts are answered from it. Records are held encoded, as they stand in the database: that
+// takes a third of the memory, and the garbage collector has nothing to look through.
 type index struct {
 	mu       sync.RWMutex
 	position map[string]int32 // in rows, by id
@@ -31,11 +35,34 @@ type index struct {
 // row is a Mac in memory: what counting and filtering need side by side, so that 100,000 are looked through in a millisecond.
 type row struct {
 	moments         compliance.Moments
-	contact         int64 // last contact known on this replica, seconds since 1970; 0: none
-	deadline        int64 // on the wall; 0: none
+	contact         int64  // last contact known on this replica; times are seconds since 1970, 0: none
+	deadline        int64  // on the wall; 0: none
+	next            int64  // when the plan can change by time alone
+	looked          int64  // when the Mac was last judged
+	raised          int64  // when the server itself last raised the generation
+	tell            int64  // when what the Mac was told is not outstanding any more; 0: nothing is
+	revision        int64  // of the record
+	prefix          uint64 // the beginning of the id, for comparing without looking at it
 	policy, version uint32
+	life            int32
 	enrolled        bool
-	rec             *storage.Record // nil: the row is not used
+	pending         bool // a target is declared, and nothing failed
+	compliant       bool
+	codeStale       bool
+	codeUntil       int64  // until when code is the most decisive reason, if the catalogue is as stale as codeStale says
+	code            string // empty: none
+	id, serial      string
+	name, model     string
+	data            []byte // the encoded record; nil: the row is not used
+}
+
+// record decodes the Mac's record. What is in the index was encoded here, so that it can be decoded.
+func (r *row) record() *storage.Record {
+	rec, err := storage.DecodeRecord(r.data)
+	if err != nil {
+		return &storage.Record{Facts: status.Facts{ID: r.id}}
+	}
+	return rec
 }
 
 type orderKey struct{ serial, id string }
@@ -62,8 +89,7 @@ func (x *index) number(name string) uint32 {
 }
 
 func (x *index) key(i int32) orderKey {
-	f := &x.rows[i].rec.Facts
-	return orderKey{f.Serial, f.ID}
+	return orderKey{x.rows[i].serial, x.rows[i].id}
 }
 
 // place is where a Mac stands, or would stand, in the order.
@@ -71,13 +97,27 @@ func (x *index) place(key orderKey) (int, bool) {
 	return slices.BinarySearchFunc(x.order, key, func(i int32, k orderKey) int { return x.key(i).compare(k) })
 }
 
+// get decodes the record of a Mac; nil when it is not known.
 func (x *index) get(id string) *storage.Record {
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if i, ok := x.position[id]; ok {
-		return x.rows[i].rec
+	i, ok := x.position[id]
+	var r row
+	if ok {
+		r = x.rows[i]
 	}
-	return nil
+	x.mu.RUnlock()
+	if !ok {
+		return nil
+	}
+	return r.record()
+}
+
+// knows tells whether there is such a Mac, and whether it is enrolled.
+func (x *index) knows(id string) (known, enrolled bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i, ok := x.position[id]
+	return ok, ok && x.rows[i].enrolled
 }
 
 // contact is the last contact of a Mac that is known on this replica; zero when there is none.
@@ -105,71 +145,99 @@ func (x *index) touch(id string, at time.Time) (before time.Time) {
 	}
 	r.contact = max(r.contact, at.Unix())
 	r.moments.Contact(at)
+	r.codeUntil = 0
 	return before
 }
 
 // put keeps a record, unless a younger one is there already.
-func (x *index) put(rec *storage.Record) {
-	kept := *rec
-	kept.Summary.Codes = slices.Clone(kept.Summary.Codes)
+func (x *index) put(rec *storage.Record, data []byte) {
+	fresh := newRow(rec, data)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	id := kept.Facts.ID
-	i, known := x.position[id]
+	i, known := x.position[fresh.id]
 	if known {
-		old := x.rows[i].rec
-		if old.Revision > kept.Revision {
+		if x.rows[i].revision > fresh.revision {
 			return
 		}
-		if old.Facts.Serial != kept.Facts.Serial {
+		if x.rows[i].serial != fresh.serial {
 			x.drop(i)
 			known = false
 		}
 	}
-	x.intern(&kept)
 	if known {
-		x.set(i, &kept)
+		x.set(i, fresh, rec)
 		return
 	}
-	i = x.add(&kept)
+	i = x.add(fresh, rec)
 	n, _ := x.place(x.key(i))
 	x.order = slices.Insert(x.order, n, i)
-	if s := kept.Facts.Serial; s != "" {
-		ids := append(slices.Clone(x.bySerial[s]), kept.Facts.ID)
+	if fresh.serial != "" {
+		ids := append(slices.Clone(x.bySerial[fresh.serial]), fresh.id)
 		slices.Sort(ids)
-		x.bySerial[s] = ids
+		x.bySerial[fresh.serial] = ids
 	}
 }
 
-// add gives a record a row of its own.
-func (x *index) add(rec *storage.Record) int32 {
+// take is put for a record that was read.
+func (x *index) take(rec *storage.Record) error {
+	data, err := rec.Encode()
+	if err == nil {
+		x.put(rec, data)
+	}
+	return err
+}
+
+// newRow is a row for a record and its encoding, but for what depends on the index.
+func newRow(rec *storage.Record, data []byte) row {
+	f, s := &rec.Facts, &rec.Summary
+	r := row{
+		moments: s.Moments(f), deadline: int64(s.Deadline), next: seconds(rec.NextAt), looked: seconds(rec.LookedAt), raised: seconds(rec.RaisedAt),
+		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending, compliant: s.State == compliance.Compliant,
+		contact: seconds(f.LastContactAt), id: strings.Clone(f.ID), serial: strings.Clone(f.Serial), name: strings.Clone(f.Name), model: f.Model, data: data,
+	}
+	if rec.Told != "" && rec.Told != rec.Manifest {
+		r.tell = rec.ToldAt.Add(patience(rec.Tries)).Unix()
+	}
+	var begin [8]byte
+	copy(begin[:], r.id)
+	r.prefix = binary.BigEndian.Uint64(begin[:])
+	return r
+}
+
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// add gives a Mac a row of its own.
+func (x *index) add(fresh row, rec *storage.Record) int32 {
 	i := int32(len(x.rows))
 	if n := len(x.free); n > 0 {
 		i, x.free = x.free[n-1], x.free[:n-1]
 	} else {
 		x.rows = append(x.rows, row{})
 	}
-	x.position[rec.Facts.ID] = i
-	x.set(i, rec)
+	x.position[fresh.id] = i
+	x.set(i, fresh, rec)
 	return i
 }
 
 // set fills a row. The time of contact only grows within a life.
-func (x *index) set(i int32, rec *storage.Record) {
+func (x *index) set(i int32, fresh row, rec *storage.Record) {
 	r := &x.rows[i]
-	contact := int64(0)
-	if r.rec != nil && r.rec.Life == rec.Life {
-		contact = r.contact
+	if r.data != nil {
+		fresh.id, fresh.serial = r.id, r.serial // the strings that the maps have
+		if r.life == fresh.life {
+			fresh.contact = max(fresh.contact, r.contact)
+		}
 	}
-	if t := rec.Facts.LastContactAt; !t.IsZero() {
-		contact = max(contact, t.Unix())
-	}
-	*r = row{
-		moments: rec.Summary.Moments(&rec.Facts), contact: contact, deadline: int64(rec.Summary.Deadline),
-		policy: x.number(rec.Summary.Policy), version: x.number(string(rec.Facts.Version)), enrolled: rec.Facts.Enrolled, rec: rec,
-	}
-	if contact != 0 {
-		r.moments.Contact(time.Unix(contact, 0))
+	x.share(&fresh.model)
+	fresh.policy, fresh.version = x.number(rec.Summary.Policy), x.number(string(rec.Facts.Version))
+	*r = fresh
+	if r.contact != 0 {
+		r.moments.Contact(time.Unix(r.contact, 0))
 	}
 }
 
@@ -199,7 +267,7 @@ func (x *index) drop(i int32) {
 }
 
 // fill takes many records at once, at the start.
-func (x *index) fill(records []*storage.Record) {
+func (x *index) fill(records []*storage.Record) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, rec := range records {
@@ -209,29 +277,40 @@ func (x *index) fill(records []*storage.Record) {
 		if _, known := x.position[rec.Facts.ID]; known {
 			continue
 		}
-		x.intern(rec)
-		x.order = append(x.order, x.add(rec))
-		if s := rec.Facts.Serial; s != "" {
-			x.bySerial[s] = append(x.bySerial[s], rec.Facts.ID)
+		data, err := rec.Encode()
+		if err != nil {
+			return err
+		}
+		fresh := newRow(rec, data)
+		x.order = append(x.order, x.add(fresh, rec))
+		if fresh.serial != "" {
+			x.bySerial[fresh.serial] = append(x.bySerial[fresh.serial], fresh.id)
 		}
 	}
 	slices.SortFunc(x.order, func(a, b int32) int { return x.key(a).compare(x.key(b)) })
 	for _, ids := range x.bySerial {
 		slices.Sort(ids)
 	}
+	return nil
 }
 
-// all is a snapshot of all records, in no order.
-func (x *index) all() []*storage.Record {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	records := make([]*storage.Record, 0, len(x.position))
-	for i := range x.rows {
-		if rec := x.rows[i].rec; rec != nil {
-			records = append(records, rec)
+// enrolled is a snapshot of the enrolled Macs' rows, by id; their records are decoded one at a time, by whoever needs them.
+func (x *index) enrolled() []row {
+	var rows []row
+	x.scan(func(r *row) {
+		if r.enrolled {
+			rows = append(rows, *r)
 		}
-	}
-	return records
+	})
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
+	return rows
+}
+
+// ids are those of all Macs, in no order.
+func (x *index) ids() []string {
+	var ids []string
+	x.scan(func(r *row) { ids = append(ids, r.id) })
+	return ids
 }
 
 // scan calls fn for every row. fn must be quick and must not keep the row: nothing is written meanwhile.
@@ -239,7 +318,7 @@ func (x *index) scan(fn func(*row)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for i := range x.rows {
-		if x.rows[i].rec != nil {
+		if x.rows[i].data != nil {
 			fn(&x.rows[i])
 		}
 	}
@@ -297,29 +376,6 @@ func (x *index) share(s *string) {
 	}
 }
 
-// intern lets 100,000 records keep one copy of each model, version and the like.
-func (x *index) intern(r *storage.Record) {
-	f := &r.Facts
-	for _, s := range []*string{
-		&f.Model, &f.ModelName, &f.Board, &f.BoardFrom, (*string)(&f.Version), &f.Build, &r.Summary.Policy, (*string)(&r.Summary.Version),
-		&r.Summary.Build, (*string)(&r.Summary.Phase), (*string)(&r.Summary.State), (*string)(&r.Summary.Kind),
-	} {
-		x.share(s)
-	}
-	for i := range r.Summary.Codes {
-		x.share(&r.Summary.Codes[i])
-	}
-	for i := range r.Lanes {
-		x.share(&r.Lanes[i].Target)
-	}
-	if r.Manifest == r.Advertised {
-		r.Manifest = r.Advertised
-	}
-	if f.UDID == f.ID {
-		f.UDID = f.ID
-	}
-}
-
 // loadIndex reads every Mac's record, at the start.
 func (f *Fleet) loadIndex(ctx context.Context) error {
 	for n := range storage.Shards {
@@ -334,12 +390,29 @@ func (f *Fleet) loadIndex(ctx context.Context) error {
 		if err != nil {
 			f.log.Error("some Macs' records cannot be read; they are left out", "error", err)
 		}
-		f.index.fill(records)
+		if err := f.index.fill(records); err != nil {
+			return err
+		}
 		f.index.mu.Lock()
 		f.index.last[n], f.index.revisions[n] = sh.Last, sh.Revision
 		f.index.mu.Unlock()
 	}
 	return nil
+}
+
+// learnCode works out the code of the most decisive reason of a Mac, and keeps it in its row for as long as it is good.
+func (x *index) learnCode(r *row, now time.Time, stale bool) string {
+	code, until := workOutCode(r, now, stale)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.position[r.id]; ok && x.rows[i].revision == r.revision && x.rows[i].contact == r.contact {
+		kept := &x.rows[i]
+		kept.code, kept.codeStale, kept.codeUntil = code, stale, math.MaxInt64
+		if !until.IsZero() {
+			kept.codeUntil = until.Unix()
+		}
+	}
+	return code
 }
 
 // wrote notes that this replica itself wrote the numbers above before, up to after: it need not read them back.
@@ -373,7 +446,9 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 			f.index.remove(sh.IDs[i])
 			continue
 		}
-		f.index.put(rec)
+		if err := f.index.take(rec); err != nil {
+			return err
+		}
 	}
 	f.index.mu.Lock()
 	if lost {

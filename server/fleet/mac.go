@@ -15,7 +15,7 @@ func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) e
 	f.contacts.forget(id)
 	f.pushes.forget(id)
 	now := f.now()
-	if f.index.get(id) == nil {
+	if known, _ := f.index.knows(id); !known {
 		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
 		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []string{id}, nil)
 		if err != nil {

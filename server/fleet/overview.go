@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status/compliance"
@@ -27,30 +29,40 @@ func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 		position[o.Due[i].Date] = i
 	}
 	groups := map[string]*Attention{}
+	count := func(code string) {
+		if code == "" {
+			return
+		}
+		g := groups[code]
+		if g == nil {
+			g = &Attention{Code: code}
+			g.Text, g.Advice = meaning(code)
+			groups[code] = g
+		}
+		g.Devices++
+	}
+	var rest []row // those whose most decisive reason has to be worked out
 	f.index.scan(func(r *row) {
 		if !r.enrolled {
 			return
 		}
-		rec := r.rec
-		state := rec.Summary.StateNow(now)
-		if state == compliance.Pending && rec.Summary.Deadline != 0 {
-			if i, ok := position[rec.Summary.Deadline.String()[:len(time.DateOnly)]]; ok {
+		if r.pending && r.deadline != 0 && compliance.States[r.moments.State(now.Unix())] == compliance.Pending {
+			if i, ok := position[declarations.Local(r.deadline).String()[:len(time.DateOnly)]]; ok {
 				o.Due[i].Devices++
 			}
 		}
-		if state == compliance.Compliant {
+		if r.compliant {
 			return
 		}
-		if why := firstReason(r, now, stale); why.Code != "" {
-			g := groups[why.Code]
-			if g == nil {
-				g = &Attention{Code: why.Code}
-				g.Text, g.Advice = meaning(why)
-				groups[why.Code] = g
-			}
-			g.Devices++
+		if now.Unix() < r.codeUntil && r.codeStale == stale {
+			count(r.code)
+		} else {
+			rest = append(rest, *r)
 		}
 	})
+	for i := range rest {
+		count(f.index.learnCode(&rest[i], now, stale))
+	}
 	for _, g := range groups {
 		o.Attention = append(o.Attention, *g)
 	}
@@ -63,13 +75,13 @@ func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 }
 
 // meaning is what a code means for any Mac: its pattern without the parts that speak of one Mac's evidence.
-func meaning(r policy.Reason) (text, advice string) {
+func meaning(code string) (text, advice string) {
 	for _, c := range compliance.Codes {
-		if c.Code == r.Code {
+		if c.Code == code {
 			return general(c.Text), general(c.Advice)
 		}
 	}
-	return r.Text, r.Advice
+	return strings.ReplaceAll(code, "_", " "), ""
 }
 
 var (

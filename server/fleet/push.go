@@ -230,9 +230,12 @@ func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
 // PushReady tells the fleet that a push certificate was stored: Macs that were told without a push are woken.
 func (f *Fleet) PushReady() {
 	f.pushes.possible.Store(true)
-	for _, rec := range f.index.all() {
-		if rec.Facts.Enrolled && rec.Told != "" && rec.Told == rec.Advertised {
-			f.pushes.add(rec.Facts.ID, rec.Told)
+	for _, r := range f.index.enrolled() {
+		if r.tell == 0 {
+			continue
+		}
+		if rec := r.record(); rec.Told == rec.Advertised {
+			f.pushes.add(r.id, rec.Told)
 		}
 	}
 }

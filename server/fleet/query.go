@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"plimsoll/declarations/policy"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -31,7 +30,7 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	case "", "serial":
 		f.index.walk(orderKey{after.Text, after.ID}, func(r *row) bool {
 			if m.matches(r) {
-				found = append(found, hit(sortKey{Text: r.rec.Facts.Serial, ID: r.rec.Facts.ID}, r))
+				found = append(found, hit(sortKey{Text: r.serial, ID: r.id}, r))
 			}
 			return len(found) <= size
 		})
@@ -46,7 +45,7 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 			p.Next = encodeDeviceCursor(q, found[i-1].key)
 			break
 		}
-		p.Items = append(p.Items, f.listed(book, r.rec, m.now))
+		p.Items = append(p.Items, f.listed(book, r.row.record(), m.now))
 	}
 	return p, nil
 }
@@ -54,16 +53,16 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 // found is a Mac that a query found, with what it is ordered by.
 type found struct {
 	key sortKey
-	rec *storage.Record
+	row row
 }
 
-func hit(key sortKey, r *row) found { return found{key, r.rec} }
+func hit(key sortKey, r *row) found { return found{key, *r} }
 
 // firstBy finds the first n Macs after a key, in the order of a number. It keeps at most twice as many, and none that cannot be among them.
 func (f *Fleet) firstBy(q DeviceQuery, after sortKey, m *matcher, n int) []found {
 	var first []found
 	byKey := func(a, b found) int { return a.key.compare(b.key) }
-	bound := sortKey{Number: math.MaxInt64}
+	bound, limit := sortKey{Number: math.MaxInt64}, uint64(math.MaxUint64)
 	f.index.scan(func(r *row) {
 		number := r.contact
 		if q.Sort == "deadline" {
@@ -71,17 +70,17 @@ func (f *Fleet) firstBy(q DeviceQuery, after sortKey, m *matcher, n int) []found
 				number = 1 << 62 // those without a deadline come last
 			}
 		}
-		if number > bound.Number || q.Cursor != "" && number < after.Number || !m.matches(r) {
+		if number > bound.Number || number == bound.Number && r.prefix > limit || q.Cursor != "" && number < after.Number || !m.matches(r) {
 			return
 		}
-		key := sortKey{Number: number, ID: r.rec.Facts.ID}
+		key := sortKey{Number: number, ID: r.id}
 		if key.compare(bound) > 0 || q.Cursor != "" && key.compare(after) <= 0 {
 			return
 		}
 		if first = append(first, hit(key, r)); len(first) > 2*n {
 			slices.SortFunc(first, byKey)
 			first = first[:n]
-			bound = first[n-1].key
+			bound, limit = first[n-1].key, first[n-1].row.prefix
 		}
 	})
 	slices.SortFunc(first, byKey)
@@ -191,26 +190,35 @@ func (m *matcher) matches(r *row) bool {
 		!q.SeenBefore.IsZero() && r.contact >= q.SeenBefore.Unix():
 		return false
 	}
-	facts := &r.rec.Facts
 	switch {
-	case q.Model != "" && facts.Model != q.Model,
-		q.Group != "" && !m.group[facts.ID] && !m.group[facts.Serial],
-		m.text != "" && !strings.Contains(strings.ToLower(facts.Serial), m.text) && !strings.Contains(strings.ToLower(facts.Name), m.text):
+	case q.Model != "" && r.model != q.Model,
+		q.Group != "" && !m.group[r.id] && !m.group[r.serial],
+		m.text != "" && !strings.Contains(strings.ToLower(r.serial), m.text) && !strings.Contains(strings.ToLower(r.name), m.text):
 		return false
 	}
-	return q.Reason == "" || firstReason(r, m.now, m.stale).Code == q.Reason
+	return q.Reason == "" || firstCode(r, m.now, m.stale) == q.Reason
 }
 
-// firstReason is the most decisive reason of a Mac; the zero value when it has none.
-func firstReason(r *row, now time.Time, stale bool) policy.Reason {
-	facts := r.rec.Facts
-	if at := time.Unix(r.contact, 0); at.After(facts.LastContactAt) {
-		facts.LastContactAt = at
+// firstCode is the code of the most decisive reason of a Mac; empty when it has none. The one that was worked out last is good until time alone can
+// change it.
+func firstCode(r *row, now time.Time, stale bool) string {
+	if now.Unix() < r.codeUntil && r.codeStale == stale {
+		return r.code
 	}
-	if reasons := compliance.ReasonsAt(r.rec.Summary, &facts, now, stale); len(reasons) > 0 {
-		return reasons[0]
+	code, _ := workOutCode(r, now, stale)
+	return code
+}
+
+// workOutCode works out the code of the most decisive reason, and until when it is that.
+func workOutCode(r *row, now time.Time, stale bool) (code string, until time.Time) {
+	rec := r.record()
+	if at := time.Unix(r.contact, 0); at.After(rec.Facts.LastContactAt) {
+		rec.Facts.LastContactAt = at
 	}
-	return policy.Reason{}
+	if reasons := compliance.ReasonsAt(rec.Summary, &rec.Facts, now, stale); len(reasons) > 0 {
+		code = reasons[0].Code
+	}
+	return code, rec.Summary.NextChange(now, &rec.Facts)
 }
 
 // tally counts Macs by state, flag and version.
@@ -331,21 +339,22 @@ func (f *Fleet) Stats() Stats {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
 	s := Stats{Counters: &f.counters, Compliance: c, DueWithin: map[int]int{1: 0, 7: 0, 30: 0}, CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.leading.Load()}
-	for _, rec := range f.index.all() {
-		if !rec.Facts.Enrolled {
-			continue
+	f.index.scan(func(r *row) {
+		if !r.enrolled {
+			return
 		}
-		if rec.Told != "" && rec.Told != rec.Manifest {
+		if r.tell != 0 {
 			s.Outstanding++
 		}
-		if rec.Summary.State != compliance.Pending || rec.Summary.OverdueAt.IsZero() || !now.Before(rec.Summary.OverdueAt) {
-			continue
+		overdue := r.moments.OverdueAt()
+		if overdue == 0 || now.Unix() >= overdue {
+			return
 		}
 		for days := range s.DueWithin {
-			if rec.Summary.OverdueAt.Sub(now) <= time.Duration(days)*24*time.Hour {
+			if overdue-now.Unix() <= int64(days)*24*60*60 {
 				s.DueWithin[days]++
 			}
 		}
-	}
+	})
 	return s
 }

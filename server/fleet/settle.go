@@ -35,7 +35,8 @@ type settling struct {
 	begins bool
 	events []compliance.Event // of the cause itself
 
-	plan *policy.Plan
+	plan    *policy.Plan
+	encoded []byte // the record as it was written
 	// push: a command was queued, and the Mac is to be woken.
 	push bool
 	// note: the other replicas are to learn of the change.
@@ -91,7 +92,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 		return nil, err
 	}
 	if wrote {
-		f.index.put(s.Record)
+		f.index.put(s.Record, s.encoded)
 		f.contacts.written(s.Record, f.index.contact(s.Record.Facts.ID))
 		if s.note {
 			f.behind.note(id, all)
@@ -144,7 +145,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 		}
 		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules.md 7)
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
-		if err := m.SetRecord(rec); err != nil {
+		if s.encoded, err = m.SetRecord(rec); err != nil {
 			return nil, false, err
 		}
 		wrote = true

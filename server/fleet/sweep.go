@@ -50,23 +50,23 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
 	now := f.now()
 	var due []string
-	var rest []*storage.Record // those that have to be planned to know
+	var rest [][]byte // the records of those that have to be planned to know
 	passed := map[string]bool{}
 	f.index.scan(func(r *row) {
 		switch {
 		case !r.enrolled:
-		case f.boundaryPassed(r.rec, time.Unix(r.contact, 0), now):
-			passed[r.rec.Facts.ID] = true
-			due = append(due, r.rec.Facts.ID)
+		case r.boundaryPassed(now.Unix()):
+			passed[r.id] = true
+			due = append(due, r.id)
 		case all:
-			rest = append(rest, r.rec)
+			rest = append(rest, r.data)
 		}
 	})
-	for _, rec := range rest {
+	for _, data := range rest {
 		if ctx.Err() != nil {
 			return 0
 		}
-		if f.plannedOtherwise(book, rec, now) {
+		if rec := (&row{data: data}).record(); f.plannedOtherwise(book, rec, now) {
 			due = append(due, rec.Facts.ID)
 		}
 	}
@@ -112,6 +112,7 @@ func (f *Fleet) lookAgain(ctx context.Context, id string, passed bool) error {
 			f.index.remove(id)
 			return false, nil
 		}
+		f.applyContacts(rec) // the index, which told of this Mac, knows of them
 		if compliance.WentStale(&rec.Facts, rec.RaisedAt, s.now) {
 			rec.Generation++
 			rec.RaisedAt = s.now
@@ -159,20 +160,7 @@ func outcomeOf(s compliance.State) policy.Outcome {
 }
 
 // boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
-// contact is its last contact that is known on this replica.
-func (f *Fleet) boundaryPassed(rec *storage.Record, contact, now time.Time) bool {
-	since := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) && rec.LookedAt.Before(t) }
-	if since(rec.NextAt) || since(rec.Summary.OverdueAt) || since(rec.Summary.PastAt) {
-		return true
-	}
-	if rec.Told != "" && rec.Told != rec.Manifest && !now.Before(rec.ToldAt.Add(patience(rec.Tries))) {
-		return true
-	}
-	if contact.Before(rec.Facts.EnrolledAt) {
-		contact = rec.Facts.EnrolledAt
-	}
-	if since(contact.Add(silence)) {
-		return true
-	}
-	return compliance.WentStale(&rec.Facts, rec.RaisedAt, now)
+func (r *row) boundaryPassed(now int64) bool {
+	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) ||
+		r.tell != 0 && r.tell <= now || r.moments.WentStale(r.raised, now)
 }

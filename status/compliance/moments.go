@@ -62,3 +62,29 @@ func (m *Moments) Flags(now int64, catalogueStale bool) Flags {
 
 // Contact moves the instant at which the Mac becomes silent: it was in contact at the given time.
 func (m *Moments) Contact(at time.Time) { m.silent = max(m.silent, at.Add(silentAfter).Unix()) }
+
+// Passed tells whether state or flags changed by time alone after the instant since and up to now.
+func (m *Moments) Passed(since, now int64) bool {
+	for _, at := range [...]int64{m.overdue, m.past, m.silent} {
+		if at != 0 && at > since && at <= now {
+			return true
+		}
+	}
+	return false
+}
+
+// OverdueAt is when a pending Mac becomes overdue, in seconds since 1970; 0 when it is not pending, or never will be.
+func (m *Moments) OverdueAt() int64 {
+	if m.state != statePending {
+		return 0
+	}
+	return m.overdue
+}
+
+// WentStale is what the function WentStale tells of an enrolled Mac. lastRaise is in seconds since 1970; 0: never.
+func (m *Moments) WentStale(lastRaise, now int64) bool {
+	return m.stale != 0 && now >= m.stale && now < m.silent && lastRaise < m.stale && (lastRaise == 0 || now-lastRaise >= int64(raiseEvery/time.Second))
+}
+
+// NextChange is the first instant after now at which time alone changes flags, state or reasons; zero: never.
+func (s *Summary) NextChange(now time.Time, f *status.Facts) time.Time { return s.next(now, f) }
