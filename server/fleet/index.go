@@ -2,9 +2,7 @@ package fleet
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -374,88 +372,4 @@ func (x *index) share(s *string) {
 	if ok {
 		*s = kept
 	}
-}
-
-// loadIndex reads every Mac's record, at the start.
-func (f *Fleet) loadIndex(ctx context.Context) error {
-	for n := range storage.Shards {
-		sh, err := f.store.Members(ctx, n)
-		if err != nil {
-			return err
-		}
-		records, err := f.store.Records(ctx, sh.IDs)
-		if records == nil && err != nil {
-			return err
-		}
-		if err != nil {
-			f.log.Error("some Macs' records cannot be read; they are left out", "error", err)
-		}
-		if err := f.index.fill(records); err != nil {
-			return err
-		}
-		f.index.mu.Lock()
-		f.index.last[n], f.index.revisions[n] = sh.Last, sh.Revision
-		f.index.mu.Unlock()
-	}
-	return nil
-}
-
-// learnCode works out the code of the most decisive reason of a Mac, and keeps it in its row for as long as it is good.
-func (x *index) learnCode(r *row, now time.Time, stale bool) string {
-	code, until := workOutCode(r, now, stale)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if i, ok := x.position[r.id]; ok && x.rows[i].revision == r.revision && x.rows[i].contact == r.contact {
-		kept := &x.rows[i]
-		kept.code, kept.codeStale, kept.codeUntil = code, stale, math.MaxInt64
-		if !until.IsZero() {
-			kept.codeUntil = until.Unix()
-		}
-	}
-	return code
-}
-
-// wrote notes that this replica itself wrote the numbers above before, up to after: it need not read them back.
-func (x *index) wrote(shard int, before, after uint64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.last[shard] == before {
-		x.last[shard] = after
-	}
-}
-
-// pollIndex reads what other replicas wrote to a shard since it was looked at last.
-func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
-	f.index.mu.RLock()
-	after := f.index.last[shard]
-	f.index.mu.RUnlock()
-	sh, err := f.store.Changes(ctx, shard, after)
-	lost := err == nil && sh.Last < after // the database lost its newest writes: the numbers are given again
-	if lost {
-		sh, err = f.store.Members(ctx, shard)
-	}
-	if err != nil {
-		return err
-	}
-	records, err := f.store.Records(ctx, sh.IDs)
-	if err != nil && records == nil {
-		return err
-	}
-	for i, rec := range records {
-		if rec == nil {
-			f.index.remove(sh.IDs[i])
-			continue
-		}
-		if err := f.index.take(rec); err != nil {
-			return err
-		}
-	}
-	f.index.mu.Lock()
-	if lost {
-		f.index.last[shard] = sh.Last
-	}
-	f.index.last[shard], f.index.revisions[shard] = max(f.index.last[shard], sh.Last), sh.Revision
-	f.index.mu.Unlock()
-	f.feed.signal()
-	return nil
 }

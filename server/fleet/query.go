@@ -199,28 +199,6 @@ func (m *matcher) matches(r *row) bool {
 	return q.Reason == "" || firstCode(r, m.now, m.stale) == q.Reason
 }
 
-// firstCode is the code of the most decisive reason of a Mac; empty when it has none. The one that was worked out last is good until time alone can
-// change it.
-func firstCode(r *row, now time.Time, stale bool) string {
-	if now.Unix() < r.codeUntil && r.codeStale == stale {
-		return r.code
-	}
-	code, _ := workOutCode(r, now, stale)
-	return code
-}
-
-// workOutCode works out the code of the most decisive reason, and until when it is that.
-func workOutCode(r *row, now time.Time, stale bool) (code string, until time.Time) {
-	rec := r.record()
-	if at := time.Unix(r.contact, 0); at.After(rec.Facts.LastContactAt) {
-		rec.Facts.LastContactAt = at
-	}
-	if reasons := compliance.ReasonsAt(rec.Summary, &rec.Facts, now, stale); len(reasons) > 0 {
-		code = reasons[0].Code
-	}
-	return code, rec.Summary.NextChange(now, &rec.Facts)
-}
-
 // tally counts Macs by state, flag and version.
 type tally struct {
 	devices  int
