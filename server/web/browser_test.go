@@ -71,13 +71,16 @@ func (v *tab) run(actions ...action) {
 
 func (v *tab) open(path string) {
 	v.t.Helper()
-	v.run(chromedp.Navigate(v.w.srv.URL+path), chromedp.WaitReady("main"))
+	v.run(chromedp.Navigate(v.w.srv.URL + path))
+	v.within(`document.querySelector("main") !== null`)
 }
 
 func (v *tab) signIn(token string) {
 	v.t.Helper()
 	v.open("/login")
-	v.run(chromedp.SendKeys("#token", token), chromedp.Submit("#token"), chromedp.WaitReady("nav"))
+	v.run(chromedp.SendKeys("#token", token))
+	v.follow(chromedp.Submit("#token"))
+	v.within(`document.querySelector("nav") !== null`)
 }
 
 func size(width, height int64) action {

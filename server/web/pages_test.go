@@ -138,18 +138,50 @@ func (v *tab) must(err error) {
 // within waits until an expression of the page is true.
 func (v *tab) within(expression string) {
 	v.t.Helper()
-	v.run(chromedp.Poll[chromedp.Void](expression))
+	insist(v, chromedp.Poll[chromedp.Void](expression))
+}
+
+// insist asks for what only looks at the page, and asks again when another page, or another part of it, came meanwhile.
+func insist[T any](v *tab, a chromedp.Action[T]) T {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.ctx, patience)
+	defer cancel()
+	for {
+		got, err := chromedp.Run(ctx, a)
+		if err == nil {
+			return got
+		}
+		if !replaced(err) || ctx.Err() != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// replaced tells whether what was looked at is there no more.
+func replaced(err error) bool {
+	for _, text := range []string{"node with given id", "context with specified id", "context was destroyed", "Inspected target navigated"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // press clicks what leads to another page, and waits until that has come.
 func (v *tab) press(selector string) {
 	v.t.Helper()
-	ask(v, chromedp.WaitEvent(cdppage.LoadEventFired, func(cdppage.EventLoadEventFired) bool { return true }, chromedp.Click(selector)))
+	v.follow(chromedp.Click(selector))
+}
+
+// follow does what leads to another page, and waits until that has come.
+func (v *tab) follow(a action) {
+	v.t.Helper()
+	ask(v, chromedp.WaitEvent(cdppage.LoadEventFired, func(cdppage.EventLoadEventFired) bool { return true }, a))
 }
 
 func (v *tab) text(selector string) string {
 	v.t.Helper()
-	return ask(v, chromedp.Text(selector))
+	return insist(v, chromedp.Text(selector))
 }
 
 func TestInABrowser(t *testing.T) {
