@@ -181,7 +181,8 @@ func (v *tab) follow(a action) {
 
 func (v *tab) text(selector string) string {
 	v.t.Helper()
-	return insist(v, chromedp.Text(selector))
+	v.within(fmt.Sprintf(`document.querySelector(%q) !== null`, selector))
+	return insist(v, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q).innerText.trim()`, selector)))
 }
 
 func TestInABrowser(t *testing.T) {
