@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -359,6 +358,3 @@ func (s *Store) DropChallenges(ctx context.Context, now time.Time) error {
 		})
 	})
 }
-
-// IsUnavailable tells whether err means that the database could not be reached.
-func IsUnavailable(err error) bool { return errors.Is(err, ErrUnavailable) }

@@ -3,14 +3,11 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"plimsoll/declarations/policy"
 	"plimsoll/storage"
 )
-
-var groupName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 func (f *Fleet) group(g policy.Group) Group {
 	out := Group{Name: g.Name, Devices: g.Devices, ETag: etag(g)}
@@ -47,7 +44,7 @@ func members(devices []string) ([]string, error) {
 
 // putGroup writes a group that change makes out of the stored one (nil: none).
 func (f *Fleet) putGroup(ctx context.Context, name string, o WriteOptions, change func(*policy.Group) (policy.Group, error)) (Group, bool, *Impact, error) {
-	if !groupName.MatchString(name) {
+	if !policy.ValidName(name) {
 		return Group{}, false, nil, invalid("the group is not valid", policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
 	}
 	var impact *Impact

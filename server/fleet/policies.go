@@ -69,10 +69,8 @@ func (f *Fleet) PutPolicy(ctx context.Context, p policy.Policy, o WriteOptions) 
 		if !matches(o.IfMatch, current) {
 			return nil, false, preconditionFailed("the policy")
 		}
-		for i := range book.Policies {
-			if q := &book.Policies[i]; q.Name != p.Name && q.Priority == p.Priority {
-				return nil, false, conflict("equal_priority", fmt.Sprintf("policy %q has priority %d too: exactly one policy governs a Mac, so priorities must differ", q.Name, p.Priority))
-			}
+		if _, q := policy.Clash(&p, book.Policies); q != nil {
+			return nil, false, conflict("equal_priority", fmt.Sprintf("policy %q has priority %d too: exactly one policy governs a Mac, so priorities must differ", q.Name, p.Priority))
 		}
 		stored := policy.Stored{Policy: p, CreatedAt: now, UpdatedAt: now, Asks: policy.Asks(before, &p, now)}
 		res.Policy, res.Warnings, res.ETag = p, warnings, etag(p)
