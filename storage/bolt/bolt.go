@@ -1,4 +1,4 @@
-// Package bolt is the embedded database: one file, one process, every commit synced to disk.
+// Package bolt is the embedded database: one file with a log beside it, one process, every commit synced to disk.
 package bolt
 
 import (
@@ -51,9 +51,12 @@ const (
 	allocStep = 2 << 20
 	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers.
 	mmapSize = 1 << 30
+	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot keep up.
+	logFull = 8 << 20
+	logMost = 4
 )
 
-// DB is a storage.DB in a file.
+// DB is a storage.DB in a file. A commit goes into the log, and is then read from memory until it is moved into the file, many at once.
 type DB struct {
 	path  string
 	bolt  *bbolt.DB
@@ -61,6 +64,13 @@ type DB struct {
 	quit  chan struct{} // closed by Close: no more jobs
 	done  chan struct{} // closed by the writer when it has ended
 	close func() error
+
+	logFull int64 // bytes of a log, after which the other one takes its turn
+	w       writer
+
+	mu     sync.RWMutex
+	active layer // lies over frozen, and is in the log that is written
+	frozen layer // lies over the file, and is in the other log; nil: nothing is being moved
 }
 
 var _ storage.DB = (*DB)(nil)
@@ -86,21 +96,26 @@ func Open(path string) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: %w: %w", path, storage.ErrUnavailable, err)
 	}
 	b.AllocSize = allocStep
+	db := &DB{path: path, bolt: b, jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{}), logFull: logFull, active: make(layer)}
+	db.w.moved = make(chan error, 1)
 	err = b.Update(func(t *bbolt.Tx) error {
 		_, err := t.CreateBucketIfNotExists(bucketName)
 		return err
 	})
 	if err == nil {
+		err = db.recover()
+	}
+	if err == nil {
 		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare database %s: %w: %w", path, storage.ErrUnavailable, err), b.Close())
+		return nil, errors.Join(fmt.Errorf("prepare database %s: %w: %w", path, storage.ErrUnavailable, err), db.closeLogs(false), b.Close())
 	}
-	db := &DB{path: path, bolt: b, jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{})}
 	db.close = sync.OnceValue(func() error {
 		close(db.quit)
 		<-db.done
-		if err := b.Close(); err != nil {
+		err := db.moveAll()
+		if err = errors.Join(err, db.closeLogs(err == nil), b.Close()); err != nil {
 			return fmt.Errorf("close database %s: %w", path, err)
 		}
 		return nil
@@ -121,18 +136,13 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Close commits what the writer has taken, waits for the readers, and closes the file. It may be called again.
+// Close commits what the writer has taken, brings everything into the file, waits for the readers, and closes it. It may be called again.
+// After an error what is not in the file is still in the log, which the next Open reads.
 func (db *DB) Close() error { return db.close() }
 
-// View runs fn once, over one snapshot of the file.
+// View runs fn once, over one snapshot.
 func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader) error) error {
-	return db.read(ctx, func(t *bbolt.Tx) error {
-		r, err := newTx(t, partition)
-		if err != nil {
-			return err
-		}
-		return fn(r)
-	})
+	return db.view(ctx, partition, func(t *tx) error { return fn(t) })
 }
 
 // Update runs fn over a snapshot, in parallel with others, and hands what it wrote to the writer.
@@ -140,8 +150,8 @@ func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader
 func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
-	j := newJob(ctx, partition, fn)
-	err := db.read(ctx, j.run)
+	j := newJob(ctx, update, partition, fn)
+	err := db.view(ctx, partition, j.run)
 	if err != nil || j.tx.staged.Len() == 0 {
 		return err
 	}
@@ -155,37 +165,21 @@ func (db *DB) Drop(ctx context.Context, partition string) error {
 	if len(partition) > maxKey/2 {
 		return tooLong(partition)
 	}
-	j := newJob(ctx, partition, nil)
-	j.apply = func(b *bbolt.Bucket) error {
-		prefix := prefixOf(partition)
-		if err := drop(b, prefix); err != nil {
-			return err
-		}
-		return raise(b, prefix)
-	}
-	return db.submit(ctx, j)
+	return db.submit(ctx, newJob(ctx, dropAll, partition, nil))
 }
 
-// Ping commits a small write, so that a full disk is noticed.
+// Ping makes an empty group durable, so that a full disk is noticed.
 func (db *DB) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
-	j := newJob(ctx, "", nil)
-	j.apply = func(b *bbolt.Bucket) error {
-		_, err := b.NextSequence() // the bucket's own number, of no other use
-		return err
-	}
-	return db.submit(ctx, j)
+	return db.submit(ctx, newJob(ctx, ping, "", nil))
 }
 
 // Revisions returns the revisions of one snapshot.
 func (db *DB) Revisions(ctx context.Context, partitions ...string) ([]uint64, error) {
 	revs := make([]uint64, len(partitions))
-	err := db.read(ctx, func(t *bbolt.Tx) error {
-		b := t.Bucket(bucketName)
-		for i, p := range partitions {
-			revs[i] = revision(b, prefixOf(p))
-		}
+	err := db.views(ctx, partitions, func(i int, t *tx) error {
+		revs[i] = t.revision
 		return nil
 	})
 	if err != nil {
@@ -197,18 +191,15 @@ func (db *DB) Revisions(ctx context.Context, partitions ...string) ([]uint64, er
 // Collect reads one key of many partitions from one snapshot.
 func (db *DB) Collect(ctx context.Context, partitions []string, key string) ([][]byte, error) {
 	vals := make([][]byte, len(partitions))
-	err := db.read(ctx, func(t *bbolt.Tx) error {
-		b := t.Bucket(bucketName)
-		for i, p := range partitions {
-			if i%1000 == 0 && ctx.Err() != nil {
-				return unavailable("read", db.path, ctx.Err())
-			}
-			v, err := get(b, prefixOf(p), key)
-			if err != nil {
-				return fmt.Errorf("partition %q: %w", p, err)
-			}
-			vals[i] = v
+	err := db.views(ctx, partitions, func(i int, t *tx) error {
+		if i%1000 == 0 && ctx.Err() != nil {
+			return unavailable("read", db.path, ctx.Err())
 		}
+		v, err := t.Get(key)
+		if err != nil {
+			return fmt.Errorf("partition %q: %w", partitions[i], err)
+		}
+		vals[i] = v
 		return nil
 	})
 	if err != nil {
@@ -217,8 +208,16 @@ func (db *DB) Collect(ctx context.Context, partitions []string, key string) ([][
 	return vals, nil
 }
 
-// read runs fn in a read transaction. Reading memory does not block, so the context is only looked at before.
-func (db *DB) read(ctx context.Context, fn func(*bbolt.Tx) error) error {
+// view runs fn over a snapshot of the partition.
+func (db *DB) view(ctx context.Context, partition string, fn func(*tx) error) error {
+	if len(partition) > maxKey/2 {
+		return tooLong(partition)
+	}
+	return db.views(ctx, []string{partition}, func(_ int, t *tx) error { return fn(t) })
+}
+
+// views runs fn over one snapshot of the partitions, one after the other. Reading memory does not block, so the context is only looked at before.
+func (db *DB) views(ctx context.Context, partitions []string, fn func(int, *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable("read", db.path, err)
 	}
@@ -227,15 +226,24 @@ func (db *DB) read(ctx context.Context, fn func(*bbolt.Tx) error) error {
 		return closed(db.path)
 	default:
 	}
-	ran := false
-	err := db.bolt.View(func(t *bbolt.Tx) error {
-		ran = true
-		return fn(t)
-	})
-	if err != nil && !ran {
+	// The layers and the file below them are of one moment: while the lock is held, nothing is moved out of the layers.
+	over := make([][2]*part, len(partitions))
+	db.mu.RLock()
+	for i, p := range partitions {
+		over[i] = [2]*part{db.active[p], db.frozen[p]}
+	}
+	file, err := db.bolt.Begin(false)
+	db.mu.RUnlock()
+	if err != nil {
 		return unavailable("read", db.path, err)
 	}
-	return err
+	defer func() { _ = file.Rollback() }() // cannot fail in an open transaction
+	for i, p := range partitions {
+		if err := fn(i, newTx(file, p, over[i][:]...)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func unavailable(what, path string, err error) error {

@@ -4,27 +4,35 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
 	"plimsoll/storage"
 )
 
-// tx is a storage.Tx over a bolt transaction. It never writes there itself: its writes are staged for the writer.
+// tx is a storage.Tx over a snapshot. It never writes there itself: its writes are staged for the writer.
 type tx struct {
 	bucket   *bbolt.Bucket
 	prefix   []byte
+	over     []*part // what lies over the file, the uppermost first
 	revision uint64
 	staged   storage.Staged
 	err      error // the first write that cannot be kept
 }
 
-func newTx(t *bbolt.Tx, partition string) (*tx, error) {
-	if len(partition) > maxKey/2 {
-		return nil, tooLong(partition)
+// newTx makes a tx over the file and what lies over it, the uppermost first; nil: nothing.
+func newTx(file *bbolt.Tx, partition string, over ...*part) *tx {
+	t := &tx{bucket: file.Bucket(bucketName), prefix: prefixOf(partition), over: over}
+	for _, p := range over {
+		if p != nil {
+			t.revision = p.revision
+			return t
+		}
 	}
-	b, prefix := t.Bucket(bucketName), prefixOf(partition)
-	return &tx{bucket: b, prefix: prefix, revision: revision(b, prefix)}, nil
+	t.revision = revision(t.bucket, t.prefix)
+	return t
 }
 
 func prefixOf(partition string) []byte {
@@ -49,21 +57,8 @@ func revision(b *bbolt.Bucket, prefix []byte) uint64 {
 	return binary.BigEndian.Uint64(v)
 }
 
-// raise adds one to the partition's revision.
-func raise(b *bbolt.Bucket, prefix []byte) error {
-	return b.Put(under(prefix, kindRevision, ""), binary.BigEndian.AppendUint64(nil, revision(b, prefix)+1))
-}
-
-func get(b *bbolt.Bucket, prefix []byte, key string) ([]byte, error) {
-	v := b.Get(under(prefix, kindValue, key))
-	if v == nil {
-		return nil, nil
-	}
-	val, err := storage.Unpack(v)
-	if err != nil {
-		return nil, fmt.Errorf("key %q: %w", key, err)
-	}
-	return val, nil
+func setRevision(b *bbolt.Bucket, prefix []byte, revision uint64) error {
+	return b.Put(under(prefix, kindRevision, ""), binary.BigEndian.AppendUint64(nil, revision))
 }
 
 func (t *tx) Revision() (uint64, error) { return t.revision, nil }
@@ -72,7 +67,22 @@ func (t *tx) Get(key string) ([]byte, error) {
 	if val, ok := t.staged.Get(key); ok {
 		return val, nil
 	}
-	return get(t.bucket, t.prefix, key)
+	var packed []byte
+	known := false
+	for i := 0; i < len(t.over) && !known; i++ {
+		packed, known = t.over[i].get(key)
+	}
+	if !known {
+		packed = t.bucket.Get(under(t.prefix, kindValue, key))
+	}
+	if packed == nil {
+		return nil, nil
+	}
+	val, err := storage.Unpack(packed)
+	if err != nil {
+		return nil, fmt.Errorf("key %q: %w", key, err)
+	}
+	return val, nil
 }
 
 func (t *tx) GetMany(keys ...string) ([][]byte, error) {
@@ -118,12 +128,58 @@ func (t *tx) fail(err error) {
 }
 
 func (t *tx) List(prefix, after string, limit int) ([]storage.Entry, error) {
-	return t.staged.List(t.ascend, prefix, after, limit)
+	all, file, err := t.unmoved(prefix, t.ascend)
+	if err != nil {
+		return nil, err
+	}
+	return all.List(file, prefix, after, limit)
 }
 
 func (t *tx) ListDesc(prefix, before string, limit int) ([]storage.Entry, error) {
-	return t.staged.ListDesc(t.descend, prefix, before, limit)
+	all, file, err := t.unmoved(prefix, t.descend)
+	if err != nil {
+		return nil, err
+	}
+	return all.ListDesc(file, prefix, before, limit)
 }
+
+// unmoved returns what is not in the file of the keys with that prefix, the writes of this transaction included, and what of the file lies below.
+func (t *tx) unmoved(prefix string, file storage.Lister) (*storage.Staged, storage.Lister, error) {
+	all := new(storage.Staged)
+	for _, p := range slices.Backward(t.over) {
+		if p == nil {
+			continue
+		}
+		if p.dropped {
+			all, file = new(storage.Staged), nothing
+		}
+		for _, w := range p.pairs {
+			if !strings.HasPrefix(w.key, prefix) {
+				continue
+			}
+			if w.val == nil {
+				all.Delete(w.key)
+				continue
+			}
+			val, err := storage.Unpack(w.val)
+			if err != nil {
+				return nil, nil, fmt.Errorf("key %q: %w", w.key, err)
+			}
+			all.Set(w.key, val)
+		}
+	}
+	t.staged.Each(func(key string, val []byte) {
+		if val == nil {
+			all.Delete(key)
+		} else {
+			all.Set(key, val)
+		}
+	})
+	return all, file, nil
+}
+
+// nothing lists a partition that was dropped.
+func nothing(string, string, int) ([]storage.Entry, error) { return nil, nil }
 
 func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
 	c, in := t.bucket.Cursor(), under(t.prefix, kindValue, prefix)

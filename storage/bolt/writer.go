@@ -23,47 +23,46 @@ var (
 // job is one Update, Drop or Ping on its way through the writer.
 type job struct {
 	ctx       context.Context
+	kind      jobKind
 	partition string
 	fn        func(storage.Tx) error
 
 	tx   *tx    // what fn read and wrote when it ran last
 	puts []pair // tx.staged, packed
-	// apply replaces all of the above: it is no function of the caller's, and neither fails by conflict.
-	apply func(*bbolt.Bucket) error
 
-	turn   chan *bbolt.Tx // from the writer: run fn here, now
-	turned chan error     // to the writer: fn has run; not nil: it wrote nothing
-	gone   chan struct{}  // closed when the caller has given up
-	result chan error     // from the writer: committed, or why not
+	turn   chan *tx      // from the writer: run fn here, now
+	turned chan error    // to the writer: fn has run; not nil: it wrote nothing
+	gone   chan struct{} // closed when the caller has given up
+	result chan error    // from the writer: committed, or why not
 }
 
-type pair struct {
-	key []byte // in the bucket
-	val []byte // packed; nil: delete
-}
+type jobKind byte
 
-func newJob(ctx context.Context, partition string, fn func(storage.Tx) error) *job {
+const (
+	update jobKind = iota
+	dropAll
+	ping // writes nothing, and is made durable all the same
+)
+
+func newJob(ctx context.Context, kind jobKind, partition string, fn func(storage.Tx) error) *job {
 	return &job{
-		ctx: ctx, partition: partition, fn: fn,
-		turn: make(chan *bbolt.Tx), turned: make(chan error, 1), gone: make(chan struct{}), result: make(chan error, 1),
+		ctx: ctx, kind: kind, partition: partition, fn: fn,
+		turn: make(chan *tx), turned: make(chan error, 1), gone: make(chan struct{}), result: make(chan error, 1),
 	}
 }
 
 // run runs fn in a transaction, and packs what it wrote.
-func (j *job) run(t *bbolt.Tx) error {
-	var err error
-	if j.tx, err = newTx(t, j.partition); err != nil {
+func (j *job) run(t *tx) error {
+	j.tx = t
+	if err := j.fn(t); err != nil {
 		return err
 	}
-	if err := j.fn(j.tx); err != nil {
-		return err
+	if t.err != nil {
+		return t.err
 	}
-	if j.tx.err != nil {
-		return j.tx.err
-	}
-	j.puts = j.puts[:0]
-	j.tx.staged.Each(func(key string, val []byte) {
-		p := pair{key: under(j.tx.prefix, kindValue, key)}
+	j.puts = make([]pair, 0, t.staged.Len())
+	t.staged.Each(func(key string, val []byte) {
+		p := pair{key: key}
 		if val != nil {
 			p.val = storage.Pack(val)
 		}
@@ -101,59 +100,86 @@ func (db *DB) submit(ctx context.Context, j *job) error {
 }
 
 // take runs fn in the writer's turn, and gives the turn back whatever fn does.
-func (j *job) take(t *bbolt.Tx) (err error) {
+func (j *job) take(t *tx) (err error) {
 	err = errAborted
 	defer func() { j.turned <- err }()
 	err = j.run(t)
 	return err
 }
 
-// write is the one goroutine that writes. It takes what is queued, and commits it with one sync.
+// writer is what belongs to the one goroutine that writes.
+type writer struct {
+	logs  [2]*logFile
+	turn  int    // of the log that is written; the other one has the frozen layer
+	seq   uint64 // of the last group
+	frame []byte // room for the next one
+
+	// A frozen layer is on its way into the file, or could not be moved there.
+	frozenSeq uint64     // of its last group
+	moving    bool       // by a goroutine of its own
+	moved     chan error // its result
+	stuck     error      // why the last attempt failed
+}
+
+// write takes what is queued, and commits it with one sync.
 func (db *DB) write() {
 	defer close(db.done)
 	for {
 		select {
 		case <-db.quit:
 			return
+		case err := <-db.w.moved:
+			db.settle(err)
 		case j := <-db.jobs:
 			db.commit(j)
 		}
 	}
 }
 
-// commit applies first and all jobs that are queued behind it in one bolt transaction.
+// pending is a group that is being put together.
+type pending struct {
+	file  *bbolt.Tx        // what is below the layers
+	parts map[string]*part // the active layer's parts as they will be
+	jobs  []*job
+}
+
+// commit makes first and all jobs that are queued behind it durable, and then visible.
 func (db *DB) commit(first *job) {
-	t, err := db.bolt.Begin(true)
+	err := db.makeRoom()
+	var g pending
+	if err == nil {
+		g.parts = make(map[string]*part)
+		g.file, err = db.bolt.Begin(false)
+	}
 	if err != nil {
 		first.result <- unavailable("write to", db.path, err)
 		return
 	}
-	var group []*job
-	bytes := 0
-	for j := first; j != nil; j = db.next(len(group), bytes) {
-		n, err := applyJob(t, j)
-		bytes += n
-		switch {
-		case err == errSkip:
-		case err != nil: // what it has written before stays in the transaction: none of it may be committed
-			_ = t.Rollback() // cannot fail in an open transaction
-			err = unavailable("write to", db.path, err)
-			for _, g := range append(group, j) {
-				g.result <- err
-			}
-			return
-		default:
-			group = append(group, j)
+	w := &db.w
+	w.frame = append(w.frame[:0], make([]byte, frameHeader)...)
+	for j := first; j != nil; j = db.next(len(g.jobs), len(w.frame)) {
+		if db.add(&g, j) {
+			g.jobs = append(g.jobs, j)
 		}
 	}
-	if len(group) == 0 {
-		_ = t.Rollback()
+	_ = g.file.Rollback() // cannot fail in an open transaction
+	if len(g.jobs) == 0 {
 		return
 	}
-	if err = t.Commit(); err != nil {
+	if err = w.logs[w.turn].append(w.seq+1, w.frame); err != nil {
 		err = unavailable("write to", db.path, err)
+	} else {
+		w.seq++
+		db.mu.Lock()
+		for partition, p := range g.parts {
+			db.active[partition] = p
+		}
+		db.mu.Unlock()
 	}
-	for _, j := range group {
+	if cap(w.frame) > maxGroupBytes {
+		w.frame = nil
+	}
+	for _, j := range g.jobs {
 		j.result <- err
 	}
 }
@@ -170,39 +196,95 @@ func (db *DB) next(jobs, bytes int) *job {
 	}
 }
 
-// applyJob writes a job into the transaction, and returns about how many bytes that are.
-// errSkip: it wrote nothing, and somebody else answers the caller.
-func applyJob(t *bbolt.Tx, j *job) (int, error) {
+// add puts a job into the group. false: it wrote nothing, and somebody else answers the caller.
+func (db *DB) add(g *pending, j *job) bool {
 	if j.ctx.Err() != nil { // the caller has been told that it failed
-		return 0, errSkip
+		return false
 	}
-	b := t.Bucket(bucketName)
-	b.FillPercent = fillPercent // of this transaction's bucket only
-	if j.apply != nil {
-		return 0, j.apply(b)
+	if j.kind == ping {
+		return true
 	}
-	if revision(b, j.tx.prefix) != j.tx.revision {
+	top := g.parts[j.partition]
+	if top == nil {
+		top = db.active[j.partition]
+	}
+	t := newTx(g.file, j.partition, top, db.frozen[j.partition])
+	revision := t.revision + 1
+	if j.kind == dropAll {
+		g.parts[j.partition] = &part{revision: revision, dropped: true}
+		db.w.frame = appendDrop(db.w.frame, j.partition, revision)
+		return true
+	}
+	if t.revision != j.tx.revision {
 		select {
 		case j.turn <- t:
 			if err := <-j.turned; err != nil || j.tx.staged.Len() == 0 {
-				return 0, errSkip
+				return false
 			}
 		case <-j.gone:
-			return 0, errSkip
+			return false
 		}
 	}
-	bytes := 0
-	for _, p := range j.puts {
-		bytes += len(p.key) + len(p.val)
-		var err error
-		if p.val == nil {
-			err = b.Delete(p.key)
-		} else {
-			err = b.Put(p.key, p.val)
-		}
-		if err != nil {
-			return bytes, err
+	g.parts[j.partition] = top.with(revision, j.puts)
+	db.w.frame = appendCommit(db.w.frame, j.partition, revision, j.puts)
+	return true
+}
+
+// makeRoom freezes the active layer when the log is long enough, and lets the other log take its turn.
+func (db *DB) makeRoom() error {
+	w := &db.w
+	long := w.logs[w.turn].end
+	if w.moving && long >= logMost*db.logFull {
+		db.settle(<-w.moved)
+	}
+	if w.stuck != nil { // nothing is taken any more until the file takes what it should have
+		db.move()
+		db.settle(<-w.moved)
+		if w.stuck != nil {
+			return w.stuck
 		}
 	}
-	return bytes, raise(b, j.tx.prefix)
+	if w.moving || long < db.logFull {
+		return nil
+	}
+	db.mu.Lock()
+	db.frozen, db.active = db.active, make(layer)
+	db.mu.Unlock()
+	w.frozenSeq, w.turn = w.seq, 1-w.turn
+	db.move()
+	return nil
+}
+
+// move writes the frozen layer into the file, in a goroutine of its own.
+func (db *DB) move() {
+	db.w.moving = true
+	frozen, seq := db.frozen, db.w.frozenSeq
+	go func() { db.w.moved <- frozen.move(db.bolt, seq) }()
+}
+
+// settle ends a move. What is in the file need not be in memory and in the log.
+func (db *DB) settle(err error) {
+	w := &db.w
+	w.moving = false
+	if w.stuck = err; err != nil {
+		return
+	}
+	db.mu.Lock()
+	db.frozen = nil
+	db.mu.Unlock()
+	w.logs[1-w.turn].end = int64(headerSize)
+}
+
+// moveAll brings everything into the file; the writer has ended.
+func (db *DB) moveAll() error {
+	w := &db.w
+	if w.moving {
+		db.settle(<-w.moved)
+	}
+	if db.frozen != nil {
+		if err := db.frozen.move(db.bolt, w.frozenSeq); err != nil {
+			return err
+		}
+	}
+	return db.active.move(db.bolt, w.seq)
 }
