@@ -51,20 +51,11 @@ type Item struct {
 	ServerToken string `json:"t"`
 }
 
-// Advertisement is what a Mac would be told now (rules.md 7).
-type Advertisement struct {
+// Manifest is the advertisement (rules.md 7) that declaration-items last returned to the Mac, with the time of that.
+type Manifest struct {
 	DeclarationsToken string    `json:"token"`
 	Timestamp         time.Time `json:"timestamp"` // UTC, whole seconds; when the token last changed
 	Items             []Item    `json:"items"`     // by kind, then identifier
-	// Book is the revision of policies and catalogue that it was made from.
-	Book uint64 `json:"book"`
-}
-
-// Manifest is the advertisement that declaration-items last returned to the Mac, with the time of that.
-type Manifest struct {
-	DeclarationsToken string    `json:"token"`
-	Timestamp         time.Time `json:"timestamp"`
-	Items             []Item    `json:"items"`
 	ServedAt          time.Time `json:"served_at"`
 }
 

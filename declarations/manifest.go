@@ -20,27 +20,12 @@ func (m *Manifest) Find(kind Kind, identifier string) (Item, bool) {
 	return Find(m.Items, kind, identifier)
 }
 
-// Manifest is the advertisement as declaration-items returned it at the given time.
-func (a *Advertisement) Manifest(servedAt time.Time) Manifest {
-	return Manifest{DeclarationsToken: a.DeclarationsToken, Timestamp: a.Timestamp, Items: a.Items, ServedAt: servedAt}
-}
-
-// Next is the advertisement after a plan came to the given token and items from the given revision of the book, and
-// whether it differs from a (rules.md 7): its timestamp moves only with the token, by at least a second, and what comes
-// from an older revision never replaces what came from a newer one.
-func (a Advertisement) Next(token string, items []Item, book uint64, now time.Time) (Advertisement, bool) {
-	if book < a.Book || token == a.DeclarationsToken {
-		return a, false
+// NextTimestamp is the Timestamp of an advertisement whose token changed (rules.md 7): now, in whole seconds, but at least a second after the
+// one before, whatever the clock says; last is zero when there was none.
+func NextTimestamp(last, now time.Time) time.Time {
+	next := now.UTC().Truncate(time.Second)
+	if earliest := last.Add(time.Second); next.Before(earliest) {
+		return earliest
 	}
-	ts := now.UTC().Truncate(time.Second)
-	if earliest := a.Timestamp.Add(time.Second); a.DeclarationsToken != "" && ts.Before(earliest) {
-		ts = earliest
-	}
-	return Advertisement{DeclarationsToken: token, Timestamp: ts, Items: items, Book: book}, true
+	return next
 }
-
-// SyncTokens are the advertisement's tokens as Apple's TokensResponse.
-func (a *Advertisement) SyncTokens() []byte { return TokensJSON(a.DeclarationsToken, a.Timestamp) }
-
-// ItemsJSON is the advertisement as the answer to declaration-items.
-func (a *Advertisement) ItemsJSON() []byte { return ItemsJSON(a.Items, a.DeclarationsToken) }

@@ -28,7 +28,11 @@ func (a *API) getGroup(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, g.ETag, g)
+	// The ETag is the group's, for If-Match; how many of its members are unknown changes without it, so that there is no 304.
+	h := c.Response().Header()
+	h.Set("ETag", g.ETag)
+	h.Set(echo.HeaderCacheControl, "private, no-cache")
+	return answer(c, http.StatusOK, g)
 }
 
 func (a *API) putGroup(c echo.Context) error {

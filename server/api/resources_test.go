@@ -359,10 +359,6 @@ func TestServerRoutes(t *testing.T) {
 			}
 		}
 	}
-	page := r.send(call{method: "GET", target: "/", as: "-"})
-	if page.Code != 200 || !strings.Contains(page.Header().Get("Content-Type"), "text/html") {
-		t.Errorf("/ gave %d, %s", page.Code, page.Header().Get("Content-Type"))
-	}
 	if got := r.send(call{method: "GET", target: "/version", as: "-"}).Body.String(); got != "{\"version\":\"1.2.3\"}\n" {
 		t.Errorf("version: %s", got)
 	}

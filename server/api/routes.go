@@ -76,7 +76,6 @@ func (a *API) routes(o Options) []route {
 		{get, "/openapi.json", "", a.openapi},
 		{get, "/schemas/:file", "", a.schema},
 		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.handler())},
-		{get, "/", "", a.index},
 	}
 	for _, n := range []struct {
 		method, path string

@@ -47,25 +47,3 @@ func (a *API) schema(c echo.Context) error {
 	}
 	return revalidate(c, "", "application/schema+json", b)
 }
-
-// index is a plain page that leads to what there is.
-func (a *API) index(c echo.Context) error {
-	return c.HTML(http.StatusOK, indexPage)
-}
-
-const indexPage = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Plimsoll</title>
-<h1>Plimsoll</h1>
-<p>Enforces macOS updates by declarative device management, and tells where every Mac stands.</p>
-<ul>
-<li><a href="/readyz">/readyz</a>: store and catalogue
-<li><a href="/version">/version</a>
-<li><a href="/openapi.json">/openapi.json</a>: every route of the API
-<li><a href="/schemas/policy.json">/schemas/policy.json</a>: what a policy looks like
-</ul>
-<p>With an API token: /v1/compliance, /v1/devices, /v1/policies, /v1/releases, /v1/events, /metrics.</p>
-</html>
-`

@@ -158,7 +158,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 	return events, wrote, m.AddEvents(events)
 }
 
-// keepAdvertisement keeps what is planned if it differs from what was advertised (rules.md 7): its timestamp is now, but at least a second after the one before.
+// keepAdvertisement keeps what is planned if it differs from what was advertised (rules.md 7).
 func (f *Fleet) keepAdvertisement(book *current, s *settling) {
 	rec := s.Record
 	rec.Lanes = s.plan.NextLanes
@@ -167,11 +167,7 @@ func (f *Fleet) keepAdvertisement(book *current, s *settling) {
 	}
 	rec.Advertised = s.plan.Token
 	rec.Book = book.Revision
-	if next := rec.AdvertisedAt.Add(time.Second); s.now.Before(next) {
-		rec.AdvertisedAt = next
-	} else {
-		rec.AdvertisedAt = s.now
-	}
+	rec.AdvertisedAt = declarations.NextTimestamp(rec.AdvertisedAt, s.now)
 }
 
 // serve makes the advertisement the manifest.
