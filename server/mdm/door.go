@@ -168,19 +168,32 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte,
 	if !d.limit.allow(hash, d.o.Now()) {
 		return nil, service.NewHTTPStatusError(http.StatusTooManyRequests, errTooMany)
 	}
-	if err := checkPlist(body); err != nil {
-		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
-	}
-	req := mdm.NewRequestWithContext(r.Context(), cert)
-	if strings.HasPrefix(r.Header.Get("Content-Type"), typeCheckin) {
-		body, err = service.CheckinRequest(v, req, body)
-	} else {
-		body, err = service.CommandAndReportResultsRequest(v, req, body)
-	}
+	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), cert), r.Header.Get("Content-Type"), body)
 	if err != nil && v.id == "" { // no service saw it: it could not be decoded, or says not whose it is
 		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
 	}
 	return body, err
+}
+
+// serve reads a message and has it answered.
+func serve(v *visit, r *mdm.Request, contentType string, body []byte) ([]byte, error) {
+	isCheckin := strings.HasPrefix(contentType, typeCheckin)
+	if isCheckin {
+		if m := readFlat(body); m != nil {
+			answer, err := v.DeclarativeManagement(r, m)
+			if err != nil {
+				err = fmt.Errorf("declarativemanagement service: %w", err) // as service.CheckinRequest says it
+			}
+			return answer, err
+		}
+	}
+	if err := checkPlist(body); err != nil {
+		return nil, err
+	}
+	if isCheckin {
+		return service.CheckinRequest(v, r, body)
+	}
+	return service.CommandAndReportResultsRequest(v, r, body)
 }
 
 var errTooMany = fmt.Errorf("the Mac sends more than %d requests a second", macRate)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
-	"github.com/smallstep/pkcs7"
 )
 
 // maxSignature bounds the Mdm-Signature header, in characters; a Mac's has about 2,000. Reading CMS takes time that
@@ -56,21 +55,16 @@ func (s *sender) certificate(h http.Header, body []byte) (*x509.Certificate, [32
 	if err != nil {
 		return nil, [32]byte{}, fmt.Errorf("decode the Mdm-Signature: %w", err)
 	}
-	cms, err := pkcs7.Parse(der)
+	cert, verify, err := readCMS(der)
 	if err != nil {
-		return nil, [32]byte{}, fmt.Errorf("read the Mdm-Signature: %w", err)
-	}
-	cert := cms.GetOnlySigner()
-	if cert == nil {
-		return nil, [32]byte{}, errors.New("the Mdm-Signature has not exactly one signer with a certificate")
+		return nil, [32]byte{}, err
 	}
 	// The chain comes first: a stranger's key may be made to take long.
 	hash, err := s.chain(cert)
 	if err != nil {
 		return nil, hash, err
 	}
-	cms.Content = body
-	if err := cms.Verify(); err != nil {
+	if err := verify(body); err != nil {
 		return nil, hash, fmt.Errorf("verify the Mdm-Signature: %w", err)
 	}
 	return cert, hash, nil

@@ -1,0 +1,232 @@
+package mdm
+
+import (
+	"bytes"
+	"crypto"
+	_ "crypto/sha1" // Macs sign over SHA-1 or SHA-256
+	_ "crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/smallstep/pkcs7"
+	"golang.org/x/crypto/cryptobyte"
+	tag "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// readCMS reads a CMS SignedData, and returns the certificate of its only signer with what verifies his signature of a body.
+func readCMS(b []byte) (cert *x509.Certificate, verify func(body []byte) error, err error) {
+	if s := readSignature(b); s != nil {
+		return s.cert, s.verify, nil
+	}
+	cms, err := pkcs7.Parse(b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the Mdm-Signature: %w", err)
+	}
+	if cert = cms.GetOnlySigner(); cert == nil {
+		return nil, nil, errors.New("the Mdm-Signature has not exactly one signer with a certificate")
+	}
+	return cert, func(body []byte) error {
+		cms.Content = body
+		return cms.Verify()
+	}, nil
+}
+
+// signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but his.
+type signature struct {
+	cert      *x509.Certificate
+	hash      crypto.Hash
+	algorithm x509.SignatureAlgorithm
+	value     []byte
+	signed    *signedAttributes // nil: the data itself is signed
+}
+
+// signedAttributes are signed in the place of the data.
+type signedAttributes struct {
+	set    []byte // what is signed
+	digest []byte // of the data
+	at     *time.Time
+}
+
+// algorithms are the pairs that are known here; both have to name the same hash.
+var algorithms = []struct {
+	digest, signature asn1.ObjectIdentifier
+	hash              crypto.Hash
+	algorithm         x509.SignatureAlgorithm
+}{
+	{pkcs7.OIDDigestAlgorithmSHA1, pkcs7.OIDEncryptionAlgorithmRSASHA1, crypto.SHA1, x509.SHA1WithRSA},
+	{pkcs7.OIDDigestAlgorithmSHA1, pkcs7.OIDEncryptionAlgorithmRSA, crypto.SHA1, x509.SHA1WithRSA},
+	{pkcs7.OIDDigestAlgorithmSHA256, pkcs7.OIDEncryptionAlgorithmRSASHA256, crypto.SHA256, x509.SHA256WithRSA},
+	{pkcs7.OIDDigestAlgorithmSHA256, pkcs7.OIDEncryptionAlgorithmRSA, crypto.SHA256, x509.SHA256WithRSA},
+	{pkcs7.OIDDigestAlgorithmSHA256, pkcs7.OIDDigestAlgorithmECDSASHA256, crypto.SHA256, x509.ECDSAWithSHA256},
+}
+
+// elsewhere are the two ways to write that the data is elsewhere: with a length, and with the length left open.
+var elsewhere = [][]byte{
+	[]byte("\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"),
+	[]byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\x00\x00"),
+}
+
+const (
+	context0 = tag.Tag(0xa0) // [0], with elements in it
+	maxDER   = 32            // depth of a certificate; 10 is usual
+)
+
+// readSignature reads what is written exactly as Macs write it: in DER, but that the elements around the rest leave their length
+// open. Of everything else it returns nil, which says no more than that pkcs7 has to read it. What it reads, pkcs7 reads and
+// judges alike, but in five times the time.
+func readSignature(b []byte) *signature {
+	in := cryptobyte.String(b)
+	var version int
+	var digests, certs, cert, signers, signer cryptobyte.String
+	if !open(&in, tag.SEQUENCE) || !skipOID(&in, pkcs7.OIDSignedData) || !open(&in, context0) || !open(&in, tag.SEQUENCE) ||
+		!in.ReadASN1Integer(&version) || version != 1 || !in.ReadASN1(&digests, tag.SET) || !skipElsewhere(&in) ||
+		!in.ReadASN1(&certs, context0) || !certs.ReadASN1Element(&cert, tag.SEQUENCE) || !certs.Empty() ||
+		!in.ReadASN1(&signers, tag.SET) || !in.Empty() || !signers.ReadASN1(&signer, tag.SEQUENCE) || !signers.Empty() {
+		return nil
+	}
+	var ias, issuer, attributes, value cryptobyte.String
+	var attributed bool
+	serial := new(big.Int)
+	if !signer.ReadASN1Integer(&version) || version != 1 || !signer.ReadASN1(&ias, tag.SEQUENCE) ||
+		!ias.ReadASN1Element(&issuer, tag.SEQUENCE) || !ias.ReadASN1Integer(serial) || !ias.Empty() {
+		return nil
+	}
+	announced, ok := readAlgorithm(&digests)
+	if !ok || !digests.Empty() {
+		return nil
+	}
+	digest, ok := readAlgorithm(&signer)
+	if !ok || !digest.Equal(announced) || !signer.ReadOptionalASN1(&attributes, &attributed, context0) {
+		return nil
+	}
+	encryption, ok := readAlgorithm(&signer)
+	if !ok || !signer.ReadASN1(&value, tag.OCTET_STRING) || !signer.Empty() {
+		return nil
+	}
+	s := &signature{value: value}
+	for _, a := range algorithms {
+		if a.digest.Equal(digest) && a.signature.Equal(encryption) {
+			s.hash, s.algorithm = a.hash, a.algorithm
+		}
+	}
+	if s.hash == 0 || attributed && !s.readAttributes(attributes) || !isDER(cert, maxDER) {
+		return nil
+	}
+	var err error
+	s.cert, err = x509.ParseCertificate(cert)
+	if err != nil || s.cert.SerialNumber.Cmp(serial) != 0 || !bytes.Equal(s.cert.RawIssuer, issuer) {
+		return nil
+	}
+	return s
+}
+
+// readAttributes takes only the three usual attributes, each with one value and in the order of DER (RFC 5652, 5.3 and 11).
+func (s *signature) readAttributes(all cryptobyte.String) bool {
+	a := &signedAttributes{}
+	var set cryptobyte.Builder
+	set.AddASN1(tag.SET, func(b *cryptobyte.Builder) { b.AddBytes(all) }) // it is sent as [0] instead
+	a.set = set.BytesOrPanic()
+	typed := false
+	for last := []byte(nil); !all.Empty(); {
+		var attribute, values cryptobyte.String
+		var kind asn1.ObjectIdentifier
+		if !all.ReadASN1Element(&attribute, tag.SEQUENCE) || bytes.Compare(last, attribute) >= 0 {
+			return false
+		}
+		last = attribute
+		if !attribute.ReadASN1(&attribute, tag.SEQUENCE) || !attribute.ReadASN1ObjectIdentifier(&kind) ||
+			!attribute.ReadASN1(&values, tag.SET) || !attribute.Empty() {
+			return false
+		}
+		switch {
+		case kind.Equal(pkcs7.OIDAttributeContentType) && !typed:
+			if typed = skipOID(&values, pkcs7.OIDData); !typed {
+				return false
+			}
+		case kind.Equal(pkcs7.OIDAttributeMessageDigest) && a.digest == nil:
+			if !values.ReadASN1Bytes(&a.digest, tag.OCTET_STRING) {
+				return false
+			}
+		case kind.Equal(pkcs7.OIDAttributeSigningTime) && a.at == nil:
+			a.at = new(time.Time)
+			rest, err := asn1.Unmarshal(values, a.at)
+			if err != nil {
+				return false
+			}
+			values = rest
+		default:
+			return false
+		}
+		if !values.Empty() {
+			return false
+		}
+	}
+	s.signed = a
+	return typed && a.digest != nil
+}
+
+// verify tells whether the body is what was signed.
+func (s *signature) verify(body []byte) error {
+	signed := body
+	if a := s.signed; a != nil {
+		h := s.hash.New()
+		_, _ = h.Write(body)
+		switch {
+		case subtle.ConstantTimeCompare(a.digest, h.Sum(nil)) != 1:
+			return errors.New("another body was signed")
+		case a.at != nil && (a.at.Before(s.cert.NotBefore) || a.at.After(s.cert.NotAfter)):
+			return fmt.Errorf("it was signed at %s, when the certificate was not valid", a.at.Format(time.RFC3339))
+		}
+		signed = a.set
+	}
+	return s.cert.CheckSignature(s.algorithm, signed, s.value)
+}
+
+// open goes into the element that is all of s. When its length is left open, it ends with two zero bytes.
+func open(s *cryptobyte.String, t tag.Tag) bool {
+	if b := *s; len(b) >= 4 && b[0] == byte(t) && b[1] == 0x80 {
+		*s = b[2 : len(b)-2]
+		return b[len(b)-2] == 0 && b[len(b)-1] == 0
+	}
+	whole := *s
+	return whole.ReadASN1(s, t) && whole.Empty()
+}
+
+func skipElsewhere(s *cryptobyte.String) bool {
+	for _, way := range elsewhere {
+		if bytes.HasPrefix(*s, way) {
+			return s.Skip(len(way))
+		}
+	}
+	return false
+}
+
+func skipOID(s *cryptobyte.String, want asn1.ObjectIdentifier) bool {
+	var got asn1.ObjectIdentifier
+	return s.ReadASN1ObjectIdentifier(&got) && got.Equal(want)
+}
+
+// readAlgorithm reads an AlgorithmIdentifier without parameters.
+func readAlgorithm(s *cryptobyte.String) (asn1.ObjectIdentifier, bool) {
+	var algorithm cryptobyte.String
+	var id asn1.ObjectIdentifier
+	ok := s.ReadASN1(&algorithm, tag.SEQUENCE) && algorithm.ReadASN1ObjectIdentifier(&id)
+	return id, ok && (algorithm.Empty() || string(algorithm) == "\x05\x00")
+}
+
+// isDER tells whether all lengths are given, and in the shortest way: pkcs7 writes others anew, which makes another certificate.
+func isDER(s cryptobyte.String, depth int) bool {
+	for !s.Empty() {
+		var content cryptobyte.String
+		var t tag.Tag
+		if !s.ReadAnyASN1(&content, &t) || t&0x20 != 0 && (depth == 0 || !isDER(content, depth-1)) {
+			return false
+		}
+	}
+	return true
+}
