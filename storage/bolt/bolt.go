@@ -148,14 +148,17 @@ func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader
 // Update runs fn over a snapshot, in parallel with others, and hands what it wrote to the writer.
 // When somebody else committed to the partition in between, fn runs again alone, in the writer's turn.
 func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
+	limited, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
-	j := newJob(ctx, update, partition, fn)
-	err := db.view(ctx, partition, j.run)
+	j := newJob(limited, update, partition, fn)
+	err := db.view(limited, partition, j.run)
 	if err != nil || j.tx.staged.Len() == 0 {
 		return err
 	}
-	return db.submit(ctx, j)
+	if err := ctx.Err(); err != nil { // limited may learn of it a moment later
+		return unavailable("write to", db.path, err)
+	}
+	return db.submit(limited, j)
 }
 
 // Drop deletes the partition; its revision stays, and grows.
