@@ -194,10 +194,10 @@ func cutText(s string) string {
 func clean(s string) string {
 	plain := true
 	for i := 0; i < len(s) && plain; i++ {
-		plain = s[i] > ' ' && s[i] < 0x7f
+		plain = s[i] >= ' ' && s[i] < 0x7f
 	}
 	if plain {
-		return s
+		return strings.TrimSpace(s)
 	}
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {

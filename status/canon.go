@@ -3,7 +3,6 @@ package status
 import (
 	"bytes"
 	"slices"
-	"unicode/utf8"
 )
 
 // mem is a member of an object that was written to parser.out: key is its name, out[from:to] the whole member.
@@ -40,13 +39,13 @@ func (p *parser) value(i, depth int, sh *shape, in string) (end int, ok bool) {
 
 // quote appends the string at i in canonical form and returns the index after it.
 func (p *parser) quote(i int) (end int) {
-	end = stringEnd(p.in, i)
-	raw := p.in[i:end]
-	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
-		p.out = append(p.out, raw...)
+	if end = plainEnd(p.in, i+1); p.in[end] == '"' {
+		end++
+		p.out = append(p.out, p.in[i:end]...)
 		return end
 	}
-	p.out = appendQuoted(p.out, unquoted(raw))
+	end = stringEnd(p.in, i)
+	p.out = appendQuoted(p.out, unquoted(p.in[i:end]))
 	return end
 }
 
@@ -56,14 +55,14 @@ func (p *parser) str(i int, sh *shape, in string) (end int, ok bool) {
 	if sh == nil || sh.check == nil && sh.values == nil {
 		return end, true
 	}
-	s := text(p.out[start:])
+	s := unquoted(p.out[start:])
 	if sh.check != nil && !sh.check(s) {
-		p.odd(p.item, "cannot be used: "+clip(s, 40))
+		p.odd(p.item, "cannot be used: "+clip(string(s), 40))
 		p.out = p.out[:start]
 		return end, false
 	}
 	if !sh.isKnownValue(s) {
-		p.strange(p.item + "=" + clip(s, 80))
+		p.strange(p.item + "=" + clip(string(s), 80))
 	}
 	return end, true
 }
@@ -94,17 +93,13 @@ func (p *parser) object(i, depth int, sh *shape) (end int, ok bool) {
 	base, start := len(p.mems), len(p.out)
 	p.out = append(p.out, '{')
 	sorted := true
-	for i = space(p.in, i+1); ; {
-		_, val, more := memberAt(p.in, i)
-		if !more {
-			break
-		}
+	for i = space(p.in, i+1); p.in[i] != '}'; {
 		mark := len(p.out)
 		if len(p.mems) > base {
 			p.out = append(p.out, ',')
 		}
 		from := len(p.out)
-		p.quote(i)
+		val := space(p.in, space(p.in, p.quote(i))+1) // behind the colon
 		key := p.out[from+1 : len(p.out)-1]
 		var member *shape
 		if sh != nil {

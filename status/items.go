@@ -67,7 +67,7 @@ type shape struct {
 	members map[string]*shape // of an object
 	need    []string          // members without which an object is of no use
 	elem    *shape            // of an array
-	check   func(string) bool // of a string: whether it can be used at all
+	check   func([]byte) bool // of a string: whether it can be used at all
 	values  []string          // of a string: the values known; others are kept, and noted
 }
 
@@ -205,8 +205,8 @@ func byName(m map[string]*shape) map[string]*shape {
 
 // fact is a short string that facts are made of; further may narrow it.
 func fact(further func(string) bool) *shape {
-	return &shape{kind: stringKind, check: func(s string) bool {
-		return len(s) <= maxFact && (further == nil || further(s))
+	return &shape{kind: stringKind, check: func(s []byte) bool {
+		return len(s) <= maxFact && (further == nil || further(string(s)))
 	}}
 }
 
@@ -215,6 +215,6 @@ func isVersion(s string) bool { _, err := release.ParseVersion(s); return err ==
 func isExtra(s string) bool { return s == "" || release.NormalLetter(s) != "" }
 
 // isKnownValue tells whether a value is one that Apple names, or that the field has seen.
-func (sh *shape) isKnownValue(s string) bool {
-	return sh.values == nil || slices.Contains(sh.values, s)
+func (sh *shape) isKnownValue(s []byte) bool {
+	return sh.values == nil || slices.ContainsFunc(sh.values, func(v string) bool { return v == string(s) })
 }

@@ -17,39 +17,53 @@ type Merged map[string]json.RawMessage
 // with "_removed": true deletes; an empty array is an empty list. A full report replaces all items, and their arrays.
 // Of items that nobody knows at most 256 are kept.
 func Merge(old Merged, r *Report) Merged {
-	out := maps.Clone(old)
-	if r.Full || out == nil {
-		out = make(Merged, len(r.Items))
+	if r.Full {
+		old = nil
 	}
-	unknown := 0
-	for name := range out {
-		if known[name] == nil {
-			unknown++
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Items)) {
-		v := r.Items[name]
-		before, had := out[name]
-		if known[name] == nil {
-			n := len(out)
-			supersede(out, name)
-			unknown -= n - len(out)
-			if had {
-				unknown--
-			}
-			if isNull(v) || unknown >= maxUnknown {
-				delete(out, name)
-				continue
-			}
-			unknown++
-		}
-		if isNull(v) {
+	out := make(Merged, max(len(r.Items), len(old)))
+	maps.Copy(out, old)
+	var strange []string // items that nobody knows: what becomes of them depends on their order
+	for name, v := range r.Items {
+		switch {
+		case known[name] == nil:
+			strange = append(strange, name)
+		case isNull(v):
 			delete(out, name)
-			continue
+		default:
+			out[name] = mergeValue(out[name], v)
 		}
-		out[name] = mergeValue(before, v)
+	}
+	if len(strange) > 0 {
+		slices.Sort(strange)
+		out.mergeStrange(strange, r)
 	}
 	return out
+}
+
+// mergeStrange merges the items of a report that nobody knows, which are given sorted by name.
+func (m Merged) mergeStrange(names []string, r *Report) {
+	unknown := 0
+	for name := range m {
+		if known[name] == nil {
+			unknown++
+		}
+	}
+	for _, name := range names {
+		v := r.Items[name]
+		before, had := m[name]
+		n := len(m)
+		supersede(m, name)
+		unknown -= n - len(m)
+		if had {
+			unknown--
+		}
+		if isNull(v) || unknown >= maxUnknown {
+			delete(m, name)
+			continue
+		}
+		unknown++
+		m[name] = mergeValue(before, v)
+	}
 }
 
 // mergeValue is the new value of an item.
@@ -138,16 +152,19 @@ func fold(list, entries []entry) json.RawMessage {
 // Encode is the form in which the merged status is stored and shown: one JSON object, items sorted by name. The values
 // are trusted to be JSON, as those of Merge and DecodeMerged are.
 func (m Merged) Encode() []byte {
-	size := 2
+	var room [32]string // for as many items as Macs report
+	names, size := room[:0], 2
 	for name, v := range m {
+		names = append(names, name)
 		size += len(name) + len(v) + 4
 	}
+	slices.Sort(names)
 	out := append(make([]byte, 0, size), '{')
-	for i, name := range slices.Sorted(maps.Keys(m)) {
+	for i, name := range names {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = appendQuoted(out, []byte(name))
+		out = appendQuoted(out, name)
 		out = append(out, ':')
 		out = append(out, m[name]...)
 	}
@@ -158,19 +175,28 @@ func (m Merged) Encode() []byte {
 func (m Merged) MarshalJSON() ([]byte, error) { return m.Encode(), nil }
 
 // DecodeMerged reads what Encode wrote. Nothing at all is an empty status; items without a value are left out.
+// It is as strict as encoding/json: what a damaged value would become has to be an error, here where it is read.
 func DecodeMerged(b []byte) (Merged, error) {
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 {
 		return Merged{}, nil
 	}
-	if b[0] != '{' || !json.Valid(b) {
+	m := make(Merged, 24)
+	s := scanner{in: b}
+	if b[0] != '{' || s.object(0, 1, m.put) != len(b) {
 		return nil, fmt.Errorf("merged status is not a JSON object")
 	}
-	m := make(Merged, 24)
-	for name, v := range members(b) {
-		if !isNull(v) {
-			m[string(name)] = v
-		}
-	}
 	return m, nil
+}
+
+// put takes an item that has a value.
+func (m Merged) put(name, v []byte) {
+	if isNull(v) {
+		return
+	}
+	if sh := known[string(name)]; sh != nil {
+		m[sh.name] = v
+		return
+	}
+	m[string(name)] = v
 }

@@ -2,7 +2,6 @@ package status
 
 import (
 	"bytes"
-	"encoding/json"
 	"slices"
 )
 
@@ -10,79 +9,26 @@ import (
 // (push token, push magic, unlock token, keys, passwords), wherever they stand. A report without secrets is returned
 // as it is, byte for byte; bytes that are not JSON cannot be searched, so nothing is left of them.
 func Redact(body []byte) []byte {
-	if !json.Valid(body) {
-		return nil
-	}
-	return redact(body)
+	redacted, _ := redact(body)
+	return redacted
 }
 
-// redact is Redact for a body that is known to be JSON.
-func redact(body []byte) []byte {
-	r := redactor{in: body}
-	r.value(space(body, 0))
-	if len(r.cuts) == 0 {
-		return body
+// redact is Redact, and tells whether the body is JSON.
+func redact(body []byte) (redacted []byte, ok bool) {
+	s := scanner{in: body, secrets: true}
+	if !s.document() {
+		return nil, false
+	}
+	if len(s.cuts) == 0 {
+		return body, true
 	}
 	out := make([]byte, 0, len(body))
 	at := 0
-	for _, c := range r.cuts {
+	for _, c := range s.cuts {
 		out = append(out, body[at:c.from]...)
 		at = c.to
 	}
-	return append(out, body[at:]...)
-}
-
-type span struct{ from, to int }
-
-// redactor collects what has to be cut out: ascending, and not overlapping.
-type redactor struct {
-	in   []byte
-	cuts []span
-}
-
-// value looks through the value at i and returns the index after it. The recursion is as deep as encoding/json
-// allows (10000).
-func (r *redactor) value(i int) int {
-	if i >= len(r.in) {
-		return i
-	}
-	switch r.in[i] {
-	case '{':
-		return r.object(i)
-	case '[':
-		for i = space(r.in, i+1); i < len(r.in) && r.in[i] != ']'; {
-			i = next(r.in, r.value(i))
-		}
-		return i + 1
-	}
-	return valueEnd(r.in, i)
-}
-
-func (r *redactor) object(i int) int {
-	kept := i + 1 // the end of the last member that stays
-	for i = space(r.in, i+1); ; {
-		keyEnd, val, ok := memberAt(r.in, i)
-		if !ok {
-			return i + 1
-		}
-		if !isSecret(unquoted(r.in[i:keyEnd])) {
-			end := r.value(val)
-			kept, i = end, next(r.in, end)
-			continue
-		}
-		end := valueEnd(r.in, val)
-		if after := next(r.in, end); after < len(r.in) && r.in[after] != '}' {
-			r.cuts = append(r.cuts, span{i, after})
-			i = after
-			continue
-		}
-		// The last member takes the comma before it along, and with it the secrets between.
-		for len(r.cuts) > 0 && r.cuts[len(r.cuts)-1].from >= kept {
-			r.cuts = r.cuts[:len(r.cuts)-1]
-		}
-		r.cuts = append(r.cuts, span{kept, end})
-		i = space(r.in, end)
-	}
+	return append(out, body[at:]...), true
 }
 
 // publicTokens are the names ending in "token" that Apple's status channel uses for what is no secret.
@@ -97,30 +43,46 @@ var secretWords = [][]byte{
 
 // isSecret judges a member's name by its letters alone: "push-token", "PushToken" and "mdm.push_token" are the same.
 func isSecret(key []byte) bool {
+	if has := lettersOf(key); !slices.ContainsFunc(secretLetters, func(of letters) bool { return has&of == of }) {
+		return false
+	}
 	var buf [64]byte
-	letters := buf[:0]
+	name := buf[:0]
 	for _, c := range key {
 		switch {
 		case c >= 'a' && c <= 'z':
-			letters = append(letters, c)
+			name = append(name, c)
 		case c >= 'A' && c <= 'Z':
-			letters = append(letters, c+'a'-'A')
+			name = append(name, c+'a'-'A')
 		}
 	}
-	if len(letters) < len("token") {
-		return false
+	one := bytes.TrimSuffix(name, []byte("s"))
+	if bytes.HasSuffix(one, []byte("token")) {
+		return !slices.Contains(publicTokens, string(one))
 	}
-	name := bytes.TrimSuffix(letters, []byte("s"))
-	if bytes.HasSuffix(name, []byte("token")) {
-		return !slices.Contains(publicTokens, string(name))
-	}
-	if bytes.HasSuffix(name, []byte("magic")) {
+	if bytes.HasSuffix(one, []byte("magic")) {
 		return true
 	}
-	for _, w := range secretWords {
-		if bytes.Contains(letters, w) {
-			return true
+	return slices.ContainsFunc(secretWords, func(w []byte) bool { return bytes.Contains(name, w) })
+}
+
+// letters is a set of letters, whatever their case: most names lack one that every secret's name has.
+type letters uint32
+
+func lettersOf(name []byte) (set letters) {
+	for _, c := range name {
+		if c |= 'a' - 'A'; c >= 'a' && c <= 'z' {
+			set |= 1 << (c - 'a')
 		}
 	}
-	return false
+	return set
 }
+
+// secretLetters are the letters without which a name is no secret's.
+var secretLetters = func() []letters {
+	sets := []letters{lettersOf([]byte("token")), lettersOf([]byte("magic"))}
+	for _, w := range secretWords {
+		sets = append(sets, lettersOf(w))
+	}
+	return sets
+}()

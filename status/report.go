@@ -65,17 +65,17 @@ func (r Reason) Text() string {
 // encoding/json reads, or not an object. Everything else that is wrong with it is left out and counted. Secrets are
 // removed before anything is read.
 func Parse(body []byte) (*Report, error) {
-	if !json.Valid(body) {
+	in, ok := redact(body)
+	if !ok {
 		var v json.RawMessage
 		return nil, fmt.Errorf("status report is not JSON: %w", json.Unmarshal(body, &v))
 	}
-	in := redact(body)
 	start := space(in, 0)
 	if in[start] != '{' {
 		return nil, fmt.Errorf("status report is %s, not an object", kindWord(in[start]))
 	}
 	rep := &Report{Raw: in, Items: make(map[string]json.RawMessage, 24)}
-	p := parser{in: in, out: make([]byte, 0, len(in)), rep: rep}
+	p := parser{in: in, out: make([]byte, 0, len(in)), mems: make([]mem, 0, 16), rep: rep}
 	var full, seen bool
 	for i := space(in, start+1); ; {
 		keyEnd, val, ok := memberAt(in, i)

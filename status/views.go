@@ -2,6 +2,7 @@ package status
 
 import (
 	"encoding/json"
+	"iter"
 	"strconv"
 	"time"
 )
@@ -95,52 +96,103 @@ var declarationKinds = [...]struct{ array, kind string }{
 	{"management", "management"},
 }
 
+// entries yields the entries of management.declarations with their kinds: by kind, then in the order reported.
+func (m Merged) entries() iter.Seq2[string, []byte] {
+	return func(yield func(kind string, entry []byte) bool) {
+		var arrays [len(declarationKinds)][]byte
+		for k, v := range members(m[itemDeclarations]) {
+			for i := range declarationKinds {
+				if string(k) == declarationKinds[i].array {
+					arrays[i] = v // the last one counts, as in encoding/json
+				}
+			}
+		}
+		for i, array := range arrays {
+			for e := range elements(array) {
+				if !yield(declarationKinds[i].kind, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Declared is an entry of management.declarations; identifier and token are bytes of the status.
+type Declared struct {
+	Identifier, Token []byte
+	Active            bool
+	Valid             string
+	reasons           []byte
+}
+
+// Reasons are the reasons of the entry.
+func (d *Declared) Reasons() []Reason { return reasons(d.reasons) }
+
+// Declared yields the entries that Declarations is made of with their kinds, the same one as often as it is reported.
+func (m Merged) Declared() iter.Seq2[string, *Declared] {
+	return func(yield func(kind string, d *Declared) bool) {
+		for kind, e := range m.entries() {
+			d := declared(e)
+			if len(d.Identifier) > 0 && !yield(kind, &d) {
+				return
+			}
+		}
+	}
+}
+
+func declared(e []byte) Declared {
+	var d Declared
+	for k, v := range members(e) {
+		switch string(k) {
+		case "identifier":
+			d.Identifier = unquoted(v)
+		case "server-token":
+			d.Token = unquoted(v)
+		case "active":
+			d.Active = string(v) == "true"
+		case "valid":
+			d.Valid = validity(v)
+		case "reasons":
+			d.reasons = v
+		}
+	}
+	return d
+}
+
+// validity is the text of a value; Apple's own words take no memory.
+func validity(v []byte) string {
+	switch s := unquoted(v); string(s) {
+	case "valid":
+		return "valid"
+	case "invalid":
+		return "invalid"
+	case "unknown":
+		return "unknown"
+	default:
+		return string(s)
+	}
+}
+
 // Declarations is management.declarations: by kind, then in the order reported. Entries are told apart by kind,
 // identifier and server-token (while a declaration is being replaced, a Mac reports it under both tokens); of two that
 // are alike the later counts. Entries without an identifier are left out.
 func (m Merged) Declarations() []DeclarationStatus {
-	raw := m[itemDeclarations]
-	if len(raw) == 0 {
-		return nil
-	}
 	var all []DeclarationStatus
 	type key struct{ kind, identifier, token string }
 	at := map[key]int{}
-	for _, dk := range declarationKinds {
-		for e := range elements(member(raw, dk.array)) {
-			d := declarationStatus(dk.kind, e)
-			if d.Identifier == "" {
-				continue
-			}
-			k := key{d.Kind, d.Identifier, d.ServerToken}
-			if i, again := at[k]; again {
-				all[i] = d
-				continue
-			}
-			at[k] = len(all)
-			all = append(all, d)
+	for kind, e := range m.Declared() {
+		d := DeclarationStatus{
+			Kind: kind, Identifier: string(e.Identifier), ServerToken: string(e.Token), Active: e.Active, Valid: e.Valid, Reasons: e.Reasons(),
 		}
+		k := key{d.Kind, d.Identifier, d.ServerToken}
+		if i, again := at[k]; again {
+			all[i] = d
+			continue
+		}
+		at[k] = len(all)
+		all = append(all, d)
 	}
 	return all
-}
-
-func declarationStatus(kind string, e []byte) DeclarationStatus {
-	d := DeclarationStatus{Kind: kind}
-	for k, v := range members(e) {
-		switch string(k) {
-		case "identifier":
-			d.Identifier = text(v)
-		case "server-token":
-			d.ServerToken = text(v)
-		case "active":
-			d.Active = string(v) == "true"
-		case "valid":
-			d.Valid = text(v)
-		case "reasons":
-			d.Reasons = reasons(v)
-		}
-	}
-	return d
 }
 
 // ClientCapabilities is the part of management.client-capabilities that planning needs; not Known when the Mac has not
@@ -153,8 +205,15 @@ const (
 )
 
 func capabilitiesOf(raw json.RawMessage) Capabilities {
-	payloads := member(raw, "supported-payloads")
-	configurations := member(member(payloads, "declarations"), "configurations")
+	var configurations, items []byte
+	for k, v := range members(member(raw, "supported-payloads")) {
+		switch string(k) {
+		case "declarations":
+			configurations = member(v, "configurations")
+		case "status-items":
+			items = v
+		}
+	}
 	if len(configurations) == 0 || configurations[0] != '[' {
 		return Capabilities{}
 	}
@@ -167,7 +226,6 @@ func capabilitiesOf(raw json.RawMessage) Capabilities {
 			c.Settings = true
 		}
 	}
-	items := member(payloads, "status-items")
 	if len(items) == 0 || items[0] != '[' {
 		// Nothing to go by: better subscribe to too much (the Mac answers with errors) than to nothing.
 		c.Items = 1<<len(SubscribedItems) - 1

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// The functions of this file step through JSON without decoding it. They are meant for bytes that encoding/json has
+// The functions of this file step through JSON without decoding it. They are meant for bytes that a scanner has
 // accepted; on any others they still end and stay within the slice, but what they yield is arbitrary.
 
 // space is the index of the first byte at or after i that is no white space.
@@ -155,7 +155,7 @@ func unquoted(b []byte) []byte {
 		return nil
 	}
 	in := b[1 : len(b)-1]
-	if bytes.IndexByte(in, '\\') < 0 && utf8.Valid(in) {
+	if plainEnd(in, 0) == len(in) || bytes.IndexByte(in, '\\') < 0 && utf8.Valid(in) {
 		return in
 	}
 	var s string
@@ -174,27 +174,33 @@ func isNull(b []byte) bool { return string(b) == "null" }
 const hexDigits = "0123456789abcdef"
 
 // appendQuoted appends s as JSON with the fewest escapes (as RFC 8785 has it). s must be valid UTF-8.
-func appendQuoted(dst, s []byte) []byte {
+func appendQuoted[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
+	from := 0 // what is before it has been appended
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
 			dst = append(dst, '\\', c)
-		case c >= ' ':
-			dst = append(dst, c)
-		case c == '\n':
+		case '\n':
 			dst = append(dst, '\\', 'n')
-		case c == '\r':
+		case '\r':
 			dst = append(dst, '\\', 'r')
-		case c == '\t':
+		case '\t':
 			dst = append(dst, '\\', 't')
-		case c == '\b':
+		case '\b':
 			dst = append(dst, '\\', 'b')
-		case c == '\f':
+		case '\f':
 			dst = append(dst, '\\', 'f')
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
+	dst = append(dst, s[from:]...)
 	return append(dst, '"')
 }

@@ -36,21 +36,35 @@ var dictionary []byte
 
 var coder = sync.OnceValue(func() *s2.Dict { return s2.MakeDictManual(dictionary, 0) })
 
+// rooms are where values are encoded before it is known how long they become.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
 // Pack encodes a value as the databases keep it. It never keeps or changes val.
 func Pack(val []byte) []byte {
 	if len(val) > packAbove {
-		p := coder().Encode(nil, val)
-		if len(p) < len(val) {
-			packed := make([]byte, 1+len(p))
-			packed[0] = packedS2
-			copy(packed[1:], p)
-			return packed
+		if p := compressed(val); p != nil {
+			return p
 		}
 	}
 	p := make([]byte, 1+len(val))
 	p[0] = packedPlain
 	copy(p[1:], val)
 	return p
+}
+
+// compressed is a value compressed, nil when that does not make it shorter.
+func compressed(val []byte) []byte {
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	*room = slices.Grow((*room)[:0], s2.MaxEncodedLen(len(val)))
+	p := coder().Encode(*room, val)
+	if len(p) >= len(val) {
+		return nil
+	}
+	packed := make([]byte, 1+len(p))
+	packed[0] = packedS2
+	copy(packed[1:], p)
+	return packed
 }
 
 // Unpack decodes what Pack made, into memory of its own. An error means that the database is damaged.

@@ -78,17 +78,6 @@ func (m *Mac) State() (State, error) {
 	return st, err
 }
 
-func decodeManifest(b []byte) (*declarations.Manifest, error) {
-	if b == nil {
-		return nil, nil
-	}
-	m := new(declarations.Manifest)
-	if err := json.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("decode manifest: %w", err)
-	}
-	return m, nil
-}
-
 // Manifest reads the manifest that was served last; nil when there is none.
 func (m *Mac) Manifest() (*declarations.Manifest, error) {
 	b, err := m.r.Get(keyManifest)

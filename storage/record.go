@@ -1,14 +1,12 @@
 package storage
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
-	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
@@ -63,150 +61,6 @@ func (r *Record) PlanningMac(asks bool, selfURL string) *policy.Mac {
 	}
 }
 
-// wireRecord is Record in the database.
-type wireRecord struct {
-	ID        string          `json:"i"`
-	UDID      string          `json:"u,omitempty"` // left out when equal to the id
-	Serial    string          `json:"s,omitempty"`
-	Name      string          `json:"n,omitempty"`
-	Model     string          `json:"m,omitempty"`
-	ModelName string          `json:"M,omitempty"`
-	Board     string          `json:"b,omitempty"`
-	BoardFrom string          `json:"bf,omitempty"`
-	Version   release.Version `json:"v,omitempty"`
-	Build     string          `json:"B,omitempty"`
-	SupBuild  string          `json:"sb,omitempty"`
-	Letter    string          `json:"l,omitempty"`
-	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID
-	Items     uint32          `json:"ci,omitempty"`
-	Enrolled  int64           `json:"e,omitempty"`
-	Contact   int64           `json:"lc,omitempty"`
-	Reported  int64           `json:"lr,omitempty"`
-	Life      int             `json:"L,omitempty"`
-	Lanes     []wireLane      `json:"p,omitempty"`
-	Back      int64           `json:"ba,omitempty"`
-	Delayed   *policy.Delayed `json:"de,omitempty"`
-	Wish      *policy.Wish    `json:"wi,omitempty"`
-	Gen       uint64          `json:"g,omitempty"`
-	Raised    int64           `json:"ga,omitempty"`
-	Adv       string          `json:"a,omitempty"`
-	AdvAt     int64           `json:"at,omitempty"`
-	Book      uint64          `json:"ab,omitempty"`
-	Man       string          `json:"k,omitempty"` // "=" when equal to the advertised token
-	ManAt     int64           `json:"ka,omitempty"`
-	Told      string          `json:"t,omitempty"` // likewise
-	ToldAt    int64           `json:"ta,omitempty"`
-	Tries     int             `json:"tt,omitempty"`
-	Push      string          `json:"pu,omitempty"`
-	Reports   int             `json:"r,omitempty"`
-	Sum       wireSummary     `json:"S,omitzero"`
-	Next      int64           `json:"x,omitempty"`
-	Looked    int64           `json:"la,omitempty"`
-	Noted     int64           `json:"na,omitempty"`
-	Revision  int64           `json:"q,omitempty"`
-}
-
-type wireLane struct {
-	Lane    policy.Lane `json:"l,omitempty"`
-	Since   int64       `json:"s,omitempty"`
-	Target  string      `json:"t,omitempty"`
-	Promise int64       `json:"p,omitempty"`
-	Served  int64       `json:"v,omitempty"`
-	Bits    int         `json:"b,omitempty"` // 1 renewed, 2 returned
-}
-
-type wireSummary struct {
-	State    int              `json:"s,omitempty"` // index into compliance.States, plus one
-	Phase    compliance.Phase `json:"p,omitempty"`
-	PhaseAt  int64            `json:"pa,omitempty"`
-	StateAt  int64            `json:"sa,omitempty"`
-	Flags    compliance.Flags `json:"f,omitempty"`
-	Policy   string           `json:"g,omitempty"`
-	Kind     release.Kind     `json:"k,omitempty"`
-	Version  release.Version  `json:"v,omitempty"`
-	Build    string           `json:"b,omitempty"`
-	Due      int64            `json:"d,omitempty"`
-	Deadline int64            `json:"l,omitempty"`
-	Overdue  int64            `json:"o,omitempty"`
-	Past     int64            `json:"t,omitempty"`
-	TargetAt int64            `json:"ta,omitempty"`
-	ServedAt int64            `json:"va,omitempty"`
-	Letter   string           `json:"e,omitempty"`
-	Fails    int              `json:"n,omitempty"`
-	Gone     string           `json:"w,omitempty"`
-	Codes    []string         `json:"c,omitempty"`
-}
-
-// Times are seconds since 2025-01-01 in the database, 1 stands for the time at which the Mac was looked at, 0 for none.
-const (
-	epoch  = 1735689600
-	looked = 1
-)
-
-// clock writes and reads the times of one record.
-type clock struct{ looked time.Time }
-
-func (c clock) put(t time.Time) int64 {
-	switch {
-	case t.IsZero():
-		return 0
-	case t.Equal(c.looked):
-		return looked
-	}
-	if s := t.Unix() - epoch; s != 0 && s != looked {
-		return s
-	}
-	return looked + 1
-}
-
-func (c clock) get(s int64) time.Time {
-	switch s {
-	case 0:
-		return time.Time{}
-	case looked:
-		return c.looked
-	}
-	return time.Unix(s+epoch, 0).UTC()
-}
-
-// deadlineToo stands for the summary's deadline where another wall-clock time is the same.
-const deadlineToo = 1
-
-func putLocal(l, deadline declarations.Local) int64 {
-	if l != 0 && l == deadline {
-		return deadlineToo
-	}
-	return int64(l)
-}
-
-func getLocal(n int64, deadline declarations.Local) declarations.Local {
-	if n == deadlineToo {
-		return deadline
-	}
-	return declarations.Local(n)
-}
-
-func bit(on bool, b int) int {
-	if on {
-		return b
-	}
-	return 0
-}
-
-func same(token, advertised string) string {
-	if token != "" && token == advertised {
-		return "="
-	}
-	return token
-}
-
-func unsame(token, advertised string) string {
-	if token == "=" {
-		return advertised
-	}
-	return token
-}
-
 // Encode writes the record as it stands in the database. Times lose their fractions of a second.
 func (r *Record) Encode() ([]byte, error) {
 	f := &r.Facts
@@ -244,7 +98,7 @@ func (r *Record) Encode() ([]byte, error) {
 			})
 		}
 	}
-	b, err := json.Marshal(w)
+	b, err := w.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode record of %s: %w", f.ID, err)
 	}
@@ -253,8 +107,8 @@ func (r *Record) Encode() ([]byte, error) {
 
 // DecodeRecord reads what Encode writes.
 func DecodeRecord(b []byte) (*Record, error) {
-	var w wireRecord
-	if err := json.Unmarshal(b, &w); err != nil {
+	w, err := decodeWire(b)
+	if err != nil {
 		return nil, fmt.Errorf("decode record: %w", err)
 	}
 	c := clock{clock{}.get(w.Looked)}
@@ -353,19 +207,4 @@ func sameTimes(pairs ...time.Time) bool {
 		}
 	}
 	return true
-}
-
-// putOverdue leaves out what the deadline read in UTC says too.
-func putOverdue(c clock, r *Record) int64 {
-	if d := r.Summary.Deadline; d != 0 && r.Summary.OverdueAt.Equal(d.At(0)) {
-		return -1
-	}
-	return c.put(r.Summary.OverdueAt)
-}
-
-func getOverdue(c clock, n int64, deadline declarations.Local) time.Time {
-	if n == -1 {
-		return deadline.At(0)
-	}
-	return c.get(n)
 }

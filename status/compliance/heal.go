@@ -25,14 +25,7 @@ func NeedsResync(m *declarations.Manifest, s status.Merged, reportAt time.Time) 
 	if m == nil || len(m.Items) == 0 || reportAt.Sub(m.ServedAt) < settleTime {
 		return false
 	}
-	reported := s.Declarations()
-	for i := range m.Items {
-		item := &m.Items[i]
-		if find(reported, item.Kind, item.Identifier, item.ServerToken) == nil {
-			return true
-		}
-	}
-	return false
+	return len(reportedOf(m, s)) < len(m.Items)
 }
 
 // WentStale tells whether report_stale has set in for an enrolled Mac since its generation was last raised: then the generation is

@@ -18,7 +18,7 @@ type judge struct {
 	now time.Time // UTC, whole seconds
 
 	progress
-	reported []status.DeclarationStatus
+	reported []status.DeclarationStatus // of the manifest's declarations
 	// refused are those of our other declarations that the Mac rejected.
 	refused []*status.DeclarationStatus
 
@@ -64,7 +64,7 @@ func newJudge(in Input) *judge {
 	}
 	j.f = &j.in.Mac.Facts
 	if in.Manifest != nil {
-		j.reported = in.Status.Declarations()
+		j.reported = reportedOf(in.Manifest, in.Status)
 	}
 	return j
 }

@@ -130,7 +130,31 @@ func servedToken(p *policy.Plan, m *declarations.Manifest, kind declarations.Kin
 	return "", false
 }
 
-// find is what is reported of one identifier under one token. A Mac may report an identifier under several.
+// reportedOf is what a Mac reports of the declarations in its manifest, in the order reported; of two entries that are alike the later
+// counts. A Mac may report an identifier under several tokens: what it says of one that it was not served concerns nothing that is asked.
+func reportedOf(m *declarations.Manifest, s status.Merged) []status.DeclarationStatus {
+	out := make([]status.DeclarationStatus, 0, len(m.Items))
+	for kind, e := range s.Declared() {
+		i := slices.IndexFunc(m.Items, func(item declarations.Item) bool {
+			return item.ServerToken == string(e.Token) && item.Identifier == string(e.Identifier) && string(item.Kind) == kind
+		})
+		if i < 0 {
+			continue
+		}
+		item := &m.Items[i]
+		d := status.DeclarationStatus{
+			Kind: kind, Identifier: item.Identifier, ServerToken: item.ServerToken, Active: e.Active, Valid: e.Valid, Reasons: e.Reasons(),
+		}
+		if before := find(out, item.Kind, item.Identifier, item.ServerToken); before != nil {
+			*before = d
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// find is what is reported of one identifier under one token.
 func find(reported []status.DeclarationStatus, kind declarations.Kind, id, token string) *status.DeclarationStatus {
 	for i := range reported {
 		if d := &reported[i]; d.Identifier == id && d.ServerToken == token && d.Kind == string(kind) {
@@ -147,7 +171,10 @@ func namesAnother(version, build string, target *release.Release) bool {
 		return build != target.Build
 	}
 	number, letter, _ := strings.Cut(strings.TrimSpace(version), "(")
-	v, err := release.ParseVersion(strings.TrimSpace(number))
+	if number = strings.TrimSpace(number); number == "" {
+		return false // nothing is pending
+	}
+	v, err := release.ParseVersion(number)
 	if err != nil {
 		return false // it names none
 	}

@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,42 +17,43 @@ const shortText = 240
 
 // fill puts evidence into a pattern (see Code). A piece that is missing outside of brackets is shown as "?".
 func fill(pattern string, evidence map[string]any) string {
-	return strings.ReplaceAll(filled(pattern, evidence), "….", "…")
+	if !strings.ContainsAny(pattern, "[{") {
+		return pattern
+	}
+	var room [256]byte
+	return strings.ReplaceAll(string(appendFilled(room[:0], pattern, evidence)), "….", "…")
 }
 
-func filled(pattern string, evidence map[string]any) string {
-	var b strings.Builder
-	b.Grow(len(pattern) + 64)
-	for pattern != "" {
+func appendFilled(b []byte, pattern string, evidence map[string]any) []byte {
+	for {
 		i := strings.IndexAny(pattern, "[{")
 		if i < 0 {
-			b.WriteString(pattern)
-			break
+			return append(b, pattern...)
 		}
-		b.WriteString(pattern[:i])
+		b = append(b, pattern[:i]...)
 		closing := byte('}')
 		if pattern[i] == '[' {
 			closing = ']'
 		}
 		n := strings.IndexByte(pattern[i:], closing)
 		if n < 0 {
-			b.WriteString(pattern[i:])
-			break
+			return append(b, pattern[i:]...)
 		}
 		part := pattern[i+1 : i+n]
 		pattern = pattern[i+n+1:]
 		if closing == ']' {
 			if complete(part, evidence) {
-				b.WriteString(filled(part, evidence))
+				b = appendFilled(b, part, evidence)
 			}
 			continue
 		}
-		b.WriteString(show(evidence[part]))
+		b = appendShown(b, evidence[part])
 		if part == "version" && present(evidence["letter"]) {
-			b.WriteString(" (" + show(evidence["letter"]) + ")")
+			b = append(b, " ("...)
+			b = appendShown(b, evidence["letter"])
+			b = append(b, ')')
 		}
 	}
-	return b.String()
 }
 
 // complete tells whether every {key} of a pattern without brackets has a value.
@@ -73,22 +75,29 @@ func complete(pattern string, evidence map[string]any) bool {
 }
 
 // show writes a piece of evidence for a person. Instants are shown in UTC.
-func show(v any) string {
+func show(v any) string { return string(appendShown(nil, v)) }
+
+func appendShown(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
-		return "?"
+		return append(b, '?')
 	case string:
-		return shorten(v)
+		return append(b, shorten(v)...)
 	case release.Version:
-		return string(v)
+		return append(b, v...)
 	case int:
-		return strconv.Itoa(v)
+		return strconv.AppendInt(b, int64(v), 10)
 	case time.Time:
-		return v.UTC().Format("2006-01-02 15:04 UTC")
+		return v.UTC().AppendFormat(b, "2006-01-02 15:04 UTC")
 	case declarations.Local:
-		return strings.TrimSuffix(strings.Replace(v.String(), "T", " ", 1), ":00") // seconds only where there are any
+		from := len(b)
+		b = v.Append(b)
+		if t := bytes.IndexByte(b[from:], 'T'); t >= 0 {
+			b[from+t] = ' '
+		}
+		return b[:from+len(bytes.TrimSuffix(b[from:], []byte(":00")))] // seconds only where there are any
 	default:
-		return shorten(fmt.Sprint(v))
+		return append(b, shorten(fmt.Sprint(v))...)
 	}
 }
 

@@ -1,0 +1,209 @@
+package storage
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// wire writes or reads the members of a JSON object one after the other, which is named once for both, and takes a tenth of the time
+// that encoding/json needs. It writes the bytes that encoding/json writes, members without a value left out. It reads only what is
+// written so, the members in their order; what is not is odd, and encoding/json has to read it.
+type wire struct {
+	b     []byte
+	reads bool
+	at    int  // reading: how far
+	begun bool // the object has a member already
+	odd   bool // reading: something else stands there
+	err   error
+}
+
+// member writes a key, or tells whether what is read next is the member with that key.
+func (w *wire) member(key string) bool {
+	if !w.reads {
+		if w.begun {
+			w.b = append(w.b, ',')
+		}
+		w.begun = true
+		w.b = append(w.b, '"')
+		w.b = append(w.b, key...)
+		w.b = append(w.b, '"', ':')
+		return true
+	}
+	from := w.at
+	if w.begun {
+		if from == len(w.b) || w.b[from] != ',' {
+			return false
+		}
+		from++
+	}
+	end := from + len(key) + len(`"":`)
+	if end > len(w.b) || w.b[from] != '"' || string(w.b[from+1:end-2]) != key || w.b[end-2] != '"' || w.b[end-1] != ':' {
+		return false
+	}
+	w.begun, w.at = true, end
+	return true
+}
+
+// sign writes or reads one character.
+func (w *wire) sign(c byte) {
+	switch {
+	case !w.reads:
+		w.b = append(w.b, c)
+	case w.at < len(w.b) && w.b[w.at] == c:
+		w.at++
+	default:
+		w.odd = true
+	}
+}
+
+// next tells whether what is read next is c.
+func (w *wire) next(c byte) bool { return w.at < len(w.b) && w.b[w.at] == c }
+
+func (w *wire) open() {
+	w.sign('{')
+	w.begun = false
+}
+
+func (w *wire) close() {
+	w.sign('}')
+	w.begun = true
+}
+
+// str is a member that is left out when it is empty.
+func (w *wire) str(key string, v *string, usual ...string) {
+	if w.reads || *v != "" {
+		w.text(key, v, usual...)
+	}
+}
+
+// text is a member that is there even when it is empty. Reading one of the usual values takes no memory.
+func (w *wire) text(key string, v *string, usual ...string) {
+	if w.member(key) {
+		w.quoted(v, usual...)
+	}
+}
+
+func (w *wire) quoted(v *string, usual ...string) {
+	if !w.reads {
+		w.quote(*v)
+		return
+	}
+	raw := w.raw()
+	for _, u := range usual {
+		if u == string(raw) {
+			*v = u
+			return
+		}
+	}
+	*v = string(raw)
+}
+
+func (w *wire) quote(s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			w.marshal(s)
+			return
+		}
+	}
+	w.b = append(w.b, '"')
+	w.b = append(w.b, s...)
+	w.b = append(w.b, '"')
+}
+
+// marshal writes a value as encoding/json does.
+func (w *wire) marshal(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		w.err = err
+	}
+	w.b = append(w.b, b...)
+}
+
+// raw reads a string in which nothing is escaped.
+func (w *wire) raw() []byte {
+	w.sign('"')
+	ascii := true
+	for i := w.at; i < len(w.b); i++ {
+		switch c := w.b[i]; {
+		case c == '"':
+			s := w.b[w.at:i]
+			w.at = i + 1
+			w.odd = w.odd || !ascii && !utf8.Valid(s)
+			return s
+		case c < ' ' || c == '\\':
+			w.odd = true
+			return nil
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	w.odd = true
+	return nil
+}
+
+// integer is a member that is left out when it is 0.
+func integer[T ~int | ~int64 | ~uint64 | ~uint32 | ~uint16](w *wire, key string, v *T) {
+	switch {
+	case w.reads:
+		if w.member(key) {
+			n := w.digits()
+			*v = T(n)
+			w.odd = w.odd || int64(*v) != n || *v < 0 != (n < 0)
+		}
+	case *v == 0:
+	case *v < 0:
+		w.member(key)
+		w.b = strconv.AppendInt(w.b, int64(*v), 10)
+	default:
+		w.member(key)
+		w.b = strconv.AppendUint(w.b, uint64(*v), 10)
+	}
+}
+
+// digits reads a whole number of at most 18 digits.
+func (w *wire) digits() (n int64) {
+	minus := w.next('-')
+	if minus {
+		w.at++
+	}
+	from := w.at
+	for ; w.at < len(w.b) && w.b[w.at] >= '0' && w.b[w.at] <= '9' && w.at-from < 18; w.at++ {
+		n = n*10 + int64(w.b[w.at]-'0')
+	}
+	if w.at == from || w.b[from] == '0' && w.at > from+1 {
+		w.odd = true
+	}
+	if minus {
+		return -n
+	}
+	return n
+}
+
+// list begins a member that is a list, and is left out when it is empty; n is how many elements there are to write.
+func (w *wire) list(key string, n int) bool {
+	if !w.reads && n == 0 || !w.member(key) {
+		return false
+	}
+	w.sign('[')
+	return true
+}
+
+// element tells whether a list has an element i, which is written or read next, and ends the list when it has none.
+// A list that is read has one at least.
+func (w *wire) element(i, n int) bool {
+	end := i > 0 && w.next(']')
+	if !w.reads {
+		end = i == n
+	}
+	switch {
+	case end:
+		w.sign(']')
+	case i > 0:
+		w.sign(',')
+	}
+	return !end && !w.odd
+}
+
+// whole tells whether all of it was read, and nothing odd.
+func (w *wire) whole() bool { return !w.odd && w.at == len(w.b) }

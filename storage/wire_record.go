@@ -1,0 +1,316 @@
+package storage
+
+// This file is the record as it stands in the database.
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+	"plimsoll/status"
+	"plimsoll/status/compliance"
+)
+
+// wireRecord is Record in the database.
+type wireRecord struct {
+	ID        string          `json:"i"`
+	UDID      string          `json:"u,omitempty"` // left out when equal to the id
+	Serial    string          `json:"s,omitempty"`
+	Name      string          `json:"n,omitempty"`
+	Model     string          `json:"m,omitempty"`
+	ModelName string          `json:"M,omitempty"`
+	Board     string          `json:"b,omitempty"`
+	BoardFrom string          `json:"bf,omitempty"`
+	Version   release.Version `json:"v,omitempty"`
+	Build     string          `json:"B,omitempty"`
+	SupBuild  string          `json:"sb,omitempty"`
+	Letter    string          `json:"l,omitempty"`
+	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID
+	Items     uint32          `json:"ci,omitempty"`
+	Enrolled  int64           `json:"e,omitempty"`
+	Contact   int64           `json:"lc,omitempty"`
+	Reported  int64           `json:"lr,omitempty"`
+	Life      int             `json:"L,omitempty"`
+	Lanes     []wireLane      `json:"p,omitempty"`
+	Back      int64           `json:"ba,omitempty"`
+	Delayed   *policy.Delayed `json:"de,omitempty"`
+	Wish      *policy.Wish    `json:"wi,omitempty"`
+	Gen       uint64          `json:"g,omitempty"`
+	Raised    int64           `json:"ga,omitempty"`
+	Adv       string          `json:"a,omitempty"`
+	AdvAt     int64           `json:"at,omitempty"`
+	Book      uint64          `json:"ab,omitempty"`
+	Man       string          `json:"k,omitempty"` // "=" when equal to the advertised token
+	ManAt     int64           `json:"ka,omitempty"`
+	Told      string          `json:"t,omitempty"` // likewise
+	ToldAt    int64           `json:"ta,omitempty"`
+	Tries     int             `json:"tt,omitempty"`
+	Push      string          `json:"pu,omitempty"`
+	Reports   int             `json:"r,omitempty"`
+	Sum       wireSummary     `json:"S,omitzero"`
+	Next      int64           `json:"x,omitempty"`
+	Looked    int64           `json:"la,omitempty"`
+	Noted     int64           `json:"na,omitempty"`
+	Revision  int64           `json:"q,omitempty"`
+}
+
+type wireLane struct {
+	Lane    policy.Lane `json:"l,omitempty"`
+	Since   int64       `json:"s,omitempty"`
+	Target  string      `json:"t,omitempty"`
+	Promise int64       `json:"p,omitempty"`
+	Served  int64       `json:"v,omitempty"`
+	Bits    int         `json:"b,omitempty"` // 1 renewed, 2 returned
+}
+
+type wireSummary struct {
+	State    int              `json:"s,omitempty"` // index into compliance.States, plus one
+	Phase    compliance.Phase `json:"p,omitempty"`
+	PhaseAt  int64            `json:"pa,omitempty"`
+	StateAt  int64            `json:"sa,omitempty"`
+	Flags    compliance.Flags `json:"f,omitempty"`
+	Policy   string           `json:"g,omitempty"`
+	Kind     release.Kind     `json:"k,omitempty"`
+	Version  release.Version  `json:"v,omitempty"`
+	Build    string           `json:"b,omitempty"`
+	Due      int64            `json:"d,omitempty"`
+	Deadline int64            `json:"l,omitempty"`
+	Overdue  int64            `json:"o,omitempty"`
+	Past     int64            `json:"t,omitempty"`
+	TargetAt int64            `json:"ta,omitempty"`
+	ServedAt int64            `json:"va,omitempty"`
+	Letter   string           `json:"e,omitempty"`
+	Fails    int              `json:"n,omitempty"`
+	Gone     string           `json:"w,omitempty"`
+	Codes    []string         `json:"c,omitempty"`
+}
+
+// encode writes what json.Marshal does.
+func (r *wireRecord) encode() ([]byte, error) {
+	room := rooms.Get().(*[]byte)
+	w := wire{b: (*room)[:0]}
+	w.open()
+	r.fields(&w)
+	w.close()
+	b := bytes.Clone(w.b) // no longer than it must be: every Mac's is kept in memory
+	*room = w.b
+	rooms.Put(room)
+	return b, w.err
+}
+
+// decodeWire reads what json.Unmarshal does.
+func decodeWire(b []byte) (wireRecord, error) {
+	var r wireRecord
+	w := wire{b: b, reads: true}
+	w.open()
+	r.fields(&w)
+	w.close()
+	if w.whole() {
+		return r, nil
+	}
+	odd := new(wireRecord) // it is damaged, or something rare stands in it
+	err := json.Unmarshal(b, odd)
+	return *odd, err
+}
+
+// The values that most records have.
+var (
+	usualBoards = []string{status.BoardFromReport, status.BoardFromTable, status.BoardFromQuery}
+	usualKinds  = []string{string(release.KindOS), string(release.KindBSI)}
+	usualPhases = []string{
+		string(compliance.Served), string(compliance.Active), string(compliance.Downloading), string(compliance.Prepared), string(compliance.Planned),
+	}
+)
+
+// fields are the members in the order of the struct, which is that of encoding/json.
+func (r *wireRecord) fields(w *wire) {
+	w.text("i", &r.ID)
+	w.str("u", &r.UDID)
+	w.str("s", &r.Serial)
+	w.str("n", &r.Name)
+	w.str("m", &r.Model)
+	w.str("M", &r.ModelName)
+	w.str("b", &r.Board)
+	w.str("bf", &r.BoardFrom, usualBoards...)
+	w.str("v", (*string)(&r.Version))
+	w.str("B", &r.Build)
+	w.str("sb", &r.SupBuild)
+	w.str("l", &r.Letter)
+	integer(w, "c", &r.Bits)
+	integer(w, "ci", &r.Items)
+	integer(w, "e", &r.Enrolled)
+	integer(w, "lc", &r.Contact)
+	integer(w, "lr", &r.Reported)
+	integer(w, "L", &r.Life)
+	if w.list("p", len(r.Lanes)) {
+		for i := 0; w.element(i, len(r.Lanes)); i++ {
+			if w.reads {
+				r.Lanes = append(r.Lanes, wireLane{})
+			}
+			r.Lanes[i].fields(w)
+		}
+	}
+	integer(w, "ba", &r.Back)
+	if r.Delayed != nil && w.member("de") {
+		w.marshal(r.Delayed)
+	}
+	if r.Wish != nil && w.member("wi") {
+		w.marshal(r.Wish)
+	}
+	integer(w, "g", &r.Gen)
+	integer(w, "ga", &r.Raised)
+	w.str("a", &r.Adv)
+	integer(w, "at", &r.AdvAt)
+	integer(w, "ab", &r.Book)
+	w.str("k", &r.Man)
+	integer(w, "ka", &r.ManAt)
+	w.str("t", &r.Told)
+	integer(w, "ta", &r.ToldAt)
+	integer(w, "tt", &r.Tries)
+	w.str("pu", &r.Push)
+	integer(w, "r", &r.Reports)
+	r.Sum.fields(w)
+	integer(w, "x", &r.Next)
+	integer(w, "la", &r.Looked)
+	integer(w, "na", &r.Noted)
+	integer(w, "q", &r.Revision)
+}
+
+func (l *wireLane) fields(w *wire) {
+	w.open()
+	integer(w, "l", &l.Lane)
+	integer(w, "s", &l.Since)
+	w.str("t", &l.Target)
+	integer(w, "p", &l.Promise)
+	integer(w, "v", &l.Served)
+	integer(w, "b", &l.Bits)
+	w.close()
+}
+
+// fields are the summary as the member S, which is left out when nothing is in it.
+func (s *wireSummary) fields(w *wire) {
+	before, begun := len(w.b), w.begun
+	if !w.member("S") {
+		return
+	}
+	w.open()
+	integer(w, "s", &s.State)
+	w.str("p", (*string)(&s.Phase), usualPhases...)
+	integer(w, "pa", &s.PhaseAt)
+	integer(w, "sa", &s.StateAt)
+	integer(w, "f", &s.Flags)
+	w.str("g", &s.Policy)
+	w.str("k", (*string)(&s.Kind), usualKinds...)
+	w.str("v", (*string)(&s.Version))
+	w.str("b", &s.Build)
+	integer(w, "d", &s.Due)
+	integer(w, "l", &s.Deadline)
+	integer(w, "o", &s.Overdue)
+	integer(w, "t", &s.Past)
+	integer(w, "ta", &s.TargetAt)
+	integer(w, "va", &s.ServedAt)
+	w.str("e", &s.Letter)
+	integer(w, "n", &s.Fails)
+	w.str("w", &s.Gone)
+	if w.list("c", len(s.Codes)) {
+		for i := 0; w.element(i, len(s.Codes)); i++ {
+			if w.reads {
+				s.Codes = append(s.Codes, "")
+			}
+			w.quoted(&s.Codes[i])
+		}
+	}
+	if !w.reads && !w.begun && s.Codes == nil {
+		w.b, w.begun = w.b[:before], begun
+		return
+	}
+	w.close()
+}
+
+// Times are seconds since 2025-01-01 in the database, 1 stands for the time at which the Mac was looked at, 0 for none.
+const (
+	epoch  = 1735689600
+	looked = 1
+)
+
+// clock writes and reads the times of one record.
+type clock struct{ looked time.Time }
+
+func (c clock) put(t time.Time) int64 {
+	switch {
+	case t.IsZero():
+		return 0
+	case t.Equal(c.looked):
+		return looked
+	}
+	if s := t.Unix() - epoch; s != 0 && s != looked {
+		return s
+	}
+	return looked + 1
+}
+
+func (c clock) get(s int64) time.Time {
+	switch s {
+	case 0:
+		return time.Time{}
+	case looked:
+		return c.looked
+	}
+	return time.Unix(s+epoch, 0).UTC()
+}
+
+// deadlineToo stands for the summary's deadline where another wall-clock time is the same.
+const deadlineToo = 1
+
+func putLocal(l, deadline declarations.Local) int64 {
+	if l != 0 && l == deadline {
+		return deadlineToo
+	}
+	return int64(l)
+}
+
+func getLocal(n int64, deadline declarations.Local) declarations.Local {
+	if n == deadlineToo {
+		return deadline
+	}
+	return declarations.Local(n)
+}
+
+func bit(on bool, b int) int {
+	if on {
+		return b
+	}
+	return 0
+}
+
+func same(token, advertised string) string {
+	if token != "" && token == advertised {
+		return "="
+	}
+	return token
+}
+
+func unsame(token, advertised string) string {
+	if token == "=" {
+		return advertised
+	}
+	return token
+}
+
+// putOverdue leaves out what the deadline read in UTC says too.
+func putOverdue(c clock, r *Record) int64 {
+	if d := r.Summary.Deadline; d != 0 && r.Summary.OverdueAt.Equal(d.At(0)) {
+		return -1
+	}
+	return c.put(r.Summary.OverdueAt)
+}
+
+func getOverdue(c clock, n int64, deadline declarations.Local) time.Time {
+	if n == -1 {
+		return deadline.At(0)
+	}
+	return c.get(n)
+}

@@ -1,0 +1,233 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+)
+
+// read is what is read of a record without encoding/json.
+func read(b []byte) (wireRecord, bool) {
+	var r wireRecord
+	w := wire{b: b, reads: true}
+	w.open()
+	r.fields(&w)
+	w.close()
+	return r, w.whole()
+}
+
+// sameAsJSON holds a record against encoding/json, both ways, and tells whether it was read without it.
+func sameAsJSON(t *testing.T, r *wireRecord) bool {
+	t.Helper()
+	got, err := r.encode()
+	want, wantErr := json.Marshal(r)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("error %v, want %v", err, wantErr)
+	}
+	if err != nil {
+		return false
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("written as\n%s, want\n%s", got, want)
+	}
+	sameAsUnmarshal(t, want)
+	_, quick := read(want)
+	return quick
+}
+
+// sameAsUnmarshal holds what is made of bytes against encoding/json.
+func sameAsUnmarshal(t *testing.T, b []byte) {
+	t.Helper()
+	var want wireRecord
+	wantErr := json.Unmarshal(b, &want)
+	got, err := decodeWire(b)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("%s: error %v, want %v", b, err, wantErr)
+	}
+	if diff := cmp.Diff(want, got); err == nil && diff != "" {
+		t.Fatalf("%s: %s", b, diff)
+	}
+}
+
+// The members are written and read as encoding/json does it, each of them, so that nobody forgets one that is added.
+func TestWireRecordHasEveryField(t *testing.T) {
+	seen := 0
+	var walk func(path string, at func(*wireRecord) reflect.Value)
+	try := func(path string, at func(*wireRecord) reflect.Value, quick bool, values ...any) {
+		for _, v := range values {
+			var r wireRecord
+			f := at(&r)
+			f.Set(reflect.ValueOf(v).Convert(f.Type()))
+			if got := sameAsJSON(t, &r); got != quick {
+				t.Errorf("%s = %v: read without encoding/json is %t", path, v, got)
+			}
+			seen++
+		}
+	}
+	walk = func(path string, at func(*wireRecord) reflect.Value) {
+		switch v := at(new(wireRecord)); v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				walk(path+"."+v.Type().Field(i).Name, func(r *wireRecord) reflect.Value { return at(r).Field(i) })
+			}
+		case reflect.Slice:
+			try(path, at, true, reflect.MakeSlice(v.Type(), 1, 1).Interface(), reflect.MakeSlice(v.Type(), 3, 3).Interface())
+			walk(path+"[1]", func(r *wireRecord) reflect.Value {
+				at(r).Set(reflect.MakeSlice(v.Type(), 2, 2))
+				return at(r).Index(1)
+			})
+		case reflect.Pointer: // rare: it is not read, only written
+			try(path, at, false, reflect.New(v.Type().Elem()).Interface())
+		case reflect.String:
+			try(path, at, true, "x", "Büro 2 – 北", "served", "\u007f")
+			try(path, at, false, `"`, `\`, "<b>", "\n", "\u2028", "broken \xff", "a\x00")
+		case reflect.Int, reflect.Int64:
+			try(path, at, true, 1, -1, 1799999999, int64(999999999999999999))
+			try(path, at, false, int64(math.MaxInt64), int64(math.MinInt64))
+		case reflect.Uint64:
+			try(path, at, true, 1, 1<<40)
+			try(path, at, false, uint64(math.MaxUint64))
+		case reflect.Uint32:
+			try(path, at, true, 1, uint32(math.MaxUint32))
+		case reflect.Uint16:
+			try(path, at, true, 1, uint16(math.MaxUint16))
+		default:
+			t.Fatalf("%s is a %s: teach this test", path, v.Kind())
+		}
+	}
+	walk("record", func(r *wireRecord) reflect.Value { return reflect.ValueOf(r).Elem() })
+	if seen < 300 {
+		t.Errorf("only %d values were looked at", seen)
+	}
+	for name, r := range map[string]wireRecord{
+		"nothing":               {},
+		"empty lists":           {Lanes: []wireLane{}, Sum: wireSummary{Codes: []string{}}},
+		"a delay of no JSON":    {Delayed: &policy.Delayed{Since: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"a delay and a wish":    {Delayed: &policy.Delayed{Since: time.Unix(0, 0).UTC(), Until: 1785000000, Hours: 3}, Wish: &policy.Wish{Major: 27}},
+		"a member after a list": {Lanes: make([]wireLane, 3), Back: 4},
+	} {
+		t.Run(name, func(t *testing.T) { sameAsJSON(t, &r) })
+	}
+}
+
+// What is not written here is read as encoding/json reads it, or refused as it refuses it.
+func TestWireRecordReadsWhatIsOdd(t *testing.T) {
+	for _, s := range []string{
+		``, `{`, `{}`, `null`, `[]`, `"x"`, `{"i":"a"}x`, `{"i":"a"} `, ` {"i":"a"}`, `{ "i" : "a" }`, `{"i":"a",}`, `{"i":"a""u":"b"}`, `{,"i":"a"}`,
+		`{"i":null,"u":null,"p":null,"S":null,"e":null}`, `{"I":"a"}`, `{"i":"a","i":"b"}`, `{"u":"b","i":"a"}`, `{"i":"a","zz":{"x":[1,2]}}`,
+		`{"i":"a","c":1.0}`, `{"i":"a","c":1e3}`, `{"i":"a","c":01}`, `{"i":"a","c":-}`, `{"i":"a","c":-0}`, `{"i":"a","c":"1"}`, `{"i":"a","c":}`, `{"i":"a","c":+1}`,
+		`{"i":"a","ci":-1}`, `{"i":"a","ci":4294967296}`, `{"i":"a","S":{"f":65536}}`, `{"i":"a","g":18446744073709551615}`, `{"i":"a","g":18446744073709551616}`,
+		`{"i":"a","p":[]}`, `{"i":"a","p":[null]}`, `{"i":"a","p":[{}]}`, `{"i":"a","p":[{},]}`, `{"i":"a","p":[{"l":1}{"l":2}]}`, `{"i":"a","p":[{"l":1},{"l":2}`,
+		`{"i":"a","S":{}}`, `{"i":"a","S":{"c":[]}}`, `{"i":"a","S":{"c":["x",2]}}`, `{"i":"a","S":{"c":["x"}}`, `{"i":"a","S":{"c":["x"]]}`,
+		`{"i":"a\u0041","u":"\ud800"}`, "{\"i\":\"a\xff\"}", "{\"i\":\"a\x01\"}", `{"i":"a`, `{"i":"a\`, `{"i":"a","de":{"l":1,"h":2},"wi":{"m":27}}`, `{"i":"a","de":7}`,
+	} {
+		sameAsUnmarshal(t, []byte(s))
+	}
+}
+
+// Most records are read without encoding/json.
+func TestWireRecordIsQuick(t *testing.T) {
+	r := benchRecord()
+	b, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, quick := read(b); !quick {
+		t.Errorf("encoding/json is needed for %s", b)
+	}
+	back, err := DecodeRecord(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, back); diff != "" {
+		t.Error(diff)
+	}
+	b[0] = 'x'
+	if _, err := DecodeRecord(b); err == nil {
+		t.Error("a damaged record was read")
+	}
+}
+
+func FuzzWireRecord(f *testing.F) {
+	if b, err := benchRecord().Encode(); err == nil {
+		f.Add(b)
+	}
+	f.Add([]byte(`{"i":"a","bf":"report","c":-7,"p":[{"l":1,"t":"x"},{}],"de":{"h":2},"g":1,"S":{"s":8,"f":3,"c":["a","b"]},"q":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sameAsUnmarshal(t, b)
+		var r wireRecord
+		if json.Unmarshal(b, &r) == nil {
+			sameAsJSON(t, &r)
+		}
+	})
+}
+
+func manifestOf(items ...declarations.Item) declarations.Manifest {
+	at := time.Date(2026, 8, 22, 9, 0, 0, 123456789, time.UTC)
+	return declarations.Manifest{DeclarationsToken: "t", Timestamp: at.Truncate(time.Second), Items: items, ServedAt: at}
+}
+
+// A manifest is read as encoding/json reads it, and usually without it.
+func TestDecodeManifest(t *testing.T) {
+	for _, m := range []declarations.Manifest{
+		manifestOf(declarations.Item{Kind: declarations.KindActivation, Identifier: "a", ServerToken: "1"}),
+		manifestOf(declarations.Item{Kind: declarations.KindAsset}, declarations.Item{Kind: "of later", Identifier: "é", ServerToken: "2"}),
+	} {
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got declarations.Manifest
+		w := wire{b: b, reads: true}
+		if w.readManifest(&got); !w.whole() {
+			t.Errorf("encoding/json is needed for %s", b)
+		}
+		sameManifest(t, b)
+	}
+	for _, s := range []string{
+		``, `{}`, `null`, `{"token":"","timestamp":"0001-01-01T00:00:00Z","items":null,"served_at":"2026-08-22T09:00:00Z"}`,
+		`{"token":"t","timestamp":"2026-08-22","items":[],"served_at":"2026-08-22T09:00:00Z"}`,
+		`{"token":"t","timestamp":"2026-08-22T09:00:00+02:00","items":[{"k":"x","i":"y","t":"z"}],"served_at":"2026-08-22T09:00:00Z"}`,
+		`{"token":"t","timestamp":null,"items":[{"k":"x","i":"y"}],"served_at":"2026-08-22T09:00:00Z","more":1}`,
+		`{"token":"t","items":[{"k":"x","i":"\"","t":"z"}]}`, `{"token":"t","items":[{"k":"x","i":"y","t":"z"},`, `{"token":7}`,
+	} {
+		sameManifest(t, []byte(s))
+	}
+	if m, err := decodeManifest(nil); m != nil || err != nil {
+		t.Errorf("no manifest is %v, %v", m, err)
+	}
+}
+
+func sameManifest(t *testing.T, b []byte) {
+	t.Helper()
+	want := new(declarations.Manifest)
+	wantErr := json.Unmarshal(b, want)
+	got, err := decodeManifest(b)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("%s: error %v, want %v", b, err, wantErr)
+	}
+	if diff := cmp.Diff(want, got); err == nil && diff != "" {
+		t.Fatalf("%s: %s", b, diff)
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	b, err := json.Marshal(manifestOf(declarations.Item{Kind: declarations.KindActivation, Identifier: "a", ServerToken: "1"}, declarations.Item{}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if b != nil {
+			sameManifest(t, b)
+		}
+	})
+}
