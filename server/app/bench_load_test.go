@@ -89,8 +89,8 @@ type signed struct {
 	authenticate, tokenUpdate  []byte
 }
 
-// sign makes the requests of the Macs.
-func (ids *identities) sign(t *testing.T, numbers []int) []*signed {
+// sign makes the requests of the Macs; with enrol only those of enrolment.
+func (ids *identities) sign(t *testing.T, numbers []int, enrol bool) []*signed {
 	t.Helper()
 	macs := make([]*signed, len(numbers))
 	var wg sync.WaitGroup
@@ -103,7 +103,7 @@ func (ids *identities) sign(t *testing.T, numbers []int) []*signed {
 				if i >= len(numbers) {
 					return
 				}
-				m, err := ids.signOne(numbers[i])
+				m, err := ids.signOne(numbers[i], enrol)
 				if err != nil {
 					failed.Store(&err)
 					return
@@ -119,7 +119,7 @@ func (ids *identities) sign(t *testing.T, numbers []int) []*signed {
 	return macs
 }
 
-func (ids *identities) signOne(n int) (*signed, error) {
+func (ids *identities) signOne(n int, enrol bool) (*signed, error) {
 	key := ids.keys[n%len(ids.keys)]
 	id, err := ids.issuer.Issue(macID(n), key)
 	if err != nil {
@@ -154,6 +154,9 @@ func (ids *identities) signOne(n int) (*signed, error) {
 	}
 	m.authenticate = put(authenticateFields(n))
 	m.tokenUpdate = put(tokenUpdateFields(m.id))
+	if enrol {
+		return m, err
+	}
 	m.tokens, m.items = ddm("tokens", nil), ddm("declaration-items", nil)
 	m.declaration = ddm("declaration/configuration/plimsoll.settings", nil)
 	for v := range variants {

@@ -37,7 +37,7 @@ type benchOptions struct {
 	Rounds int           // PLIMSOLL_BENCH_ROUNDS
 	Conns  int           // PLIMSOLL_BENCH_CONNS
 	Out    string        // PLIMSOLL_BENCH_OUT: the JSON
-	// Profiles is a folder for CPU profiles, PLIMSOLL_BENCH_PROFILES; empty: none. With it the server runs inside a larger program.
+	// Profiles is a folder for profiles of CPU and heap, PLIMSOLL_BENCH_PROFILES; empty: none. With it the server runs inside a larger program.
 	Profiles string
 }
 
@@ -175,7 +175,7 @@ func (b *bench) limitMacs(n int) {
 	for i := range numbers {
 		numbers[i] = i
 	}
-	b.limitMac = b.ids.sign(b.t, numbers)
+	b.limitMac = b.ids.sign(b.t, numbers, false)
 	b.enrolAll(b.limitPool, b.limit, b.limitMac)
 }
 
@@ -212,7 +212,7 @@ func (b *bench) fleet(store string, size int) {
 	t := b.t
 	t.Helper()
 	numbers := spread(size, b.o.Macs)
-	macs := b.ids.sign(t, numbers)
+	macs := b.ids.sign(t, numbers, false)
 	certs := make(map[int]*x509.Certificate, len(macs))
 	for i, n := range numbers {
 		certs[n] = macs[i].cert
@@ -245,6 +245,9 @@ func (b *bench) fleet(store string, size int) {
 	f.MemoryLoaded = s.memory()
 	b.change(&f, s, macs)
 	f.MemoryPeak = max(s.peak, f.MemoryLoaded)
+	if b.o.Profiles != "" {
+		b.keepProfile(s, "heap?gc=1", fmt.Sprintf("%s-%d-heap", store, size))
+	}
 	t.Logf("%s: %d Macs: %s", store, size, mustJSON(f))
 	b.result.Fleets = append(b.result.Fleets, f)
 }
@@ -320,12 +323,12 @@ func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // enrolment measures pairs of Authenticate and TokenUpdate of Macs that are new.
 func (b *bench) enrolment(store string, size int, s *server, p pool) {
 	b.t.Helper()
-	const n = 400
+	const n = 1500
 	numbers := make([]int, n)
 	for i := range numbers {
 		numbers[i] = 10_000_000 + size*10 + i
 	}
-	macs := b.ids.sign(b.t, numbers)
+	macs := b.ids.sign(b.t, numbers, true)
 	r := row{Store: store, Macs: size, Endpoint: "enrolment"}
 	r.Ours = b.enrolAll(p, s, macs)
 	fresh := startLimit(b.t, b.ids.file)
@@ -455,22 +458,26 @@ func (b *bench) profile(s *server, name string, fn func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		resp, err := http.Get("http://" + s.pprof + "/debug/pprof/profile?seconds=2")
-		if err != nil {
-			b.t.Error(err)
-			return
-		}
-		defer func() { _ = resp.Body.Close() }()
-		body, err := io.ReadAll(resp.Body)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(b.o.Profiles, name+".pprof"), body, 0o600)
-		}
-		if err != nil {
-			b.t.Error(err)
-		}
+		b.keepProfile(s, "profile?seconds=2", name)
 	}()
 	fn()
 	<-done
+}
+
+func (b *bench) keepProfile(s *server, path, name string) {
+	resp, err := http.Get("http://" + s.pprof + "/debug/pprof/" + path)
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(b.o.Profiles, name+".pprof"), body, 0o600)
+	}
+	if err != nil {
+		b.t.Error(err)
+	}
 }
 
 func (b *bench) write() {

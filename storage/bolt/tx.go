@@ -14,7 +14,7 @@ import (
 
 // tx is a storage.Tx over a snapshot. It never writes there itself: its writes are staged for the writer.
 type tx struct {
-	bucket   *bbolt.Bucket
+	file     *bbolt.Cursor // in the bucket; one for all reads, since each has memory of its own
 	prefix   []byte
 	over     []*part // what lies over the file, the uppermost first
 	revision uint64
@@ -24,15 +24,26 @@ type tx struct {
 
 // newTx makes a tx over the file and what lies over it, the uppermost first; nil: nothing.
 func newTx(file *bbolt.Tx, partition string, over ...*part) *tx {
-	t := &tx{bucket: file.Bucket(bucketName), prefix: prefixOf(partition), over: over}
+	t := &tx{file: file.Bucket(bucketName).Cursor(), prefix: prefixOf(partition), over: over}
 	for _, p := range over {
 		if p != nil {
 			t.revision = p.revision
 			return t
 		}
 	}
-	t.revision = revision(t.bucket, t.prefix)
+	if v := t.find(kindRevision, ""); len(v) == 8 {
+		t.revision = binary.BigEndian.Uint64(v)
+	}
 	return t
+}
+
+// find returns what the file has, nil when it has nothing.
+func (t *tx) find(kind byte, key string) []byte {
+	want := under(t.prefix, kind, key)
+	if k, v := t.file.Seek(want); bytes.Equal(k, want) {
+		return v
+	}
+	return nil
 }
 
 func prefixOf(partition string) []byte {
@@ -47,14 +58,6 @@ func under(prefix []byte, kind byte, key string) []byte {
 	k = append(k, prefix...)
 	k = append(k, kind)
 	return append(k, key...)
-}
-
-func revision(b *bbolt.Bucket, prefix []byte) uint64 {
-	v := b.Get(under(prefix, kindRevision, ""))
-	if len(v) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(v)
 }
 
 func setRevision(b *bbolt.Bucket, prefix []byte, revision uint64) error {
@@ -73,7 +76,7 @@ func (t *tx) Get(key string) ([]byte, error) {
 		packed, known = t.over[i].get(key)
 	}
 	if !known {
-		packed = t.bucket.Get(under(t.prefix, kindValue, key))
+		packed = t.find(kindValue, key)
 	}
 	if packed == nil {
 		return nil, nil
@@ -182,7 +185,7 @@ func (t *tx) unmoved(prefix string, file storage.Lister) (*storage.Staged, stora
 func nothing(string, string, int) ([]storage.Entry, error) { return nil, nil }
 
 func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
-	c, in := t.bucket.Cursor(), under(t.prefix, kindValue, prefix)
+	c, in := t.file, under(t.prefix, kindValue, prefix)
 	start := in
 	skip := false // the key "after" itself
 	if from := under(t.prefix, kindValue, after); after != "" && bytes.Compare(from, start) >= 0 {
@@ -196,7 +199,7 @@ func (t *tx) ascend(prefix, after string, limit int) ([]storage.Entry, error) {
 }
 
 func (t *tx) descend(prefix, before string, limit int) ([]storage.Entry, error) {
-	c, in := t.bucket.Cursor(), under(t.prefix, kindValue, prefix)
+	c, in := t.file, under(t.prefix, kindValue, prefix)
 	end := under(t.prefix, kindEnd, "")
 	if next, ok := storage.PrefixEnd(prefix); ok {
 		end = under(t.prefix, kindValue, next)
