@@ -74,6 +74,18 @@ func (g *target) redisInfo(t *testing.T, section, field string) int64 {
 	return 0
 }
 
+// calm waits until Redis has rewritten what was written to it: that would be measured with what comes next.
+func (g *target) calm(t *testing.T) {
+	t.Helper()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for _, field := range []string{"aof_rewrite_scheduled", "aof_rewrite_in_progress", "rdb_bgsave_in_progress"} {
+		for g.redisInfo(t, "persistence", field) != 0 {
+			<-look.C
+		}
+	}
+}
+
 // seed makes a store with n Macs, each after enrolment, first synchronisation, answer to its first command and first report. It goes through
 // the use cases and the records of NanoMDM, not through HTTP. certs are those of the Macs that will send requests.
 func seed(t *testing.T, kind string, n int, certs map[int]*x509.Certificate) *target {
@@ -118,6 +130,7 @@ func seed(t *testing.T, kind string, n int, certs map[int]*x509.Certificate) *ta
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
+		g.calm(t)
 		g.perMac = (g.redisInfo(t, "memory", "used_memory") - before) / int64(n)
 	}
 	g.took = time.Since(began)

@@ -14,7 +14,7 @@ const (
 	gcHeadroom = 64 << 20
 	gcLook     = time.Second // how often what is in use is looked at
 	gcMost     = 500         // per cent
-	gcLeast    = 50          // likewise: the memory of a large fleet is not doubled
+	gcLeast    = 40          // likewise: the memory of a large fleet is not doubled
 )
 
 // paceGC keeps the garbage collector to gcHeadroom as the fleet grows and shrinks, until ctx ends. An operator's GOGC stands.

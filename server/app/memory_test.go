@@ -13,7 +13,7 @@ func TestGCPercent(t *testing.T) {
 		{"1,000 Macs", 16 << 20, 400},
 		{"as much as the headroom", 64 << 20, 100},
 		{"100,000 Macs", 128 << 20, 50},
-		{"a large fleet", 1 << 30, 50},
+		{"a large fleet", 1 << 30, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := gcPercent(c.live); got != c.want {
