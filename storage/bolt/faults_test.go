@@ -130,6 +130,9 @@ func fillAndRecover(path string, full, space func() error) error {
 	if err := check(); err != nil {
 		return fmt.Errorf("while it is full: %w", err)
 	}
+	if err := db.Ping(ctx); !errors.Is(err, storage.ErrUnavailable) {
+		return fmt.Errorf("Ping finds nothing wrong while commits fail (%v)", err)
+	}
 	if err := space(); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ import (
 //
 //	header   magic, salt
 //	frame    length of the payload, number of the group, checksum of salt, both and the payload; the payload
-//	payload  for each commit: kind, name of the partition, its revision after it, number of values, and each: key, length + 1 and value; 0: deleted
+//	payload  for each commit: kind, name of the partition, its revision after it, number of values, and each: key, length + 1 and value; 0: deleted.
+//	         zeros, where nothing is committed
 //
 // Numbers of groups grow without a gap, over both files and over restarts, so that what an earlier turn has left behind the last frame is not mistaken for one. The salt is made
 // anew with every file: what a Mac sends, and so stands in a value, cannot be taken for a frame.
@@ -28,8 +29,9 @@ const (
 	headerSize  = len(logMagic) + saltSize
 	frameHeader = 8 + 8 + 4
 
-	kindCommit = 1
-	kindDrop   = 2
+	kindNothing = 0
+	kindCommit  = 1
+	kindDrop    = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -150,6 +152,9 @@ func (l layer) replay(payload []byte) error {
 	r := reader{b: payload}
 	for len(r.b) > 0 && r.err == nil {
 		kind := r.bytes(1)
+		if kind[0] == kindNothing {
+			continue
+		}
 		partition, revision := string(r.text()), r.number()
 		switch {
 		case r.err != nil:

@@ -41,7 +41,7 @@ type jobKind byte
 const (
 	update jobKind = iota
 	dropAll
-	ping // writes nothing, and is made durable all the same
+	ping // writes nothing that counts, and is made durable all the same
 )
 
 func newJob(ctx context.Context, kind jobKind, partition string, fn func(storage.Tx) error) *job {
@@ -113,6 +113,8 @@ type writer struct {
 	turn  int    // of the log that is written; the other one has the frozen layer
 	seq   uint64 // of the last group
 	frame []byte // room for the next one
+	// tooLarge is the length of the last frame that could not be written, until one as long could be.
+	tooLarge int
 
 	// A frozen layer is on its way into the file, or could not be moved there.
 	frozenSeq uint64     // of its last group
@@ -166,9 +168,16 @@ func (db *DB) commit(first *job) {
 	if len(g.jobs) == 0 {
 		return
 	}
+	if missing := w.tooLarge - len(w.frame); missing > 0 && len(g.parts) == 0 {
+		w.frame = append(w.frame, make([]byte, missing)...) // what a ping finds must hold for what failed
+	}
 	if err = w.logs[w.turn].append(w.seq+1, w.frame); err != nil {
 		err = unavailable("write to", db.path, err)
+		w.tooLarge = len(w.frame)
 	} else {
+		if len(w.frame) >= w.tooLarge {
+			w.tooLarge = 0
+		}
 		w.seq++
 		db.mu.Lock()
 		for partition, p := range g.parts {
