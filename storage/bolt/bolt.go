@@ -52,7 +52,7 @@ const (
 	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers.
 	mmapSize = 1 << 30
 	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot keep up.
-	logFull = 8 << 20
+	logFull = 4 << 20
 	logMost = 4
 )
 
