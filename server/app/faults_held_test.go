@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,9 +80,14 @@ func (l *load) listed(p *process) {
 	})
 }
 
-// inSync lets every Mac look at its queue until it holds what it is to hold: nobody else makes it sync.
+// inSync lets every Mac look at its queue until it holds what it is to hold: nobody else makes it sync. One whose enrolment was taken, and whose
+// answer was lost, does not know that it is enrolled.
 func (l *load) inSync(p *process) {
 	l.t.Helper()
+	ours := map[string]bool{}
+	for _, r := range l.all() {
+		ours[r.id] = true
+	}
 	eventually(l.t, "every Mac holds the right declarations", func() bool {
 		l.each(l.all(), func(r *reporter) error {
 			if err := r.Poll(context.Background()); err != nil && !sim.IsTemporary(err) {
@@ -90,8 +96,8 @@ func (l *load) inSync(p *process) {
 			return nil
 		})
 		var page struct{ Devices []device }
-		p.patiently("/v1/devices?limit=1&flag=not_synced", &page)
-		return len(page.Devices) == 0
+		p.patiently("/v1/devices?limit=1000&flag=not_synced", &page)
+		return !slices.ContainsFunc(page.Devices, func(d device) bool { return ours[d.ID] })
 	})
 	for _, r := range l.all() {
 		if got := p.served(r.id); got != r.Token() {
@@ -109,7 +115,7 @@ func (p *process) patiently(path string, v any) {
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer "+adminToken)
+		req.Header.Set("Authorization", "Bearer "+p.token)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			p.t.Fatal(err)
@@ -160,7 +166,7 @@ func (p *process) status(path string) int {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
+	req.Header.Set("Authorization", "Bearer "+p.token)
 	resp, err := client.Do(req)
 	if err != nil {
 		var ne net.Error

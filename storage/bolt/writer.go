@@ -13,6 +13,8 @@ import (
 const (
 	maxGroup      = 1024
 	maxGroupBytes = 16 << 20
+	// nearlyFull is with how many bytes left a disk counts as full once a group did not fit.
+	nearlyFull = 64 << 10
 )
 
 var (
@@ -113,7 +115,8 @@ type writer struct {
 	turn  int    // of the log that is written; the other one has the frozen layer
 	seq   uint64 // of the last group
 	frame []byte // room for the next one
-	// tooLarge is the length of the last frame that could not be written, until one as long could be.
+	// tooLarge is the length of the last frame that could not be written, until one as long could be: on a disk that is nearly full
+	// nothing is taken, not the small commits alone. What a Mac does next would find the half of it done.
 	tooLarge int
 
 	// A frozen layer is on its way into the file, or could not be moved there.
@@ -168,16 +171,14 @@ func (db *DB) commit(first *job) {
 	if len(g.jobs) == 0 {
 		return
 	}
-	if missing := w.tooLarge - len(w.frame); missing > 0 && len(g.parts) == 0 {
-		w.frame = append(w.frame, make([]byte, missing)...) // what a ping finds must hold for what failed
+	if missing := min(w.tooLarge, nearlyFull) - len(w.frame); missing > 0 {
+		w.frame = append(w.frame, make([]byte, missing)...)
 	}
 	if err = w.logs[w.turn].append(w.seq+1, w.frame); err != nil {
 		err = unavailable("write to", db.path, err)
 		w.tooLarge = len(w.frame)
 	} else {
-		if len(w.frame) >= w.tooLarge {
-			w.tooLarge = 0
-		}
+		w.tooLarge = 0
 		w.seq++
 		db.mu.Lock()
 		for partition, p := range g.parts {
