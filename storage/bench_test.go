@@ -137,40 +137,36 @@ func BenchmarkDecodeManifest(b *testing.B) {
 	}
 }
 
-func BenchmarkPack(b *testing.B) {
+// eachValue runs a benchmark with each of the larger values that a report changes.
+func eachValue(b *testing.B, run func(b *testing.B, val []byte)) {
 	record, merged, _, raw := stored(b)
-	for _, v := range []struct {
-		name string
-		val  []byte
-	}{{"record", record}, {"status", merged}, {"report", raw}} {
-		b.Run(v.name, func(b *testing.B) {
+	for name, val := range map[string][]byte{"record": record, "status": merged, "report": raw} {
+		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			b.SetBytes(int64(len(v.val)))
-			for b.Loop() {
-				Pack(v.val)
-			}
-			b.ReportMetric(float64(len(Pack(v.val))), "stored")
+			b.SetBytes(int64(len(val)))
+			run(b, val)
 		})
 	}
 }
 
+func BenchmarkPack(b *testing.B) {
+	eachValue(b, func(b *testing.B, val []byte) {
+		for b.Loop() {
+			Pack(val)
+		}
+		b.ReportMetric(float64(len(Pack(val))), "stored")
+	})
+}
+
 func BenchmarkUnpack(b *testing.B) {
-	record, merged, _, raw := stored(b)
-	for _, v := range []struct {
-		name string
-		val  []byte
-	}{{"record", record}, {"status", merged}, {"report", raw}} {
-		b.Run(v.name, func(b *testing.B) {
-			p := Pack(v.val)
-			b.ReportAllocs()
-			b.SetBytes(int64(len(v.val)))
-			for b.Loop() {
-				if _, err := Unpack(p); err != nil {
-					b.Fatal(err)
-				}
+	eachValue(b, func(b *testing.B, val []byte) {
+		p := Pack(val)
+		for b.Loop() {
+			if _, err := Unpack(p); err != nil {
+				b.Fatal(err)
 			}
-		})
-	}
+		}
+	})
 }
 
 func BenchmarkReportEncode(b *testing.B) {

@@ -180,29 +180,25 @@ func (w *wire) digits() (n int64) {
 	return n
 }
 
-// list begins a member that is a list, and is left out when it is empty; n is how many elements there are to write.
-func (w *wire) list(key string, n int) bool {
-	if !w.reads && n == 0 || !w.member(key) {
-		return false
+// list is a member that is a list, and is left out when it is empty: one that is read has an element at least. each writes or reads an element.
+func list[T any](w *wire, key string, v *[]T, each func(*T)) {
+	if !w.reads && len(*v) == 0 || !w.member(key) {
+		return
 	}
 	w.sign('[')
-	return true
-}
-
-// element tells whether a list has an element i, which is written or read next, and ends the list when it has none.
-// A list that is read has one at least.
-func (w *wire) element(i, n int) bool {
-	end := i > 0 && w.next(']')
-	if !w.reads {
-		end = i == n
+	for i := 0; w.reads || i < len(*v); i++ {
+		if w.reads {
+			if w.odd || i > 0 && w.next(']') {
+				break
+			}
+			*v = append(*v, *new(T))
+		}
+		if i > 0 {
+			w.sign(',')
+		}
+		each(&(*v)[i])
 	}
-	switch {
-	case end:
-		w.sign(']')
-	case i > 0:
-		w.sign(',')
-	}
-	return !end && !w.odd
+	w.sign(']')
 }
 
 // whole tells whether all of it was read, and nothing odd.

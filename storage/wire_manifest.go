@@ -33,17 +33,13 @@ func (w *wire) readManifest(m *declarations.Manifest) {
 	w.open()
 	w.text("token", &m.DeclarationsToken)
 	w.readTime("timestamp", &m.Timestamp)
-	if w.list("items", 0) {
-		for i := 0; w.element(i, 0); i++ {
-			var item declarations.Item
-			w.open()
-			w.text("k", (*string)(&item.Kind), usualItems...)
-			w.text("i", &item.Identifier)
-			w.text("t", &item.ServerToken)
-			w.close()
-			m.Items = append(m.Items, item)
-		}
-	}
+	list(w, "items", &m.Items, func(item *declarations.Item) {
+		w.open()
+		w.text("k", (*string)(&item.Kind), usualItems...)
+		w.text("i", &item.Identifier)
+		w.text("t", &item.ServerToken)
+		w.close()
+	})
 	w.readTime("served_at", &m.ServedAt)
 	w.close()
 }

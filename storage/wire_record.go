@@ -145,14 +145,7 @@ func (r *wireRecord) fields(w *wire) {
 	integer(w, "lc", &r.Contact)
 	integer(w, "lr", &r.Reported)
 	integer(w, "L", &r.Life)
-	if w.list("p", len(r.Lanes)) {
-		for i := 0; w.element(i, len(r.Lanes)); i++ {
-			if w.reads {
-				r.Lanes = append(r.Lanes, wireLane{})
-			}
-			r.Lanes[i].fields(w)
-		}
-	}
+	list(w, "p", &r.Lanes, func(l *wireLane) { l.fields(w) })
 	integer(w, "ba", &r.Back)
 	if r.Delayed != nil && w.member("de") {
 		w.marshal(r.Delayed)
@@ -215,14 +208,7 @@ func (s *wireSummary) fields(w *wire) {
 	w.str("e", &s.Letter)
 	integer(w, "n", &s.Fails)
 	w.str("w", &s.Gone)
-	if w.list("c", len(s.Codes)) {
-		for i := 0; w.element(i, len(s.Codes)); i++ {
-			if w.reads {
-				s.Codes = append(s.Codes, "")
-			}
-			w.quoted(&s.Codes[i])
-		}
-	}
+	list(w, "c", &s.Codes, func(code *string) { w.quoted(code) })
 	if !w.reads && !w.begun && s.Codes == nil {
 		w.b, w.begun = w.b[:before], begun
 		return

@@ -111,24 +111,15 @@ func (l *load) inSync(p *process) {
 func (p *process) patiently(path string, v any) {
 	p.t.Helper()
 	eventually(p.t, "GET "+path, func() bool {
-		req, err := http.NewRequest(http.MethodGet, "http://"+p.addr+path, nil)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+p.token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		if resp.StatusCode == http.StatusTooManyRequests {
+		status, b := p.request(http.MethodGet, path, "")
+		if status == http.StatusTooManyRequests {
 			return false
 		}
-		if resp.StatusCode != http.StatusOK {
-			p.t.Fatalf("GET %s: %s", path, resp.Status)
+		if status != http.StatusOK {
+			p.t.Fatalf("GET %s: %d: %s", path, status, b)
 		}
-		if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-			p.t.Fatalf("GET %s: %v", path, err)
+		if err := json.Unmarshal(b, v); err != nil {
+			p.t.Fatalf("GET %s: %v: %s", path, err, b)
 		}
 		return true
 	})

@@ -138,8 +138,8 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// call makes a request and decodes the answer into v.
-func (p *process) call(method, path, body string, want int, v any) {
+// request makes a request, and returns status and body of the answer.
+func (p *process) request(method, path, body string) (int, []byte) {
 	p.t.Helper()
 	req, err := http.NewRequest(method, "http://"+p.addr+path, strings.NewReader(body))
 	if err != nil {
@@ -155,8 +155,15 @@ func (p *process) call(method, path, body string, want int, v any) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if resp.StatusCode != want {
-		p.t.Fatalf("%s %s: %s, want %d: %s", method, path, resp.Status, want, b)
+	return resp.StatusCode, b
+}
+
+// call makes a request and decodes the answer into v.
+func (p *process) call(method, path, body string, want int, v any) {
+	p.t.Helper()
+	status, b := p.request(method, path, body)
+	if status != want {
+		p.t.Fatalf("%s %s: %d, want %d: %s", method, path, status, want, b)
 	}
 	if v != nil {
 		if err := json.Unmarshal(b, v); err != nil {

@@ -24,12 +24,14 @@ type pair struct {
 	val []byte // packed; nil: deleted
 }
 
+func compareKey(p pair, key string) int { return strings.Compare(p.key, key) }
+
 // get returns the packed value, nil when it is deleted, and whether the part knows.
 func (p *part) get(key string) (val []byte, known bool) {
 	if p == nil {
 		return nil, false
 	}
-	i, found := slices.BinarySearchFunc(p.pairs, key, func(p pair, key string) int { return strings.Compare(p.key, key) })
+	i, found := slices.BinarySearchFunc(p.pairs, key, compareKey)
 	if found {
 		return p.pairs[i].val, true
 	}
@@ -44,7 +46,7 @@ func (p *part) with(revision uint64, puts []pair) *part {
 	all := make([]pair, 0, len(p.pairs)+len(puts))
 	old := p.pairs
 	for _, put := range puts {
-		i, found := slices.BinarySearchFunc(old, put.key, func(p pair, key string) int { return strings.Compare(p.key, key) })
+		i, found := slices.BinarySearchFunc(old, put.key, compareKey)
 		all = append(append(all, old[:i]...), put)
 		if old = old[i:]; found {
 			old = old[1:]
