@@ -191,10 +191,11 @@ func (db *DB) retry(ctx context.Context, what string, read func(context.Context)
 }
 
 var (
-	errAnswer   = errors.New("the commit script answered what it cannot answer")
-	errWait     = errors.New("wait for replicas")
-	errReplicas = errors.New("too few replicas have it")
-	errClosed   = errors.New("closed")
+	errAnswer     = errors.New("the commit script answered what it cannot answer")
+	errWait       = errors.New("wait for replicas")
+	errReplicas   = errors.New("too few replicas have it")
+	errClosed     = errors.New("closed")
+	errNotPrimary = errors.New("the sentinels name a node that is a replica")
 )
 
 // final tells whether repeating will not help: Redis has answered, and not about a state that passes by itself.

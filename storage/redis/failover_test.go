@@ -157,7 +157,52 @@ func TestSentinel(t *testing.T) {
 	}
 	a.more(200)
 	a.check()
+	s.AwaitAgreement(s.Replica)
 	storagetest.Run(t, func(t *testing.T) storage.DB { return open(t, s.URL()) })
+}
+
+// A sentinel that has not heard of the failover names the old primary, which is a replica now: nothing is read there.
+func TestLateSentinel(t *testing.T) {
+	t.Parallel()
+	primary := storagetest.RedisServer(t)
+	replica := storagetest.RedisServer(t)
+	late := storagetest.LateSentinel(t, replica)
+	db := open(t, late.URL())
+	if err := set(t.Context(), db, "p", "key", "before"); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := strings.Cut(primary.Addr(), ":")
+	for _, words := range [][]string{{"REPLICAOF", host, port}, {"CLIENT", "KILL", "TYPE", "normal"}} { // as sentinels do
+		if _, err := replica.Ask(words...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := db.View(short(t), "p", func(r storage.Reader) error { _, err := r.Get("key"); return err })
+	if !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errNotPrimary) {
+		t.Errorf("View: %v", err)
+	}
+	if _, err := Open(short(t), late.URL()); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errNotPrimary) {
+		t.Errorf("Open: %v", err)
+	}
+
+	opened := make(chan error, 1)
+	go func() {
+		db, err := Open(t.Context(), late.URL())
+		opened <- err
+		if err == nil {
+			opened <- db.Close()
+		}
+		close(opened)
+	}()
+	if _, err := replica.Ask("REPLICAOF", "NO", "ONE"); err != nil {
+		t.Fatal(err)
+	}
+	for err := range opened {
+		if err != nil {
+			t.Errorf("Open while it is settled who the primary is: %v", err)
+		}
+	}
+	recovers(t, db)
 }
 
 func TestOneRoundTrip(t *testing.T) {

@@ -45,7 +45,8 @@ type DB struct {
 var _ storage.DB = (*DB)(nil)
 
 // Open connects to a store URL (redis://, rediss://, redis+sentinel://, redis+cluster://) and asks whether it takes writes.
-// A bad URL wraps storage.ErrInvalid, a database that does not answer storage.ErrUnavailable.
+// It waits out a failover, at most storage.Timeout. A bad URL wraps storage.ErrInvalid, a database that does not answer or
+// takes no writes storage.ErrUnavailable.
 func Open(ctx context.Context, url string) (*DB, error) {
 	t, err := parse(url)
 	if err != nil {
@@ -59,10 +60,26 @@ func Open(ctx context.Context, url string) (*DB, error) {
 		}
 		return nil
 	})
-	if err := db.Ping(ctx); err != nil {
+	if err := db.settle(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// settle pings until Redis takes writes. It gives up at once when nobody answers, or nothing that passes by itself.
+func (db *DB) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		err := db.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		passing := errors.Is(err, errNotPrimary) || isReply(err) && !final(err)
+		if !passing || !pause(ctx, attempt) {
+			return err
+		}
+	}
 }
 
 // Close closes the connections; what is in flight ends with storage.ErrUnavailable. It may be called again.

@@ -122,7 +122,7 @@ func (t *target) connect() redis.UniversalClient {
 	case t.sentinel != nil:
 		o := t.sentinel
 		o.MaxRetries, o.DialerRetries, o.PipelinePoolSize = noRetries, dialOnce, noSecondPool
-		o.ContextTimeoutEnabled, o.DisableIdentity = true, true
+		o.ContextTimeoutEnabled, o.DisableIdentity, o.OnConnect = true, true, primaryOnly
 		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(o.ReadTimeout), orTimeout(o.WriteTimeout), orTimeout(o.PoolTimeout)
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = poolSize(o.PoolSize), bufferSize, bufferSize
 		return redis.NewFailoverClient(o)
@@ -143,4 +143,18 @@ func (t *target) connect() redis.UniversalClient {
 		o.MaintNotificationsConfig = quiet
 		return redis.NewClient(o)
 	}
+}
+
+// primaryOnly refuses a connection to a replica. For some seconds after a failover some sentinels still name the old primary,
+// and what that one answers may be over. An account that may not ask for the role is believed.
+// Source: redis.io, "Guidelines for Redis clients with support for Redis Sentinel", step 3.
+func primaryOnly(ctx context.Context, c *redis.Conn) error { // of the sentinels too, whose role is "sentinel"
+	cmd := redis.NewSliceCmd(ctx, "role")
+	if err := c.Process(ctx, cmd); err != nil && !isReply(err) {
+		return err
+	}
+	if role := cmd.Val(); len(role) > 0 && role[0] == "slave" {
+		return errNotPrimary
+	}
+	return nil
 }

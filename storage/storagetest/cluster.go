@@ -113,19 +113,7 @@ func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	s.Primary.awaitReplication(1)
 	const sentinels = 3
 	for range sentinels {
-		r := newRedis(t)
-		file := filepath.Join(r.dir, "sentinel.conf")
-		if err := os.WriteFile(file, fmt.Appendf(nil, `port %d
-bind 127.0.0.1
-dir %s
-sentinel monitor %s 127.0.0.1 %d 2
-sentinel down-after-milliseconds %[3]s 1000
-sentinel failover-timeout %[3]s 5000
-`, r.port, r.dir, sentinelName, s.Primary.port), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		r.start([]string{file, "--sentinel"})
-		s.Sentinels = append(s.Sentinels, r)
+		s.Sentinels = append(s.Sentinels, sentinelOf(t, s.Primary))
 	}
 	for _, r := range s.Sentinels {
 		r.await("knows primary, replica and sentinels", func() error {
@@ -137,6 +125,43 @@ sentinel failover-timeout %[3]s 5000
 		})
 	}
 	return s
+}
+
+// LateSentinel starts a sentinel that takes the replica r for the primary, as sentinels do that have not heard of a failover.
+// It is alone, and cannot fail over.
+func LateSentinel(t testing.TB, r *Redis) *Sentinel {
+	t.Helper()
+	return &Sentinel{Replica: r, Sentinels: []*Redis{sentinelOf(t, r)}}
+}
+
+func sentinelOf(t testing.TB, primary *Redis) *Redis {
+	t.Helper()
+	r := newRedis(t)
+	file := filepath.Join(r.dir, "sentinel.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `port %d
+bind 127.0.0.1
+dir %s
+sentinel monitor %s 127.0.0.1 %d 2
+sentinel down-after-milliseconds %[3]s 1000
+sentinel failover-timeout %[3]s 5000
+`, r.port, r.dir, sentinelName, primary.port), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.start([]string{file, "--sentinel"})
+	return r
+}
+
+// AwaitAgreement waits until every sentinel names this primary, as they do seconds after a failover.
+func (s *Sentinel) AwaitAgreement(primary *Redis) {
+	for _, r := range s.Sentinels {
+		r.await("knows the primary", func() error {
+			addr, err := r.Ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinelName)
+			if err == nil && strings.ReplaceAll(addr, "\n", ":") != primary.Addr() {
+				err = fmt.Errorf("%s", addr)
+			}
+			return err
+		})
+	}
 }
 
 // URL is its store URL, with every sentinel in it.
