@@ -21,8 +21,10 @@ import (
 func (db *DB) commit(ctx context.Context, partition string, base uint64, staged *storage.Staged) (bool, error) {
 	k, args := keysOf(partition), commitArgs(base, staged)
 	doubt := false // whether an attempt that was not answered may have been executed
+	var last error
 	for attempt := 0; ; attempt++ {
 		done, revision, err := db.try(ctx, k, args)
+		last = telling(err, last)
 		switch {
 		case err == nil && done:
 			return true, nil
@@ -37,7 +39,7 @@ func (db *DB) commit(ctx context.Context, partition string, base uint64, staged 
 		doubt = doubt || !isReply(err)
 		db.reload(ctx)
 		if !pause(ctx, attempt) {
-			return false, unavailable("commit to "+partition, err)
+			return false, unavailable("commit to "+partition, last)
 		}
 	}
 }
@@ -175,19 +177,29 @@ func (db *DB) reload(ctx context.Context) {
 
 // retry runs a read until Redis answers it.
 func (db *DB) retry(ctx context.Context, what string, read func(context.Context) error) error {
+	var last error
 	for attempt := 0; ; attempt++ {
-		if err := db.usable(ctx); err != nil {
-			return err
+		err := db.usable(ctx)
+		if err == nil {
+			err = read(ctx)
 		}
-		err := read(ctx)
 		if err == nil {
 			return nil
 		}
+		last = telling(err, last)
 		if final(err) || !pause(ctx, attempt) {
-			return unavailable(what, err)
+			return unavailable(what, last)
 		}
 		db.reload(ctx)
 	}
+}
+
+// telling returns the error that tells an operator more: that the time was over says nothing of what took it.
+func telling(err, before error) error {
+	if before != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return before
+	}
+	return err
 }
 
 var (

@@ -70,14 +70,16 @@ func Open(ctx context.Context, url string) (*DB, error) {
 func (db *DB) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
+	var last error
 	for attempt := 0; ; attempt++ {
 		err := db.Ping(ctx)
 		if err == nil {
 			return nil
 		}
+		last = telling(err, last)
 		passing := errors.Is(err, errNotPrimary) || isReply(err) && !final(err)
 		if !passing || !pause(ctx, attempt) {
-			return err
+			return last
 		}
 	}
 }
