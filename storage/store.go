@@ -316,7 +316,8 @@ func (s *Store) UseCode(ctx context.Context, code string, now time.Time) error {
 // challenge is a SCEP challenge, kept under the hash of its secret.
 type challenge struct {
 	ExpiresAt time.Time `json:"expires_at"`
-	KeyHash   string    `json:"key,omitempty"` // of the first public key that used it
+	UsedBy    string    `json:"by,omitempty"` // the hash of the first request that used it
+	UsedAt    time.Time `json:"at,omitzero"`
 }
 
 // AddChallenge keeps a SCEP challenge by its hash.
@@ -326,9 +327,10 @@ func (s *Store) AddChallenge(ctx context.Context, hash string, expires time.Time
 	})
 }
 
-// RedeemChallenge binds a challenge to the first public key that uses it; ErrForbidden when it is unknown, expired, or another key's.
-func (s *Store) RedeemChallenge(ctx context.Context, hash, keyHash string, now time.Time) error {
-	return s.db.Update(ctx, ScepPartition, func(tx Tx) error {
+// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and returns when that was;
+// ErrForbidden when it is unknown, expired, or another request's.
+func (s *Store) RedeemChallenge(ctx context.Context, hash, by string, now time.Time) (first time.Time, err error) {
+	err = s.db.Update(ctx, ScepPartition, func(tx Tx) error {
 		var c challenge
 		found, err := getJSON(tx, challengeKey(hash), &c)
 		switch {
@@ -336,14 +338,16 @@ func (s *Store) RedeemChallenge(ctx context.Context, hash, keyHash string, now t
 			return err
 		case !found || !now.Before(c.ExpiresAt):
 			return fmt.Errorf("the SCEP challenge is not known or has expired: %w", ErrForbidden)
-		case c.KeyHash == keyHash:
+		case c.UsedBy == by:
+			first = c.UsedAt
 			return nil
-		case c.KeyHash != "":
-			return fmt.Errorf("the SCEP challenge was used by another key: %w", ErrForbidden)
+		case c.UsedBy != "":
+			return fmt.Errorf("the SCEP challenge was used by another request: %w", ErrForbidden)
 		}
-		c.KeyHash = keyHash
+		c.UsedBy, c.UsedAt, first = by, now, now
 		return setJSON(tx, challengeKey(hash), c)
 	})
+	return first, err
 }
 
 // DropChallenges deletes the challenges that expired before now.

@@ -188,7 +188,7 @@ func (s *Server) door(ctx context.Context, teller *mdm.Teller) (*mdm.Door, error
 	}
 	o := mdm.Options{
 		Fleet: s.fleet, Teller: teller, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
-		ListenLoopback: isLoopback(s.listener.Addr().String()),
+		ListenLoopback: isLoopback(s.listener.Addr().String()), Enter: make(slots, inFlightMacs).enter,
 	}
 	if s.ProfileIdentity != "" {
 		pair, err := tls.LoadX509KeyPair(s.ProfileIdentity, s.ProfileIdentity)

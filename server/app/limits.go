@@ -22,42 +22,54 @@ func (s *Server) endStreams(next http.Handler) http.Handler {
 	})
 }
 
-// The most requests in flight: in all, and from Macs, so that admins and monitors are answered while every Mac reports.
+// The most requests in flight. Macs have their own, so that admins and monitors are answered while every Mac reports.
 const (
 	inFlight     = 512
 	inFlightMacs = 448
 )
 
-// limitInFlight answers 503 when too much is in flight.
+// slots are a number of requests that may be in flight.
+type slots chan struct{}
+
+// enter takes one, if there is one.
+func (s slots) enter() (leave func(), ok bool) {
+	select {
+	case s <- struct{}{}:
+		return func() { <-s }, true
+	default:
+		return nil, false
+	}
+}
+
+// fromMacs tells the routes whose handlers ask for a slot themselves, once they know who sends and have read all of it.
+func fromMacs(path string) bool { return path == "/mdm" || path == "/scep" || path == "/enroll" }
+
+// limitInFlight answers 503 when too much of others than Macs is in flight.
 func limitInFlight(next http.Handler) http.Handler {
-	all, macs := make(chan struct{}, inFlight), make(chan struct{}, inFlightMacs)
-	busy := func(w http.ResponseWriter, r *http.Request) {
-		const text = "too many requests are in flight; try again"
-		w.Header().Set("Retry-After", "5")
-		if !strings.HasPrefix(r.URL.Path, "/v1/") {
-			http.Error(w, text, http.StatusServiceUnavailable)
+	others := make(slots, inFlight)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fromMacs(r.URL.Path) {
+			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = fmt.Fprintf(w, `{"error":%q,"code":"busy","errors":[],"request_id":%q}`+"\n", text, uuid.NewString())
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/mdm" || r.URL.Path == "/scep" || r.URL.Path == "/enroll" {
-			select {
-			case macs <- struct{}{}:
-				defer func() { <-macs }()
-			default:
-				busy(w, r)
-				return
-			}
-		}
-		select {
-		case all <- struct{}{}:
-			defer func() { <-all }()
-			next.ServeHTTP(w, r)
-		default:
+		leave, ok := others.enter()
+		if !ok {
 			busy(w, r)
+			return
 		}
+		defer leave()
+		next.ServeHTTP(w, r)
 	})
+}
+
+func busy(w http.ResponseWriter, r *http.Request) {
+	const text = "too many requests are in flight; try again"
+	w.Header().Set("Retry-After", "5")
+	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+		http.Error(w, text, http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = fmt.Fprintf(w, `{"error":%q,"code":"busy","errors":[],"request_id":%q}`+"\n", text, uuid.NewString())
 }

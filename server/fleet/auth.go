@@ -216,8 +216,8 @@ func (f *Fleet) Challenge(ctx context.Context) (string, error) {
 	return secret, f.store.AddChallenge(ctx, hashSecret(secret), f.now().Add(challengeTime))
 }
 
-// RedeemChallenge binds a challenge to the first public key that uses it, given as a hash. The same key may repeat a lost request;
-// ErrForbidden for another key, and for a challenge that is unknown or has expired.
-func (f *Fleet) RedeemChallenge(ctx context.Context, challenge, keyHash string) error {
-	return f.store.RedeemChallenge(ctx, hashSecret(challenge), keyHash, f.now())
+// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and returns when that was. The same request
+// may repeat what it got no answer to; ErrForbidden for another one, and for a challenge that is unknown or has expired.
+func (f *Fleet) RedeemChallenge(ctx context.Context, challenge, by string) (time.Time, error) {
+	return f.store.RedeemChallenge(ctx, hashSecret(challenge), by, f.now())
 }

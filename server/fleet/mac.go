@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,7 +80,7 @@ func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
 }
 
 func (f *Fleet) ask(m *storage.MacTx, id string, queries ...string) error {
-	if err := f.o.Teller.Ask(m.Tx(), id, queries...); err != nil {
+	if err := f.o.Teller.Ask(m.Tx(), id, queries...); err != nil && !errors.Is(err, ErrConflict) { // a full queue is no reason to refuse a Mac's message
 		return fmt.Errorf("queue a DeviceInformation command: %w", err)
 	}
 	return nil
@@ -230,6 +231,12 @@ func (f *Fleet) Declaration(ctx context.Context, id string, kind declarations.Ki
 			return err
 		}
 		if man == nil {
+			switch rec, err := m.Record(); {
+			case err != nil:
+				return err
+			case rec == nil || !rec.Facts.Enrolled:
+				return notEnrolled(id)
+			}
 			// Nothing was served in this life: the Mac syncs from the start; it must not drop anything because of us.
 			return fmt.Errorf("%w: no manifest was served yet", ErrUnavailable)
 		}

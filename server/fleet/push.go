@@ -211,14 +211,17 @@ func (f *Fleet) noteTold(ctx context.Context, id, failed string) error {
 	return nil
 }
 
+// commandFailed is why a Mac could not be told that answered the command to sync with an error.
+const commandFailed = "the Mac answered the DeclarativeManagement command with an error"
+
 // CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was told is not outstanding any more
-// (rules.md 10), so that the next look at it tells it again.
+// (rules.md 10). It is told again as after a push that failed.
 func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
 	_, err := f.change(ctx, id, settling{now: f.now(), noting: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil || s.Record.Told == "" {
+		if s.Record == nil || s.Record.Told == "" || s.Record.Push != "" {
 			return false, nil
 		}
-		s.Record.Told = ""
+		s.Record.Push = commandFailed
 		return true, nil
 	})
 	if err != nil {

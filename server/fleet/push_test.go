@@ -3,8 +3,12 @@ package fleet
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/status/compliance"
 )
 
 // pushWaiting does what the push loop does, once.
@@ -107,6 +111,82 @@ func TestTelling(t *testing.T) {
 	w.pushWaiting()
 	if rec := w.index.get("MAC-1"); rec.Told != rec.Advertised {
 		t.Errorf("after the push with the new token: told %q, advertised %q", rec.Told, rec.Advertised)
+	}
+}
+
+// A Mac that answers the command with an error is told again: at the next change of it, or with the patience of one whose push failed.
+func TestCommandFailed(t *testing.T) {
+	w := newWorld(t)
+	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	w.pushWaiting()
+	w.sync("MAC-1")
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	w.pushWaiting()
+	commands := w.teller.commands("MAC-1")
+	want := func(what string, n int) {
+		t.Helper()
+		if got := w.teller.commands("MAC-1") - commands; got != n {
+			t.Errorf("%s %d commands were queued, want %d", what, got, n)
+		}
+		commands = w.teller.commands("MAC-1")
+	}
+	w.must(w.CommandFailed(context.Background(), "MAC-1"))
+	if d := w.device("MAC-1"); !slices.ContainsFunc(d.Reasons, func(r policy.Reason) bool { return r.Code == compliance.PushFailed }) {
+		t.Errorf("nothing says that the command was refused: %+v", d.Reasons)
+	}
+	look := func() {
+		if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+			t.Fatal("the sweep failed")
+		}
+	}
+	w.pass(4*time.Hour - time.Second)
+	look()
+	want("just before 4 h", 0)
+	w.pass(time.Second)
+	look()
+	want("after 4 h", 1)
+	w.pushWaiting()
+	w.must(w.CommandFailed(context.Background(), "MAC-1"))
+	w.must(w.BootstrapToken(context.Background(), "MAC-1", true))
+	want("after a change of the Mac", 1)
+	w.pushWaiting()
+	w.sync("MAC-1")
+	w.must(w.CommandFailed(context.Background(), "MAC-1"))
+	if rec := w.index.get("MAC-1"); rec.Push != "" {
+		t.Errorf("a Mac that has synced is noted as one that could not be told: %q", rec.Push)
+	}
+}
+
+// A full queue is no reason to refuse what a Mac sends: it is woken, and told later.
+func TestFullQueue(t *testing.T) {
+	w := newWorld(t)
+	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	w.pushWaiting()
+	w.sync("MAC-1")
+	w.teller.full = true
+	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	w.report("MAC-1", `{"StatusItems":{"device":{"operating-system":{"version":"26.6","build-version":"25G72"}}},"Errors":[]}`)
+	if d := w.device("MAC-1"); d.OS.Version != "26.6" {
+		t.Errorf("the report was not taken: %+v", d.OS)
+	}
+	pushed := len(w.teller.pushed)
+	w.pushWaiting()
+	if len(w.teller.pushed) == pushed {
+		t.Error("the Mac was not woken")
+	}
+	w.teller.full = false
+	commands := w.teller.commands("MAC-1")
+	w.pass(4 * time.Hour)
+	if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
+		t.Errorf("4 h later %d commands were queued, want 1", w.teller.commands("MAC-1")-commands)
 	}
 }
 

@@ -205,10 +205,13 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 	if f.pushes.pending(rec.Facts.ID, token) && !s.telling {
 		return nil
 	}
-	if err := f.o.Teller.Queue(m.Tx(), rec.Facts.ID, declarations.TokensJSON(token, rec.AdvertisedAt)); err != nil {
+	switch err := f.o.Teller.Queue(m.Tx(), rec.Facts.ID, declarations.TokensJSON(token, rec.AdvertisedAt)); {
+	case errors.Is(err, ErrConflict): // the queue is full: the push lets the Mac take what is in it, and later it is told again
+	case err != nil:
 		return fmt.Errorf("queue a DeclarativeManagement command: %w", err)
+	default:
+		f.counters.Commands.Add(1)
 	}
-	f.counters.Commands.Add(1)
 	if rec.Told != token {
 		rec.Tries = 0
 	}

@@ -28,11 +28,15 @@ type fakeTeller struct {
 	asked  map[string][]string
 	pushed []string
 	push   func(ids []string) (map[string]error, error)
+	full   bool // the Macs' queues
 }
 
 func (t *fakeTeller) Queue(_ storage.Tx, id string, tokens []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.full {
+		return fmt.Errorf("too many: %w", ErrConflict)
+	}
 	var s declarations.SyncTokens
 	if err := json.Unmarshal(tokens, &s); err != nil {
 		return err
@@ -44,6 +48,9 @@ func (t *fakeTeller) Queue(_ storage.Tx, id string, tokens []byte) error {
 func (t *fakeTeller) Ask(_ storage.Tx, id string, queries ...string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.full {
+		return fmt.Errorf("too many: %w", ErrConflict)
+	}
 	t.asked[id] = append(t.asked[id], queries...)
 	return nil
 }

@@ -1,6 +1,7 @@
 package mdm
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/micromdm/nanomdm/mdm"
@@ -30,9 +31,21 @@ func newAssociations(store *nano.Store, now func() time.Time) *associations {
 	return &associations{Store: store, now: now, found: recent[string, association]{max: maxKnown, every: associationTime}}
 }
 
+// What NanoMDM takes for a certificate's hash is of the whole certificate, which can be written in many ways: ours takes its place.
+
+// HasCertHash tells whether the certificate was ever associated with an enrolment.
+func (a *associations) HasCertHash(r *mdm.Request, _ string) (bool, error) {
+	return a.Store.HasCertHash(r, hashOf(r))
+}
+
+// EnrollmentHasCertHash tells whether r.ID is associated with any certificate.
+func (a *associations) EnrollmentHasCertHash(r *mdm.Request, _ string) (bool, error) {
+	return a.Store.EnrollmentHasCertHash(r, hashOf(r))
+}
+
 // IsCertHashAssociated tells whether the certificate is the one that r.ID enrolled with.
-func (a *associations) IsCertHashAssociated(r *mdm.Request, hash string) (bool, error) {
-	now := a.now()
+func (a *associations) IsCertHashAssociated(r *mdm.Request, _ string) (bool, error) {
+	hash, now := hashOf(r), a.now()
 	known, epoch, found := a.found.get(r.ID, now)
 	if found && known.hash == hash && now.Before(known.until) {
 		return true, nil
@@ -45,7 +58,13 @@ func (a *associations) IsCertHashAssociated(r *mdm.Request, hash string) (bool, 
 }
 
 // AssociateCertHash makes the certificate the one of r.ID, in place of the one it had.
-func (a *associations) AssociateCertHash(r *mdm.Request, hash string) error {
+func (a *associations) AssociateCertHash(r *mdm.Request, _ string) error {
 	defer a.found.delete(r.ID)
-	return a.Store.AssociateCertHash(r, hash)
+	return a.Store.AssociateCertHash(r, hashOf(r))
+}
+
+// hashOf is the fingerprint of the request's certificate, which certauth has made sure of.
+func hashOf(r *mdm.Request) string {
+	of := fingerprintOf(r.Certificate)
+	return hex.EncodeToString(of[:])
 }

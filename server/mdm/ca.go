@@ -115,12 +115,9 @@ func parseRSA(block *pem.Block) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// issue makes an identity for a Mac's key.
-func (ca *CA) issue(commonName string, key any, now time.Time) (*x509.Certificate, error) {
-	serial, err := newSerial()
-	if err != nil {
-		return nil, err
-	}
+// issue makes an identity for a Mac's key. The same of everything makes the same certificate, byte by byte: what a Mac that lost
+// the answer gets again is no second identity.
+func (ca *CA) issue(commonName string, key any, serial *big.Int, now time.Time) (*x509.Certificate, error) {
 	spki, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode the Mac's key: %w", err)
@@ -132,7 +129,7 @@ func (ca *CA) issue(commonName string, key any, now time.Time) (*x509.Certificat
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{Organization: []string{"Plimsoll"}, CommonName: cleanName(commonName)},
+		Subject:      pkix.Name{Organization: []string{"Plimsoll"}, CommonName: commonName},
 		NotBefore:    now.Add(-skew), NotAfter: end,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
@@ -165,10 +162,16 @@ func cleanName(name string) string {
 
 // newSerial is a random positive number of 128 bits.
 func newSerial() (*big.Int, error) {
-	b := make([]byte, 16)
-	if _, err := rand.Read(b); err != nil {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
 		return nil, fmt.Errorf("make a serial number: %w", err)
 	}
+	return serialOf(b[:]), nil
+}
+
+// serialOf makes a positive number of 128 bits of the first 16 bytes.
+func serialOf(b []byte) *big.Int {
+	b = bytes.Clone(b[:16])
 	b[0] |= 0x80
-	return new(big.Int).SetBytes(b), nil
+	return new(big.Int).SetBytes(b)
 }

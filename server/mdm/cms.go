@@ -23,7 +23,7 @@ func readCMS(b []byte) (cert *x509.Certificate, verify func(body []byte) error, 
 	if s := readSignature(b); s != nil {
 		return s.cert, s.verify, nil
 	}
-	cms, err := pkcs7.Parse(b)
+	cms, err := parseCMS(b)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the Mdm-Signature: %w", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,10 @@ type Options struct {
 	// ProfileIdentity signs the enrolment profile; nil: it is not signed.
 	ProfileIdentity *tls.Certificate
 
+	// Enter is asked once a request has been read, so that nobody fills the house by sending slowly; nobody is let in when it
+	// returns false, else leave is called at the end. nil: everybody is.
+	Enter func() (leave func(), ok bool)
+
 	Log *slog.Logger
 	Now func() time.Time // nil: time.Now
 }
@@ -80,6 +86,9 @@ func New(o Options) (*Door, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Enter == nil {
+		o.Enter = func() (func(), bool) { return func() {}, true }
 	}
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Host == "" {
@@ -157,20 +166,31 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte,
 		w.Header().Set("Allow", "PUT, POST")
 		return nil, service.NewHTTPStatusError(http.StatusMethodNotAllowed, fmt.Errorf("the method is %s", r.Method))
 	}
-	body, err := readBody(w, r, maxBody)
+	if err := checkLength(w, r, maxBody); err != nil {
+		return nil, err
+	}
+	cert, verify, err := d.sender.certificate(r.Header)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	body, err := readBody(w, r, maxBody) // not a stranger's
 	if err != nil {
 		return nil, err
 	}
-	cert, hash, err := d.sender.certificate(r.Header, body)
-	if err != nil {
-		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
+	leave, ok := d.o.Enter()
+	if !ok {
+		return nil, errBusy
 	}
-	if !d.limit.allow(hash, d.o.Now()) {
+	defer leave()
+	if err := verify(body); err != nil {
+		return nil, badRequest(fmt.Errorf("verify the Mdm-Signature: %w", err))
+	}
+	if !d.limit.allow(fingerprintOf(cert), d.o.Now()) {
 		return nil, service.NewHTTPStatusError(http.StatusTooManyRequests, errTooMany)
 	}
 	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), cert), r.Header.Get("Content-Type"), body)
 	if err != nil && v.id == "" { // no service saw it: it could not be decoded, or says not whose it is
-		return nil, service.NewHTTPStatusError(http.StatusBadRequest, err)
+		return nil, badRequest(err)
 	}
 	return body, err
 }
@@ -196,14 +216,28 @@ func serve(v *visit, r *mdm.Request, contentType string, body []byte) ([]byte, e
 	return service.CommandAndReportResultsRequest(v, r, body)
 }
 
-var errTooMany = fmt.Errorf("the Mac sends more than %d requests a second", macRate)
+var (
+	errTooMany = fmt.Errorf("the Mac sends more than %d requests a second", macRate)
+	errBusy    = service.NewHTTPStatusError(http.StatusServiceUnavailable, errors.New("too much is in flight"))
+)
+
+func tooLarge(err error) error {
+	return service.NewHTTPStatusError(http.StatusRequestEntityTooLarge, err)
+}
+
+// checkLength refuses a body that is announced as larger than limit.
+func checkLength(w http.ResponseWriter, r *http.Request, limit int64) error {
+	if r.ContentLength <= limit {
+		return nil
+	}
+	w.Header().Set("Connection", "close") // the rest is not read
+	return tooLarge(fmt.Errorf("the body has %d bytes", r.ContentLength))
+}
 
 // readBody reads at most limit bytes, however they are announced.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	tooLarge := func(err error) error { return service.NewHTTPStatusError(http.StatusRequestEntityTooLarge, err) }
-	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close") // the rest is not read
-		return nil, tooLarge(fmt.Errorf("the body has %d bytes", r.ContentLength))
+	if err := checkLength(w, r, limit); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var over *http.MaxBytesError
@@ -211,7 +245,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	case errors.As(err, &over):
 		return nil, tooLarge(err)
 	case err != nil:
-		return nil, service.NewHTTPStatusError(http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+		return nil, badRequest(fmt.Errorf("read the body: %w", err))
 	}
 	return body, nil
 }
@@ -247,11 +281,23 @@ func (d *Door) note(ctx context.Context, id string, status int, err error) {
 			level = slog.LevelDebug // the Mac went away
 		}
 	}
-	var unread *mdm.ParseError // its text holds the whole message
-	if errors.As(err, &unread) {
-		err = fmt.Errorf("decode the message: %w", unread.Err)
+	d.log.Log(ctx, level, "a Mac's message was refused", "mac", clip(id), "status", status, "error", clip(wording(err)))
+}
+
+// wording is an error's text without what the Mac sent, where that may be a secret: NanoMDM's decoder puts the whole message into it,
+// and the property list's the value that it could not take.
+func wording(err error) string {
+	var unread *mdm.ParseError
+	if !errors.As(err, &unread) {
+		return err.Error()
 	}
-	d.log.Log(ctx, level, "a Mac's message was refused", "mac", id, "status", status, "error", err)
+	var syntax *xml.SyntaxError
+	var encoding base64.CorruptInputError
+	switch {
+	case errors.As(unread.Err, &syntax), errors.As(unread.Err, &encoding), errors.Is(unread.Err, mdm.ErrUnrecognizedMessageType):
+		return "decode the message: " + unread.Err.Error()
+	}
+	return fmt.Sprintf("decode the message: a value in it is not of the kind that belongs there (%T)", unread.Err)
 }
 
 // refuse answers with a status, in plain text and without reasons: they are for the log.

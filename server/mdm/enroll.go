@@ -26,6 +26,12 @@ func (d *Door) serveEnroll(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed)
 		return
 	}
+	leave, ok := d.o.Enter()
+	if !ok {
+		refuse(w, http.StatusServiceUnavailable)
+		return
+	}
+	defer leave()
 	profile, err := d.enroll(r)
 	if err != nil {
 		d.count.ProfilesRefused.Add(1)

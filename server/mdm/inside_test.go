@@ -105,6 +105,14 @@ func TestDiscreetDecrypter(t *testing.T) {
 	if err != nil || len(got) != 16 || bytes.Equal(got, content) {
 		t.Errorf("what cannot be opened: %q, %v", got, err)
 	}
+	sealed, err = rsa.EncryptOAEP(sha256.New(), rand.Reader, &key.PublicKey, content[:15], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = discreet{key}.Decrypt(rand.Reader, sealed, oaep)
+	if err != nil || len(got) != 16 {
+		t.Errorf("a key that is too short: %q, %v", got, err)
+	}
 }
 
 func TestPanicsStayInside(t *testing.T) {

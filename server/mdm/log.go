@@ -1,7 +1,10 @@
 package mdm
 
 import (
+	"context"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/micromdm/nanolib/log"
 )
@@ -19,7 +22,7 @@ func (l nanoLog) Info(kv ...any) { l.line(kv) }
 func (l nanoLog) Debug(kv ...any) { l.line(kv) }
 
 // With adds fields to every line.
-func (l nanoLog) With(kv ...any) log.Logger { return nanoLog{l.log.With(kv...)} }
+func (l nanoLog) With(kv ...any) log.Logger { return nanoLog{l.log.With(clipped(kv)...)} }
 
 func (l nanoLog) line(kv []any) {
 	msg := "nanomdm"
@@ -30,5 +33,26 @@ func (l nanoLog) line(kv []any) {
 			break
 		}
 	}
-	l.log.Debug(msg, kv...)
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug(msg, clipped(kv)...)
+	}
+}
+
+const maxLogged = 300 // bytes of a text in the log: what a Mac sends may have megabytes
+
+func clip(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+}
+
+func clipped(kv []any) []any {
+	kv = slices.Clone(kv)
+	for i, v := range kv {
+		if text, ok := v.(string); ok {
+			kv[i] = clip(text)
+		}
+	}
+	return kv
 }

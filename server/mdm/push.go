@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
+	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/push/nanopush"
 	pushservice "github.com/micromdm/nanomdm/push/service"
@@ -144,6 +146,29 @@ func (c *clients) close() {
 	for _, tr := range c.all {
 		tr.CloseIdleConnections()
 	}
+}
+
+// quiet makes providers whose errors do not name the URL, which ends with the Mac's push token.
+type quiet struct{ push.PushProviderFactory }
+
+// NewPushProvider is the factory's.
+func (q quiet) NewPushProvider(cert *tls.Certificate) (push.PushProvider, error) {
+	p, err := q.PushProviderFactory.NewPushProvider(cert)
+	return quietProvider{p}, err
+}
+
+type quietProvider struct{ push.PushProvider }
+
+// Push is the provider's.
+func (q quietProvider) Push(ctx context.Context, pushes []*mdm.Push) (map[string]*push.Response, error) {
+	answers, err := q.PushProvider.Push(ctx, pushes)
+	for _, a := range answers {
+		var named *url.Error
+		if a != nil && errors.As(a.Err, &named) {
+			a.Err = named.Err
+		}
+	}
+	return answers, err
 }
 
 // plainErrors takes the types off a transport's errors: NanoMDM v0.9 ends the process over golang.org/x/net's GoAwayError.

@@ -84,14 +84,14 @@ const (
 // limiter limits each Mac, told apart by its certificate. After macBurst/macRate seconds of rest a Mac has its whole
 // burst again, so that forgetting it then changes nothing.
 type limiter struct {
-	macs recent[[32]byte, *rate.Limiter]
+	macs recent[fingerprint, *rate.Limiter]
 }
 
 func newLimiter() *limiter {
-	return &limiter{macs: recent[[32]byte, *rate.Limiter]{max: maxKnown, every: macBurst / macRate * time.Second}}
+	return &limiter{macs: recent[fingerprint, *rate.Limiter]{max: maxKnown, every: macBurst / macRate * time.Second}}
 }
 
-func (l *limiter) allow(cert [32]byte, now time.Time) bool {
+func (l *limiter) allow(cert fingerprint, now time.Time) bool {
 	lim := l.macs.change(cert, now, func(lim *rate.Limiter, found bool) *rate.Limiter {
 		if !found {
 			lim = rate.NewLimiter(macRate, macBurst)

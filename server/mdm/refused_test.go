@@ -216,6 +216,9 @@ func TestTooLarge(t *testing.T) {
 			req, err := http.NewRequest(http.MethodPost, w.srv.URL+path, body)
 			check(t, err)
 			req.Header.Set("Content-Type", checkinType)
+			if chunked {
+				req.Header.Set("Mdm-Signature", mac.sign(nil)) // else it is not read at all
+			}
 			resp, err := w.srv.Client().Do(req)
 			if err != nil { // the server may hang up while the body is still being sent
 				t.Logf("%s, chunked %t: %v", path, chunked, err)

@@ -3,6 +3,7 @@ package mdm
 import (
 	"context"
 	"crypto"
+	"crypto/aes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/micromdm/nanomdm/service"
@@ -33,9 +35,7 @@ func init() {
 }
 
 const (
-	// maxSCEP bounds a SCEP message; a Mac's has about 4,000 bytes. Reading CMS takes time that grows with the square of
-	// its depth, and here anybody may ask.
-	maxSCEP = 32 << 10
+	maxSCEP = 32 << 10 // bytes of a SCEP message; a Mac's has about 4,000
 
 	capabilities = "AES\nPOSTPKIOperation\nSCEPStandard\nSHA-256\n"
 	minRSA       = 2048 // bits
@@ -91,6 +91,11 @@ func (d *Door) scep(w http.ResponseWriter, r *http.Request) (contentType string,
 	if err != nil {
 		return "", nil, err
 	}
+	leave, ok := d.o.Enter()
+	if !ok {
+		return "", nil, errBusy
+	}
+	defer leave()
 	answer, err = d.pkiOperation(r.Context(), message)
 	return "application/x-pki-message", answer, err
 }
@@ -110,7 +115,10 @@ func messageOf(text string) ([]byte, error) {
 // pkiOperation answers one PKCSReq: with an identity, with a SCEP failure, or with an error when there is nobody to answer
 // to in SCEP, or the server is to blame.
 func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error) {
-	cms, err := pkcs7.Parse(message)
+	cms, err := parseCMS(message)
+	if err == nil && !wellNested(cms.Content) { // the envelope, which is CMS too
+		err = errNesting
+	}
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("read the SCEP message: %w", err))
 	}
@@ -130,7 +138,7 @@ func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error)
 		return d.scepFailure(ctx, msg, scep.BadRequest, errors.New("identities are not renewed"))
 	}
 	// Whatever is wrong with the envelope gets the same answer: anything more would help in guessing what is in it.
-	if err := msg.DecryptPKIEnvelope(d.o.CA.Cert, discreet{d.o.CA.Key}); err != nil {
+	if err := d.openEnvelope(msg); err != nil {
 		return d.scepFailure(ctx, msg, scep.BadMessageCheck, fmt.Errorf("open the SCEP message: %w", err))
 	}
 	if err := msg.CSR.CheckSignature(); err != nil {
@@ -139,15 +147,18 @@ func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error)
 	if err := usableKey(msg.CSR.PublicKey); err != nil {
 		return d.scepFailure(ctx, msg, scep.BadAlg, err)
 	}
-	spki := sha256.Sum256(msg.CSR.RawSubjectPublicKeyInfo)
-	err = d.o.Fleet.RedeemChallenge(ctx, msg.ChallengePassword, hex.EncodeToString(spki[:]))
+	name := cleanName(msg.CSR.Subject.CommonName)
+	request := sha256.Sum256(append([]byte(name+"\x00"), msg.CSR.RawSubjectPublicKeyInfo...))
+	first, err := d.o.Fleet.RedeemChallenge(ctx, msg.ChallengePassword, hex.EncodeToString(request[:]))
 	switch {
 	case errors.Is(err, fleet.ErrForbidden), errors.Is(err, fleet.ErrNotFound):
 		return d.scepFailure(ctx, msg, scep.BadRequest, err)
 	case err != nil:
 		return nil, fmt.Errorf("redeem a SCEP challenge: %w", err)
 	}
-	cert, err := d.o.CA.issue(msg.CSR.Subject.CommonName, msg.CSR.PublicKey, d.o.Now())
+	// A challenge gives one identity: whoever repeats the request gets the same one.
+	unique := sha256.Sum256(append([]byte(msg.ChallengePassword), request[:]...))
+	cert, err := d.o.CA.issue(name, msg.CSR.PublicKey, serialOf(unique[:]), first)
 	if err != nil {
 		return nil, err
 	}
@@ -185,20 +196,36 @@ func usableKey(key any) error {
 	return errors.New("the key is neither RSA nor on the curve P-256")
 }
 
+// openEnvelope decrypts the certificate request in a message. Content that does not come out right makes the library panic, which is
+// an error like any other.
+func (d *Door) openEnvelope(msg *scep.PKIMessage) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the content is damaged: %v", p)
+		}
+	}()
+	return msg.DecryptPKIEnvelope(d.o.CA.Cert, discreet{d.o.CA.Key})
+}
+
 // discreet opens what is encrypted for the CA without telling whether its padding was right: a wrong one gives random bytes,
-// which then open nothing. Otherwise strangers could use the server to sign with the CA's key (Bleichenbacher's attack).
+// which then open nothing, and so does a key of no length that a cipher has. Otherwise strangers could use the server to sign with
+// the CA's key (Bleichenbacher's attack).
 type discreet struct{ key *rsa.PrivateKey }
+
+var contentKeys = []int{8, 16, 24, 32} // bytes: DES, AES-128, 3DES and AES-192, AES-256
 
 // Public is the CA's public key.
 func (d discreet) Public() crypto.PublicKey { return d.key.Public() }
 
 // Decrypt opens a content key.
 func (d discreet) Decrypt(random io.Reader, ciphertext []byte, opts crypto.DecrypterOpts) ([]byte, error) {
-	key, err := d.key.Decrypt(random, ciphertext, opts)
-	if err == nil {
-		return key, nil
+	substitute := make([]byte, aes.BlockSize)
+	if _, err := rand.Read(substitute); err != nil {
+		return nil, fmt.Errorf("make a content key: %w", err)
 	}
-	key = make([]byte, 16)
-	_, err = rand.Read(key)
-	return key, err
+	key, err := d.key.Decrypt(random, ciphertext, opts)
+	if err != nil || !slices.Contains(contentKeys, len(key)) {
+		key = substitute
+	}
+	return key, nil
 }

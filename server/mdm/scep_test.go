@@ -159,9 +159,14 @@ func TestSCEP(t *testing.T) {
 		if again == nil {
 			t.Fatalf("no identity: failInfo %s", string(why))
 		}
-		if again.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-			t.Error("two identities have one serial number")
+		if !again.Equal(cert) {
+			t.Error("one challenge gives two identities")
 		}
+		w.pass(59 * time.Minute)
+		if again, _ = w.identity(p); again == nil || !again.Equal(cert) {
+			t.Errorf("an hour later it is %+v", again)
+		}
+		w.pass(-59 * time.Minute)
 	})
 	t.Run("by GET", func(t *testing.T) {
 		msg, self := p.message(t)
@@ -173,13 +178,23 @@ func TestSCEP(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the same key asks for another name", func(t *testing.T) {
+		if got, why := w.identity(pkcsReq{name: otherID, challenge: challenge}); got != nil || why != scep.BadRequest {
+			t.Errorf("identity %v, failInfo %q", got != nil, string(why))
+		}
+	})
 	t.Run("a name that is cleaned", func(t *testing.T) {
-		got, _ := w.identity(pkcsReq{name: "Kim\x00\n" + strings.Repeat("é", 100), challenge: challenge})
+		got, _ := w.identity(pkcsReq{name: "Kim\x00\n" + strings.Repeat("é", 100), challenge: w.challenge()})
 		if got == nil || got.Subject.CommonName != "Kim"+strings.Repeat("é", 61) {
 			t.Errorf("the identity: %+v", got)
 		}
-		if got, _ = w.identity(pkcsReq{challenge: challenge}); got == nil || got.Subject.CommonName != "Mac" {
+		if got, _ = w.identity(pkcsReq{challenge: w.challenge()}); got == nil || got.Subject.CommonName != "Mac" {
 			t.Errorf("the identity without a name: %+v", got)
+		}
+	})
+	t.Run("every challenge gives another", func(t *testing.T) {
+		if got, why := w.identity(pkcsReq{name: macID, challenge: w.challenge()}); got == nil || got.SerialNumber.Cmp(cert.SerialNumber) == 0 {
+			t.Errorf("identity %+v, failInfo %q", got, string(why))
 		}
 	})
 	t.Run("P-256", func(t *testing.T) {

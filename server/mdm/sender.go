@@ -13,61 +13,63 @@ import (
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
 )
 
-// maxSignature bounds the Mdm-Signature header, in characters; a Mac's has about 2,000. Reading CMS takes time that
-// grows with the square of its depth.
-const maxSignature = 32 << 10
+const maxSignature = 32 << 10 // characters of the Mdm-Signature header; a Mac's has about 2,000
+
+// fingerprint tells certificates apart by the hash of what the CA signed, in which nobody can change anything. The rest can be
+// written in many ways, and all of them are verified.
+type fingerprint [sha256.Size]byte
+
+func fingerprintOf(cert *x509.Certificate) fingerprint { return sha256.Sum256(cert.RawTBSCertificate) }
 
 // sender finds out which certificate vouches for a request.
 type sender struct {
 	header string // in which a proxy hands the certificate over; empty: the request is signed
 	roots  *x509.CertPool
 	now    func() time.Time
-	// verified holds until when the chain of a certificate is good, by the hash of the certificate.
-	verified recent[[32]byte, time.Time]
+	// verified holds until when the chain of a certificate is good.
+	verified recent[fingerprint, time.Time]
 }
 
 func newSender(header string, cas []*x509.Certificate, now func() time.Time) *sender {
-	s := &sender{header: header, roots: x509.NewCertPool(), now: now, verified: recent[[32]byte, time.Time]{max: maxKnown}}
+	s := &sender{header: header, roots: x509.NewCertPool(), now: now, verified: recent[fingerprint, time.Time]{max: maxKnown}}
 	for _, ca := range cas {
 		s.roots.AddCert(ca)
 	}
 	return s
 }
 
-// certificate returns the verified certificate of whoever sent body, with its hash.
-func (s *sender) certificate(h http.Header, body []byte) (*x509.Certificate, [32]byte, error) {
+// certificate returns the certificate that vouches for a request, of which no more than the header was read: it is a client's,
+// valid now, and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
+func (s *sender) certificate(h http.Header) (cert *x509.Certificate, verify func(body []byte) error, err error) {
 	if s.header != "" {
-		cert, err := s.fromHeader(h)
-		if err != nil {
-			return nil, [32]byte{}, err
-		}
-		hash, err := s.chain(cert)
-		return cert, hash, err
+		verify = func([]byte) error { return nil } // the proxy did
+		cert, err = s.fromHeader(h)
+	} else {
+		cert, verify, err = fromSignature(h)
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	// The chain comes first: a stranger's key may be made to take long.
+	if err := s.chain(cert); err != nil {
+		return nil, nil, err
+	}
+	return cert, verify, nil
+}
+
+func fromSignature(h http.Header) (*x509.Certificate, func(body []byte) error, error) {
 	sig := h.Get("Mdm-Signature")
 	switch {
 	case sig == "":
-		return nil, [32]byte{}, errors.New("the request is not signed: there is no Mdm-Signature")
+		return nil, nil, errors.New("the request is not signed: there is no Mdm-Signature")
 	case len(sig) > maxSignature:
-		return nil, [32]byte{}, fmt.Errorf("the Mdm-Signature has more than %d characters", maxSignature)
+		return nil, nil, fmt.Errorf("the Mdm-Signature has more than %d characters", maxSignature)
 	}
 	der, err := base64.StdEncoding.DecodeString(sig)
 	if err != nil {
-		return nil, [32]byte{}, fmt.Errorf("decode the Mdm-Signature: %w", err)
+		return nil, nil, fmt.Errorf("decode the Mdm-Signature: %w", err)
 	}
-	cert, verify, err := readCMS(der)
-	if err != nil {
-		return nil, [32]byte{}, err
-	}
-	// The chain comes first: a stranger's key may be made to take long.
-	hash, err := s.chain(cert)
-	if err != nil {
-		return nil, hash, err
-	}
-	if err := verify(body); err != nil {
-		return nil, hash, fmt.Errorf("verify the Mdm-Signature: %w", err)
-	}
-	return cert, hash, nil
+	return readCMS(der)
 }
 
 // fromHeader reads the header of the proxy, as NanoMDM: RFC 9440, or PEM as nginx escapes it. It must be there exactly once:
@@ -89,16 +91,16 @@ func (s *sender) fromHeader(h http.Header) (*x509.Certificate, error) {
 }
 
 // chain verifies that the certificate is a client's, valid now, and issued by a CA that is trusted.
-func (s *sender) chain(cert *x509.Certificate) ([32]byte, error) {
-	hash, now := sha256.Sum256(cert.Raw), s.now()
-	if until, _, ok := s.verified.get(hash, now); ok && !now.After(until) {
-		return hash, nil
+func (s *sender) chain(cert *x509.Certificate) error {
+	of, now := fingerprintOf(cert), s.now()
+	if until, _, ok := s.verified.get(of, now); ok && !now.After(until) {
+		return nil
 	}
 	chains, err := cert.Verify(x509.VerifyOptions{
 		Roots: s.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return hash, fmt.Errorf("the certificate is not trusted: %w", err)
+		return fmt.Errorf("the certificate is not trusted: %w", err)
 	}
 	until := cert.NotAfter
 	for _, link := range chains[0] {
@@ -106,6 +108,6 @@ func (s *sender) chain(cert *x509.Certificate) ([32]byte, error) {
 			until = link.NotAfter
 		}
 	}
-	s.verified.change(hash, now, func(time.Time, bool) time.Time { return until })
-	return hash, nil
+	s.verified.change(of, now, func(time.Time, bool) time.Time { return until })
+	return nil
 }

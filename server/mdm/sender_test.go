@@ -117,7 +117,24 @@ func TestLogIsDiscreet(t *testing.T) {
 	body := mac.plist(message{"MessageType": "SetBootstrapToken", "BootstrapToken": secret})
 	want(t, "truncated", w.do(mac.request(checkinType, body[:len(body)-20])), http.StatusBadRequest)
 	want(t, "status", mac.ddm("status", fullReport("C02XYZ")), http.StatusOK)
-	for _, s := range []string{"magic-of-", base64.StdEncoding.EncodeToString(secret), string(secret), "StatusItems"} {
+	for _, m := range []message{
+		{"MessageType": "SetBootstrapToken", "BootstrapToken": "this is a bootstrap token"}, // text, where data belongs
+		{"MessageType": "TokenUpdate", "Topic": pushTopic, "PushMagic": []byte("magic-of-"), "Token": []byte("token of")},
+		{"MessageType": "TokenUpdate", "Topic": pushTopic, "PushMagic": "magic-of-", "Token": "this is a push token"},
+		{"MessageType": "TokenUpdate", "Topic": pushTopic, "PushMagic": "magic-of-", "Token": []byte{1}, "UnlockToken": "this is an unlock token"},
+	} {
+		want(t, "of the wrong kind", mac.checkin(m), http.StatusBadRequest)
+	}
+	before := len(w.logged.String())
+	long := *mac
+	long.id = strings.Repeat("y", 1<<20)
+	want(t, "a long id", long.ddm("tokens", nil), http.StatusBadRequest)
+	want(t, "a long message type", mac.checkin(message{"MessageType": strings.Repeat("x", 1<<20)}), http.StatusBadRequest)
+	mac.command(message{"Status": strings.Repeat("z", 1<<20), "CommandUUID": "x"})
+	if n := len(w.logged.String()) - before; n > 20_000 {
+		t.Errorf("three messages with long texts make %d bytes of log", n)
+	}
+	for _, s := range []string{"this is a push token", base64.StdEncoding.EncodeToString([]byte("magic-of-")), "this is an unlock token", "magic-of-", base64.StdEncoding.EncodeToString(secret), string(secret), "StatusItems"} {
 		if strings.Contains(w.logged.String(), s) {
 			t.Errorf("the log carries %q", s)
 		}

@@ -60,7 +60,7 @@ func NewTeller(o TellerOptions) (*Teller, error) {
 		clients: clients{addr: o.APNS, roots: o.APNSRoots},
 	}
 	factory := nanopush.NewFactory(nanopush.WithNewClient(t.clients.make), nanopush.WithExpiration(pushExpiry))
-	t.pusher = pushservice.New(o.Store, o.Store, factory, nanoLog{o.Log})
+	t.pusher = pushservice.New(o.Store, o.Store, quiet{factory}, nanoLog{o.Log})
 	return t, nil
 }
 

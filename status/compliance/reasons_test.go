@@ -123,7 +123,7 @@ func TestReasonTexts(t *testing.T) {
 			"not fetched", floor, func(l *life) { l.merged = nil }, NotFetched, "The Mac was served the update's declaration at 2026-08-22 09:00 UTC but has not reported having it; its last report came at 2026-08-22 09:00 UTC.",
 			map[string]any{"served_at": at("2026-08-22T09:00"), "identifier": "plimsoll.os-update"},
 		},
-		{"a push that failed", floor, func(l *life) { l.manifest, l.push = nil, "Unregistered" }, PushFailed, "The Mac could not be woken: Unregistered.", map[string]any{"push_error": "Unregistered"}},
+		{"a push that failed", floor, func(l *life) { l.manifest, l.push = nil, "Unregistered" }, PushFailed, "The Mac could not be told to sync: Unregistered.", map[string]any{"push_error": "Unregistered"}},
 		{
 			"never contacted", floor, func(l *life) { l.mac.Facts.LastContactAt = time.Time{} }, NeverContacted,
 			"The Mac has never contacted this server since it enrolled at 2026-08-20 18:00 UTC.", nil,

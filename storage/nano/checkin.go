@@ -45,7 +45,7 @@ func (s *Store) StoreAuthenticate(r *mdm.Request, msg *mdm.Authenticate) error {
 }
 
 // StoreTokenUpdate enables an enrolment and keeps what a push to it needs. One commit. A device has to have
-// authenticated before, so that one that was forgotten does not come back by a late message.
+// authenticated before, so that one that was forgotten or checked out does not come back by a late message.
 func (s *Store) StoreTokenUpdate(r *mdm.Request, msg *mdm.TokenUpdate) error {
 	c, err := requestChannel(r)
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Store) StoreTokenUpdate(r *mdm.Request, msg *mdm.TokenUpdate) error {
 	return wrap(err, "storing TokenUpdate of %s", c.id)
 }
 
-// Disable ends an enrolment; that of a device with those of its user channels. Nothing is written when they are
-// disabled already, as after StoreAuthenticate.
+// Disable ends an enrolment; that of a device with those of its user channels, and its bootstrap and unlock tokens go. Nothing
+// is written when they are disabled already, as after StoreAuthenticate.
 func (s *Store) Disable(r *mdm.Request) error {
 	c, err := requestChannel(r)
 	if err != nil {
@@ -86,8 +86,14 @@ func (s *Store) Disable(r *mdm.Request) error {
 			}
 			return disableEntry(tx, storage.Entry{Key: c.enrolmentKey(), Value: val})
 		}
-		return each(tx, keyEnrolment, func(e storage.Entry) (bool, error) {
-			return true, disableEntry(tx, e)
+		return each(tx, keyPrefix, func(e storage.Entry) (bool, error) {
+			switch {
+			case e.Key == keyEnrolment, isUserEnrolment(e.Key):
+				return true, disableEntry(tx, e)
+			case e.Key == keyBootstrap, e.Key == keyUnlock:
+				tx.Delete(e.Key)
+			}
+			return e.Key < keyResults, nil
 		})
 	})
 	return wrap(err, "disabling %s", c.id)
@@ -173,16 +179,19 @@ func (s *Store) RetrieveBootstrapToken(r *mdm.Request, _ *mdm.GetBootstrapToken)
 	return token, nil
 }
 
-// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to be.
+// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated.
 func readRecord(tx storage.Tx, c channel) (record, error) {
 	vals, err := tx.GetMany(keyEnrolment, c.enrolmentKey())
 	if err != nil {
 		return record{}, err
 	}
-	if vals[0] == nil {
+	var device, rec record
+	if err := decode(keyEnrolment, vals[0], &device); err != nil {
+		return record{}, err
+	}
+	if device.AuthenticatedAt.IsZero() {
 		return record{}, errNotEnrolled
 	}
-	var rec record
 	return rec, decode(c.enrolmentKey(), vals[1], &rec)
 }
 

@@ -26,7 +26,7 @@ import (
 //
 // In <user>, % and / are written %25 and %2F. What lives with the enrolment sorts before n/r/, so that one listing has it.
 //
-// cert/<SHA-256 of the certificate, hex>, for example cert/9f86d0…0a08:
+// cert/<SHA-256 of what the CA signed of the certificate, hex>, for example cert/9f86d0…0a08:
 //
 //	id                               the device id that the certificate belongs to, plain text
 //

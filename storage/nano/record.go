@@ -20,18 +20,18 @@ type record struct {
 	Magic string `json:"magic,omitempty"`
 	Token []byte `json:"token,omitempty"`
 
-	AuthenticatedAt time.Time `json:"authenticated_at,omitzero"`
-	EnrolledAt      time.Time `json:"enrolled_at,omitzero"` // the first TokenUpdate of this life
-	TokenAt         time.Time `json:"token_at,omitzero"`    // the last TokenUpdate
+	AuthenticatedAt time.Time `json:"authenticated_at,omitzero"` // of a device, in this life; zero after it
+	EnrolledAt      time.Time `json:"enrolled_at,omitzero"`      // the first TokenUpdate of this life
+	TokenAt         time.Time `json:"token_at,omitzero"`         // the last TokenUpdate
 	UserAuthAt      time.Time `json:"user_auth_at,omitzero"`
 }
 
-// disable ends the enrolment until its next TokenUpdate, and tells whether that changed anything.
+// disable ends the enrolment, until the next TokenUpdate of a user or Authenticate of a device, and tells whether that changed anything.
 func (rec *record) disable() bool {
 	if !rec.Enabled && rec.Tally == 0 {
 		return false
 	}
-	rec.Enabled, rec.Tally = false, 0
+	rec.Enabled, rec.Tally, rec.AuthenticatedAt = false, 0, time.Time{}
 	return true
 }
 
