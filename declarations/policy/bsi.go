@@ -40,7 +40,11 @@ func (pl *planner) bsis() []candidate {
 // missingBSI is the newest BSI that applies to the Mac and is not installed, whether it is enforced or not.
 func (pl *planner) missingBSI() *release.Release {
 	for _, c := range pl.bsis() {
-		if c.r.Available && !c.held(pl.now) {
+		switch {
+		case !c.r.Available:
+		case c.held(pl.now):
+			pl.wait(c.hold.Until)
+		default:
 			return c.r
 		}
 	}

@@ -85,6 +85,19 @@ func TestARemovedBSIIsTargetedAgain(t *testing.T) {
 	})
 }
 
+// A BSI that nobody enforces is missing again when its hold ends.
+func TestAMissingBSIThatIsHeld(t *testing.T) {
+	w := given(t, automatic14, "2026-01-01", "26.3.1 25D2128 2026-03-04 J1AP", "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128")
+	w.in.Holds = []release.Hold{{Subject: "25D771280a", Until: at(t, "2026-03-25")}}
+	m := mac("26.3.1", "25D2128")
+	if p := w.step(m, "2026-03-20", true); p.MissingBSI != nil || !p.NextAt.Equal(at(t, "2026-03-25")) {
+		t.Errorf("while it is held: missing %v, again at %v", p.MissingBSI, p.NextAt)
+	}
+	if p := w.step(m, "2026-03-25", true); p.MissingBSI == nil {
+		t.Error("when the hold has ended it is not missing")
+	}
+}
+
 // The BSI of another base is another obligation, with its own notice.
 func TestABSIOfAnotherBaseStartsAnew(t *testing.T) {
 	w := given(t, bsiPolicy, "2026-01-01", "26.3.1 25D2128 2026-03-04 J1AP", "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128", "26.3.2 25D2140 2026-03-10 J1AP", "26.3.2(a) 25D771400a 2026-03-17 J1AP base=25D2140")

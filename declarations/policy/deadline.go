@@ -153,11 +153,15 @@ func fair(now time.Time, days, clock int) declarations.Local {
 
 func mod(a, b int64) int64 { return ((a % b) + b) % b }
 
-// swapWindow is the time in which a newer release may not replace the target: around the deadline wherever the Mac is,
-// and after the user's wish for an upgrade.
-func swapWindow(l *lane, d *LanePlan) (from, to time.Time) {
+// swapWindow is the time in which a newer release may not replace the target: around the deadline wherever the Mac is, also around
+// the one that the user delayed it to, and after the user's wish for an upgrade.
+func (pl *planner) swapWindow(l *lane, d *LanePlan) (from, to time.Time) {
 	if l.wish != nil {
 		return l.wish.At, l.wish.At.Add(swapAfter)
 	}
-	return d.Own.At(declarations.FirstZone).Add(-swapBefore), d.Own.At(declarations.LastZone).Add(swapAfter)
+	end := d.Own
+	if until := pl.delayed(l); until > end {
+		end = until
+	}
+	return d.Own.At(declarations.FirstZone).Add(-swapBefore), end.At(declarations.LastZone).Add(swapAfter)
 }

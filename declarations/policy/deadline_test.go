@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -487,6 +488,86 @@ func TestLatestWaitsForANewMajorToGrowOldEnough(t *testing.T) {
 		{"2026-09-14T19:00", true, releases(append(old, "27.0 26A1 2026-09-14 J1AP")...), "25G83", "2026-09-16T12:00"},
 		{"2026-09-24T00:00", true, nil, "26A1", "2026-09-16T12:00"},
 	})
+}
+
+// Nor does the first release of a new major take the place of the upgrade that the Mac has a deadline for: with the track latest the
+// target is kept from 2026-09-14T22:00Z until 2026-09-20T00:00Z, as with a track that is named.
+func TestNoLateSwapToANewMajor(t *testing.T) {
+	old := []string{"15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP"}
+	with := func(seen string) func(*world, *Mac) {
+		return releases(append(old, "27.0 26A1 2026-09-14 J1AP seen="+seen)...)
+	}
+	const enforce, due = `{"os":{"track":"latest","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14}}`, "2026-09-16T12:00"
+	served := moment{"2026-08-28T00:00", true, nil, "25G83", due}
+	for _, tt := range []struct {
+		name, policy string
+		moments      []moment
+	}{
+		{"within 24 hours before", enforce, []moment{
+			served,
+			{"2026-09-15T19:00", true, with("2026-09-15T18:30:00Z"), "25G83", due},
+			{"2026-09-20T00:00", true, nil, "25G83", due},
+			{"2026-09-20T00:00:01Z", true, nil, "26A1", due},
+		}},
+		{"before that", enforce, []moment{served, {"2026-09-14T22:30", true, with("2026-09-14T21:59:59Z"), "26A1", due}}},
+		{"unless the older one is held", enforce, []moment{
+			served,
+			{"2026-09-15T19:00", true, with("2026-09-15T18:30:00Z"), "25G83", due},
+			{"2026-09-15T20:00", true, holds("25G83"), "26A1", "2026-10-14T12:00"},
+		}},
+		{"one that is old enough only then", strings.Replace(enforce, `"within_days":14`, `"within_days":14,"min_age_days":1`, 1), []moment{
+			served,
+			{"2026-09-15T00:30", true, with("2026-09-14T00:00:00Z"), "25G83", due},
+		}},
+		{"an upgrade that the user asked for", `{"os":{"track":"latest","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":14}}`, []moment{
+			{"2026-09-15T15:00", true, func(_ *world, m *Mac) { m.Wish = &Wish{26, at(t, "2026-09-15T15:00")} }, "25G83", "2026-09-15T03:00"},
+			{"2026-09-15T19:00", true, with("2026-09-15T18:30:00Z"), "25G83", "2026-09-15T03:00"},
+			{"2026-09-18T15:00", true, nil, "25G83", "2026-09-15T03:00"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, given(t, tt.policy, "2026-08-01", old...), mac("15.7.9", "24G830"), tt.moments)
+		})
+	}
+}
+
+func TestNewMajorThatCameTooLateIsExplained(t *testing.T) {
+	w := given(t, `{"os":{"track":"latest","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14}}`,
+		"2026-08-01", "15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP")
+	m := mac("15.7.9", "24G830")
+	w.step(m, "2026-08-28", true)
+	releases("15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP", "27.0 26A1 2026-09-15 J1AP seen=2026-09-15T18:30:00Z")(w, m)
+	p := w.step(m, "2026-09-15T19:00", true)
+	if len(p.LeftOut) != 1 || p.LeftOut[0].Code != CodeSwapRefused || !p.NextAt.Equal(at(t, "2026-09-20T00:00:01Z")) {
+		t.Errorf("left out %+v, again at %v", p.LeftOut, p.NextAt)
+	}
+}
+
+// Around the deadline to which the user delayed it the target does not change either (rules.md 6.5: a delay replaces the deadline).
+// The deadline is 2026-08-20T12:00; the one of the delay is over at 2026-08-29T08:00Z, with its 72 hours.
+func TestNoLateSwapAfterADelay(t *testing.T) {
+	first := "26.6.1 25G76 2026-08-06 J1AP"
+	delayed := func(_ *world, m *Mac) {
+		m.Delayed = &Delayed{Lane: Patch, Since: m.Lanes[Patch].Since, Until: local(t, "2026-08-25T20:00"), Hours: 1}
+	}
+	live(t, given(t, `{"delay":{"max_hours":24},"updates":{"mode":"automatic","within_days":14}}`, "2026-01-01", first), mac("26.6", "25G72"), []moment{
+		{"2026-08-07T00:00", true, nil, "25G76", "2026-08-20T12:00"},
+		{"2026-08-25T17:00", true, delayed, "25G76", "2026-08-25T20:00"},
+		{"2026-08-25T19:00", true, releases(first, "26.6.2 25G83 2026-08-25 J1AP seen=2026-08-25T18:30:00Z"), "25G76", "2026-08-25T20:00"},
+		{"2026-08-29T08:00", true, nil, "25G76", "2026-08-25T20:00"},
+		{"2026-08-29T08:00:01Z", true, nil, "25G83", "2026-08-25T20:00"},
+	})
+}
+
+// A Mac on which nothing can be enforced is promised nothing: what is due stays due, and does not move on with every day.
+func TestGatedDeadlineStays(t *testing.T) {
+	w := given(t, automatic14, "2026-01-01", "13.7.8 22H730 2025-08-20 J1AP")
+	m := mac("13.7.7", "22H722")
+	for _, now := range []string{"2026-08-07", "2026-08-08", "2026-09-20"} {
+		if p := w.step(m, now, true); p.Gated != CodeMacOSTooOld || p.Due != local(t, "2025-09-03T12:00") || p.Deadline != p.Due {
+			t.Errorf("at %s: %s, due %s, deadline %s", now, p.Gated, p.Due, p.Deadline)
+		}
+	}
 }
 
 // rules.md 9: the user's delay.

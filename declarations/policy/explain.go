@@ -225,12 +225,15 @@ func (pl *planner) words() []string {
 	case l.DueSetBy == nil:
 		say("The policy's own deadline is %s, so that is the due date.", l.Due)
 	default:
-		say("macOS %s was posted on %s and is due %d days after %s: %s.", name(l.DueSetBy), posted(l.DueSetBy), l.DueDays, pl.countedFrom(l), l.Due)
+		say("macOS %s was posted on %s and is due %s after %s: %s.", name(l.DueSetBy), posted(l.DueSetBy), days(l.DueDays), pl.countedFrom(l), l.Due)
 		if l.DueSetBy != l.Target {
 			say("It is the missed release that is due first. The target, macOS %s, does not postpone it.", name(l.Target))
 		}
 	}
-	if l.wish == nil {
+	switch {
+	case pl.plan.Gated != "":
+		say("Nothing of it is declared to this Mac, so no deadline is promised to it.")
+	case l.wish == nil:
 		pl.noticeWords(l, say)
 	}
 	if l.Delayed {
@@ -256,6 +259,13 @@ func (pl *planner) countedFrom(l *lane) string {
 	return "that"
 }
 
+func days(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", n)
+}
+
 func (pl *planner) noticeWords(l *lane, say func(string, ...any)) {
 	notice := pl.rule.NoticeDays
 	if l.DueSetBy != nil {
@@ -271,9 +281,9 @@ func (pl *planner) noticeWords(l *lane, say func(string, ...any)) {
 	case l.Fair == 0:
 		say("The Mac was promised %s, not later than the due date, so the deadline is the due date.", l.Promise)
 	case l.Own == l.Due && l.Fair <= l.Due:
-		say("That leaves the Mac the notice of %d days that it is promised at least (fair: %s), so the deadline is the due date.", notice, l.Fair)
+		say("That leaves the Mac the notice of %s that it is promised at least (fair: %s), so the deadline is the due date.", days(notice), l.Fair)
 	case l.Own == l.Fair:
-		say("With a notice of %d days from now, read where every clock arrives first, the earliest fair deadline is %s, and that is the deadline.", notice, l.Fair)
+		say("With a notice of %s from now, read where every clock arrives first, the earliest fair deadline is %s, and that is the deadline.", days(notice), l.Fair)
 	case l.Own == l.Promise:
 		say("The Mac was already promised %s, and that does not move later (fair from now would be %s), so it stays the deadline.", l.Promise, l.Fair)
 	default:

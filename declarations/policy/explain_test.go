@@ -102,7 +102,7 @@ func TestDeadlineWords(t *testing.T) {
 			promised(Patch, "2026-08-01", "2026-08-10T12:00", "2026-08-10T12:00")(w, m)
 			m.BackAt = at(t, "2026-08-20")
 		}, []string{"due", "which had passed when it came back from more than 7 days of silence, so it is told anew", "2026-08-23T12:00:00"}},
-		{"the policy's deadline", `{"updates":{"mode":"minimum","version":"26.6.2","deadline":"2026-12-01T12:00:00"}}`, nil, []string{"The policy's own deadline is 2026-12-01T12:00:00", "the notice of 1 days"}},
+		{"the policy's deadline", `{"updates":{"mode":"minimum","version":"26.6.2","deadline":"2026-12-01T12:00:00"}}`, nil, []string{"The policy's own deadline is 2026-12-01T12:00:00", "the notice of 1 day"}},
 		{"an upgrade, since the policy asks for it", `{"os":{"track":"26","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14}}`, func(_ *world, m *Mac) { m.Facts.Version, m.Facts.Build = "15.7.9", "24G830" }, []string{"macOS 26.6.1 was posted on 2026-08-06 and is due 30 days after 2026-08-15, when the policy began to ask for macOS 26: 2026-09-14T12:00:00", "does not postpone", "fair"}},
 		{"wished", `{"os":{"track":"26","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":14}}`, func(_ *world, m *Mac) {
 			m.Facts.Version, m.Facts.Build, m.Wish = "15.7.9", "24G830", &Wish{26, at(t, "2026-08-19T10:00")}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"time"
 
 	"plimsoll/declarations/release"
@@ -109,7 +110,9 @@ func (pl *planner) track() (major int, wish *Wish) {
 	case 0:
 		return pl.major, nil
 	case AnyMajor:
-		major = pl.latest()
+		if major = pl.latest(); pl.rule.Upgrade != UpgradeHold {
+			major = cmp.Or(pl.keepMajor(major), major)
+		}
 	default:
 		major = pl.rule.Track
 	}
@@ -135,6 +138,42 @@ func (pl *planner) latest() int {
 		}
 	}
 	return 0
+}
+
+// keepMajor is the major whose target a newer major, which the track moved on to, may not replace so close to the deadline
+// (rules.md 6.2, no late swap); 0 when it may.
+func (pl *planner) keepMajor(newer int) int {
+	if newer <= pl.major {
+		return 0
+	}
+	var newest *release.Release
+	var came time.Time // when the newer major became possible
+	before := 0        // the major that would be the track's without it
+	for i := range pl.table.os {
+		c := &pl.table.os[i]
+		at := pl.becamePossible(&lane{LanePlan: LanePlan{Lane: Upgrade}}, c.r)
+		switch {
+		case c.major > newer || !c.r.Available || at.After(pl.now):
+		case c.major == newer:
+			newest, came = cmp.Or(newest, c.r), earlier(came, at)
+		case before == 0:
+			before = c.major
+		}
+	}
+	if before <= pl.major {
+		return 0
+	}
+	l := pl.osLane(Upgrade, before, pl.floor(before, true))
+	if pl.rule.Upgrade == UpgradeSelfService {
+		if l.wish = pl.m.Wish; l.wish == nil || l.wish.Major != before {
+			return 0
+		}
+	}
+	if pl.keep(l, newest, came) == nil {
+		return 0
+	}
+	pl.lateMajor = newest
+	return before
 }
 
 // floor is the version that satisfies the policy on this Mac, "" for automatic: of several the one of the highest

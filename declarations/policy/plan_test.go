@@ -127,6 +127,8 @@ func TestOutcomesWithoutPlan(t *testing.T) {
 		{"no version", automatic14, without(func(m *Mac) { m.Facts.Version = "" }), false, want{outcome: Unknown, reason: CodeVersionUnknown}, "status"},
 		{"no board", automatic14, without(func(m *Mac) { m.Facts.Board = "" }), false, want{outcome: Unknown, reason: CodeBoardUnknown}, "status"},
 		{"no board keeps the settings", settingsOnly, without(func(m *Mac) { m.Facts.Board = "" }), false, want{outcome: Unknown, reason: CodeBoardUnknown}, "settings status"},
+		{"nothing known of its board", settingsOnly, without(func(m *Mac) { m.Facts.Board = "J999AP" }), false, want{outcome: Unknown, reason: CodeNotInCatalogue}, "settings status"},
+		{"nothing known of its major", settingsOnly, without(func(m *Mac) { m.Facts.Version, m.Facts.Build = "99.1", "50A1" }), false, want{outcome: Unknown, reason: CodeNotInCatalogue}, "settings status"},
 		{"no policy applies", `{"assign":{"groups":["lab"]},"updates":{"mode":"automatic","within_days":14}}`, mac("26.5", "25F71"), false, want{outcome: Unmanaged, reason: CodeNotGoverned}, "status"},
 		{"the assignment is not known", `{"assign":{"when":"model startsWith 'Mac14'"},"settings":{"Notifications":false},"updates":{"mode":"automatic","within_days":14}}`, without(func(m *Mac) { m.Facts.Model = "" }), false, want{outcome: Unknown, reason: CodeAssignmentUnknown}, "status"},
 		{"paused", `{"settings":{"Notifications":false},"updates":{"mode":"automatic","within_days":14}}`, mac("26.5", "25F71"), true, want{outcome: Unmanaged, reason: CodePaused}, "settings status"},

@@ -3,6 +3,9 @@ package policy
 import (
 	"cmp"
 	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/release"
 )
 
 // planner works out one plan. Explain uses the same one, with a trace.
@@ -11,11 +14,12 @@ type planner struct {
 	m         *Mac
 	now       time.Time
 	plan      *Plan
-	rule      *rule  // governs; nil when none does
-	table     *table // of the Mac's board; nil when the catalogue does not know it
-	major     int    // the Mac's own
-	satisfied bool   // the floor or the named version is reached
-	above     int    // how many entries of table.os are newer than what the Mac runs
+	rule      *rule            // governs; nil when none does
+	table     *table           // of the Mac's board; nil when the catalogue does not know it
+	major     int              // the Mac's own
+	satisfied bool             // the floor or the named version is reached
+	above     int              // how many entries of table.os are newer than what the Mac runs
+	lateMajor *release.Release // of a major that came too late to be the track's now
 
 	unknownRule *rule // the policy of which it is not known whether it applies
 	lanes       [lanes]*lane
@@ -144,10 +148,10 @@ func (pl *planner) decide() {
 		pl.planOS()
 	}
 	chosen := pl.choose()
+	if pl.rule.Mode == ModeNone && !pl.knowsMajor() {
+		pl.end(Unknown, CodeNotInCatalogue, pl.evidence("board", "macos"))
+	}
 	if chosen == nil && pl.rule.BSI {
-		if pl.rule.Mode == ModeNone && !pl.knowsMajor() {
-			pl.end(Unknown, CodeNotInCatalogue, pl.evidence("board", "macos"))
-		}
 		pl.planBSI()
 		chosen = pl.lanes[BSI]
 	}
@@ -165,7 +169,9 @@ func (pl *planner) decide() {
 	}
 	p.Lane, p.Target, p.Due, p.Deadline = chosen.Lane, chosen.Target, chosen.Due, chosen.Deadline
 	p.Optional = chosen.Lane == BSI && !pl.newestOfMajor(chosen.Target.Version)
-	pl.gate()
+	if pl.gate(); p.Gated != "" {
+		p.Deadline = p.Due // nothing is declared, so nothing is promised: a fair deadline would move on with every day
+	}
 	if chosen.HeldBack != nil {
 		pl.leaveOut(CodeSwapRefused, map[string]any{"newer": name(chosen.HeldBack), "version": name(chosen.Target)})
 	}
@@ -185,9 +191,17 @@ func (pl *planner) choose() *lane {
 }
 
 func (pl *planner) delay(l *lane) {
-	if d := pl.m.Delayed; d != nil && d.Lane == l.Lane && !l.state.Since.IsZero() && d.Since.Equal(l.state.Since) && d.Until > l.Deadline {
-		l.Deadline, l.Delayed = d.Until, true
+	if until := pl.delayed(l); until > l.Deadline {
+		l.Deadline, l.Delayed = until, true
 	}
+}
+
+// delayed is what the user delayed the lane's obligation to, 0 when he did not.
+func (pl *planner) delayed(l *lane) declarations.Local {
+	if d := pl.m.Delayed; d != nil && d.Lane == l.Lane && !l.state.Since.IsZero() && d.Since.Equal(l.state.Since) {
+		return d.Until
+	}
+	return 0
 }
 
 // remember works out what the lanes are once this plan is kept, and keeps what is waited for in order.

@@ -54,7 +54,7 @@ var ReasonTexts = []ReasonText{
 	{CodeUnsupported, "No release that satisfies the policy {policy}[ (macOS {version})] exists for this Mac.", "Lower what the policy asks for, assign another policy to this model, or replace the Mac."},
 	{CodeHeld, "macOS {version} ({build}) would be the target, but it is held[ until {until}][: {reason}].", "Let the release go (DELETE /v1/holds) when it may be installed."},
 	{CodeAboveTrack, "The Mac runs macOS {macos}, a newer major version than the policy {policy} asks for.", "Nothing, or raise the policy's track."},
-	{CodeUpgradeNotEnforced, "What the policy {policy} asks for (macOS {version}) needs an upgrade that it does not enforce.", "Set os.upgrade to enforce, or let users ask for the upgrade."},
+	{CodeUpgradeNotEnforced, "What the policy {policy} asks for (macOS {version}) needs an upgrade that it does not enforce.", "Set os.upgrade to enforce it; with self_service the user may ask for it on the Mac's own page, whose link the dashboard shows."},
 	{CodeOtherBuild, "The Mac runs macOS {macos} as asked for, but another build ({macos_build} instead of {build}).", "Nothing: another build of the version satisfies the policy."},
 	{CodeSoaking, "macOS {version} is younger than the policy's {min_age_days} days and becomes a target on {from}.", "Nothing, or lower min_age_days."},
 	{CodeSwapRefused, "macOS {newer} came so close to the deadline that macOS {version} stays the target.", "Nothing: the newer release becomes the target 72 hours after the deadline."},

@@ -161,10 +161,13 @@ func (pl *planner) target(l *lane) {
 	}
 	best := pl.dates(l, newest.r)
 	if newest.r.Build != l.state.Target {
-		if kept := pl.keep(l, newest); kept != nil {
+		if kept := pl.keep(l, newest.r, pl.becamePossible(l, newest.r)); kept != nil {
 			best = *kept
 			best.HeldBack = newest.r
 		}
+	}
+	if l.Lane == Upgrade {
+		best.HeldBack = cmp.Or(pl.lateMajor, best.HeldBack)
 	}
 	best.Held = l.Held
 	l.LanePlan = best
@@ -176,20 +179,20 @@ const (
 	swapAfter  = 72 * time.Hour
 )
 
-// keep finds the older target that a newer one may not replace so close to the deadline; nil when it may. The older one
-// is what the lane would be at without the late ones: its last target, or the newest that was possible before the window.
-func (pl *planner) keep(l *lane, newest *candidate) *LanePlan {
+// keep finds the older target that a newer one, possible since came, may not replace so close to the deadline; nil when it may. The
+// older one is what the lane would be at without the late ones: its last target, or the newest that was possible before the window.
+func (pl *planner) keep(l *lane, newest *release.Release, came time.Time) *LanePlan {
 	for i := range l.list {
 		k := &l.list[i]
-		if compare(k.r, newest.r) >= 0 || pl.verdict(l, k) != possible || !l.satisfies(k.r) {
+		if compare(k.r, newest) >= 0 || pl.verdict(l, k) != possible || !l.satisfies(k.r) {
 			continue
 		}
 		dates := pl.dates(l, k.r)
-		from, to := swapWindow(l, &dates)
+		from, to := pl.swapWindow(l, &dates)
 		if k.r.Build != l.state.Target && !pl.becamePossible(l, k.r).Before(from) {
 			continue
 		}
-		if pl.now.Before(from) || pl.now.After(to) || pl.becamePossible(l, newest.r).Before(from) {
+		if pl.now.Before(from) || pl.now.After(to) || came.Before(from) {
 			return nil
 		}
 		pl.wait(to.Add(time.Second))

@@ -212,3 +212,36 @@ func TestFaultsOfAFileComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+// A BSI of an older release is optional (rules.md 6.6): once a newer release is out, nobody is counted as overdue for it any more.
+func TestABSIBecomesOptional(t *testing.T) {
+	feed := func(newer string) string {
+		return `{"AssetSets":{"macOS":[{"ProductVersion":"26.6.2","Build":"25G83","PostingDate":"2026-08-17","SupportedDevices":["J413AP"]}` + newer + `]},
+			"PublicBackgroundSecurityImprovements":{"macOS":[{"ProductVersion":"26.6.2","ProductVersionExtra":"(a)","Build":"25G771a","PrerequisiteBuild":"25G83","PostingDate":"2026-08-18","SupportedDevices":["J413AP"]}]}}`
+	}
+	src := &feedSource{body: feed("")}
+	w := worldWithFeed(t, src)
+	w.refreshNow()
+	w.enrol("MAC-1", "C02AAA", "26.6.2", "25G83")
+	if _, err := w.putPolicy(`{"name":"bsi","priority":1,"updates":{"mode":"none"},"background_security":{"mode":"automatic","within_days":2}}`, WriteOptions{Confirm: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.settleAll()
+	w.sync("MAC-1")
+	w.pass(4 * 24 * time.Hour)
+	w.report("MAC-1", `{"StatusItems":{"softwareupdate":{"install-state":"none"}},"Errors":[]}`)
+	w.sync("MAC-1")
+	overdue := func(what string, want int) {
+		t.Helper()
+		c, err := w.Compliance(context.Background())
+		w.must(err)
+		if got := c.States["overdue"]; got != want {
+			t.Errorf("%s %d Macs are overdue, want %d: %v", what, got, want, c.States)
+		}
+	}
+	overdue("when the deadline has passed", 1)
+	src.body = feed(`,{"ProductVersion":"26.7","Build":"25H10","PostingDate":"2026-08-23","SupportedDevices":["J413AP"]}`)
+	w.pass(2 * time.Minute)
+	w.refreshNow()
+	overdue("when the BSI's release is not the newest", 0)
+}

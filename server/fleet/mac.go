@@ -155,32 +155,31 @@ func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertise
 	var a advertised
 	quiet := false
 	now := f.now()
-	err := f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
-		quiet = false
-		rec, err := m.Record()
-		if err != nil {
-			return err
-		}
-		if rec == nil || !rec.Facts.Enrolled {
-			return notEnrolled(id)
-		}
-		book, err := f.bookFrom(ctx, rec.Book)
-		if err != nil {
-			return err
-		}
-		if f.contacts.cameBack(rec) {
+	err := f.withBook(ctx, func(book *current) error {
+		return f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
+			quiet = false
+			rec, err := m.Record()
+			switch {
+			case err != nil:
+				return err
+			case rec == nil || !rec.Facts.Enrolled:
+				return notEnrolled(id)
+			case rec.Book > book.Revision:
+				return oldBook(rec.Book)
+			case f.contacts.cameBack(rec):
+				return nil
+			}
+			plan := book.Plan(rec.PlanningMac(true, f.selfURL(book, rec)), now)
+			if plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes {
+				return nil
+			}
+			if serve && (rec.Manifest != rec.Advertised || rec.Told != "" || rec.Lanes.MarkServed(plan) != rec.Lanes) {
+				return nil
+			}
+			quiet = true
+			a = advertised{plan.Token, rec.AdvertisedAt, declarations.ItemsOf(plan.Declarations)}
 			return nil
-		}
-		plan := book.Plan(rec.PlanningMac(true, f.selfURL(book, rec)), now)
-		if plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes {
-			return nil
-		}
-		if serve && (rec.Manifest != rec.Advertised || rec.Told != "" || rec.Lanes.MarkServed(plan) != rec.Lanes) {
-			return nil
-		}
-		quiet = true
-		a = advertised{plan.Token, rec.AdvertisedAt, declarations.ItemsOf(plan.Declarations)}
-		return nil
+		})
 	})
 	if err != nil || quiet {
 		return a, err

@@ -48,16 +48,28 @@ type settling struct {
 // change reads the Mac, lets cause change it, and settles what follows, in one commit. cause returns false when there is nothing to do.
 // It returns the settled state; the index and the other replicas learn of it behind the answer.
 func (f *Fleet) change(ctx context.Context, id string, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
-	book := f.book.cur.Load()
-	for {
-		s, err := f.tryChange(ctx, id, book, init, cause)
+	var s *settling
+	err := f.withBook(ctx, func(book *current) (err error) {
+		s, err = f.tryChange(ctx, id, book, init, cause)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// withBook runs fn, a transaction on a Mac, with the book in force, and again with a newer one when fn returns an oldBook.
+func (f *Fleet) withBook(ctx context.Context, fn func(*current) error) error {
+	for book := f.book.cur.Load(); ; {
+		err := fn(book)
 		var newer oldBook
 		if !errors.As(err, &newer) {
-			return s, err
+			return err
 		}
 		f.counters.Stale.Add(1)
 		if book, err = f.bookFrom(ctx, uint64(newer)); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Ti
 	}
 	return plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes || name != s.Policy || build != s.Build ||
 		plan.Due != s.Due || plan.Deadline != s.Deadline || !rec.NextAt.Equal(plan.NextAt.Truncate(time.Second)) ||
-		plan.Outcome != outcomeOf(s.State) || (plan.MissingBSI != nil) != (s.Flags&compliance.BSIPending != 0) ||
+		plan.Outcome != outcomeOf(s.State) || plan.Optional && !s.OverdueAt.IsZero() || !plan.Optional && plan.Enforced() && !s.PastAt.IsZero() || (plan.MissingBSI != nil) != (s.Flags&compliance.BSIPending != 0) ||
 		book.Index.Prerelease(rec.Facts.Version, rec.Facts.Build) != (s.Flags&compliance.Prerelease != 0) ||
 		(rec.Advertised != rec.Manifest && rec.Told != rec.Advertised && (rec.Manifest != "" || len(plan.Declarations) > 0))
 }
