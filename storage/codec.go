@@ -23,11 +23,7 @@ const (
 	packedS2    = '^'
 )
 
-const (
-	packAbove = 600 // bytes; a Mac's record, which is read most, stays as it is (doc.go)
-	// largest is the longest value that is decoded; a longer length is damage, and must not become an allocation.
-	largest = 64 << 20
-)
+const packAbove = 600 // bytes; a Mac's record, which is read most, stays as it is (doc.go)
 
 // dictionary must never change: what was encoded against it could not be read any more. Another one needs a header of its own.
 //
@@ -79,7 +75,7 @@ func Unpack(p []byte) ([]byte, error) {
 		copy(val, body)
 		return val, nil
 	case packedS2:
-		if n, err := s2.DecodedLen(body); err != nil || n > largest {
+		if n, err := s2.DecodedLen(body); err != nil || n > MaxValue { // damage must not become an allocation
 			return nil, errors.New("damaged value: impossible length")
 		}
 		val, err := coder().Decode(nil, body)
@@ -95,10 +91,15 @@ func Unpack(p []byte) ([]byte, error) {
 // The databases share it, so that a transaction reads the same on each.
 type Staged struct {
 	vals map[string][]byte // nil: deleted
+	err  error             // the first write that cannot be kept
 }
 
-// Set stages a write. It keeps val.
+// Set stages a write. It keeps val. One that is longer than MaxValue is not staged, and Err says so.
 func (s *Staged) Set(key string, val []byte) {
+	if len(val) > MaxValue {
+		s.Fail(fmt.Errorf("%w: database value of %d bytes is too long (%q)", ErrInvalid, len(val), key))
+		return
+	}
 	if val == nil {
 		val = []byte{}
 	}
@@ -114,6 +115,16 @@ func (s *Staged) put(key string, val []byte) {
 	}
 	s.vals[key] = val
 }
+
+// Fail says that a write cannot be kept.
+func (s *Staged) Fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// Err returns why the writes must not be committed: the first error that Fail was given, nil when there is none.
+func (s *Staged) Err() error { return s.err }
 
 // Len returns the number of keys that would be written or deleted.
 func (s *Staged) Len() int { return len(s.vals) }

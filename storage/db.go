@@ -20,6 +20,9 @@ var (
 // Timeout bounds every call of a DB whose context has no earlier deadline.
 const Timeout = 5 * time.Second
 
+// MaxValue is the longest value that a database keeps, in bytes.
+const MaxValue = 64 << 20
+
 // Entry is a key with its value, as List returns it.
 type Entry struct {
 	Key   string
@@ -47,6 +50,7 @@ type Reader interface {
 type Tx interface {
 	Reader
 	// Set stores val under key; an empty, non-nil value is kept as such. The Tx keeps val: the caller must not change it afterwards.
+	// After a value longer than MaxValue the Update fails with an error that wraps ErrInvalid.
 	Set(key string, val []byte)
 	// Delete removes key; it is no error when there is none.
 	Delete(key string)
@@ -56,12 +60,16 @@ type Tx interface {
 //
 // All methods return an error that wraps ErrUnavailable when the database cannot be reached or does not answer within
 // the context's deadline or Timeout, whichever is earlier; an error of the function is returned as it is, and nothing is written then.
+//
+// A function that View or Update runs must not call the DB, nor wait for somebody who does: bolt, when its file has outgrown what is mapped,
+// lets nobody begin until all who have begun are done.
 type DB interface {
 	// View runs fn over one revision of the partition. fn may run more than once.
 	View(ctx context.Context, partition string, fn func(Reader) error) error
 	// Update runs fn and commits what it wrote, atomically and only if nobody else committed to the partition since fn read it;
 	// otherwise fn runs again. A commit that writes nothing changes no revision. When Update returns nil the commit is acknowledged by the database
-	// (bolt: fsync; Redis: as configured there, and by wait=N replicas).
+	// (bolt: fsync; Redis: as configured there, and by wait=N replicas). What fn has read is committed when Update returns, also when fn
+	// wrote nothing or returned an error.
 	// A commit whose answer was lost is recognised when it is retried, and reported as done, not run twice.
 	Update(ctx context.Context, partition string, fn func(Tx) error) error
 	// Revisions returns the revision of each partition, in one round trip (one per cluster node).

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -39,8 +41,6 @@ const (
 	lockTimeout = time.Second
 	// maxKey bounds partition and key together, prefix included.
 	maxKey = bbolt.MaxKeySize
-	// maxValue keeps a packed value far from what a page can count.
-	maxValue = 1 << 30
 	// pageSize is the same on every machine (bbolt takes the system's, 16 KB on some); larger pages write more per commit
 	// and save nothing.
 	pageSize = 4096
@@ -49,8 +49,10 @@ const (
 	fillPercent = 0.9
 	// allocStep is by how much the file grows. It bounds what a small fleet's file wastes.
 	allocStep = 2 << 20
-	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers.
-	mmapSize = 1 << 30
+	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers and lets no other begin.
+	// Where so much cannot be had (RLIMIT_AS), it is mmapLess.
+	mmapSize = min(64<<30, math.MaxInt)
+	mmapLess = 1 << 30
 	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot keep up.
 	logFull = 4 << 20
 	logMost = 4
@@ -77,18 +79,7 @@ var _ storage.DB = (*DB)(nil)
 
 // Open opens or creates the file. The error wraps storage.ErrUnavailable when another process uses it.
 func Open(path string) (*DB, error) {
-	opts := &bbolt.Options{
-		Timeout:      lockTimeout,
-		FreelistType: bbolt.FreelistMapType,
-		// The list of free pages is made again when the file is opened, instead of being written with every commit.
-		NoFreelistSync: true,
-		NoStatistics:   true,
-		PageSize:       pageSize,
-	}
-	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file would become as large
-		opts.InitialMmapSize = mmapSize
-	}
-	b, err := bbolt.Open(path, 0o600, opts)
+	b, err := openFile(path)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("database %s is in use by another process: %w", path, storage.ErrUnavailable)
 	}
@@ -122,6 +113,28 @@ func Open(path string) (*DB, error) {
 	})
 	go db.write()
 	return db, nil
+}
+
+// openFile opens bbolt's file, and makes it when there is none.
+func openFile(path string) (*bbolt.DB, error) {
+	opts := &bbolt.Options{
+		Timeout:      lockTimeout,
+		FreelistType: bbolt.FreelistMapType,
+		// The list of free pages is made again when the file is opened, instead of being written with every commit.
+		NoFreelistSync: true,
+		NoStatistics:   true,
+		PageSize:       pageSize,
+	}
+	if strconv.IntSize == 32 || runtime.GOOS == "windows" { // there the file would become as large
+		return bbolt.Open(path, 0o600, opts)
+	}
+	opts.InitialMmapSize = mmapSize
+	b, err := bbolt.Open(path, 0o600, opts)
+	if errors.Is(err, syscall.ENOMEM) {
+		opts.InitialMmapSize = mmapLess
+		b, err = bbolt.Open(path, 0o600, opts)
+	}
+	return b, err
 }
 
 // syncFolder makes a file that is new survive a power failure: syncing the file does not promise that its name does.

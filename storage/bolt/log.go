@@ -40,7 +40,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type logFile struct {
 	file *os.File
 	salt []byte
-	end  int64 // where the next frame goes
+	end  int64                // where the next frame goes
+	sync func(*os.File) error // syncData, or what a test has instead
 }
 
 func logPaths(path string) [2]string { return [2]string{path + "-log0", path + "-log1"} }
@@ -51,7 +52,7 @@ func createLog(path string) (*logFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &logFile{file: f, salt: make([]byte, saltSize), end: int64(headerSize)}
+	l := &logFile{file: f, salt: make([]byte, saltSize), end: int64(headerSize), sync: syncData}
 	_, _ = rand.Read(l.salt) // never fails
 	if _, err = f.WriteAt(append([]byte(logMagic), l.salt...), 0); err == nil {
 		err = f.Sync()
@@ -70,7 +71,7 @@ func (l *logFile) append(seq uint64, frame []byte) error {
 	if _, err := l.file.WriteAt(frame, l.end); err != nil {
 		return err
 	}
-	if err := syncData(l.file); err != nil {
+	if err := l.sync(l.file); err != nil {
 		return err
 	}
 	l.end += int64(len(frame))

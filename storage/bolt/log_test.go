@@ -132,17 +132,27 @@ func crash(t *testing.T, db *DB) (path string) {
 // inTurn runs fn while the writer waits.
 func inTurn(t *testing.T, db *DB, fn func()) error {
 	t.Helper()
-	j := newJob(t.Context(), update, "rest", func(storage.Tx) error {
+	err := db.submit(t.Context(), inTurnJob(t, func() {
 		db.mu.Lock()
 		defer db.mu.Unlock()
 		fn()
-		return errSkip
-	})
-	j.tx = &tx{revision: 1 << 60} // so that it runs in the writer's turn
-	if err := db.submit(t.Context(), j); !errors.Is(err, errSkip) {
+	}))
+	if !errors.Is(err, errSkip) {
 		return err
 	}
 	return nil
+}
+
+var errSkip = errors.New("nothing to commit")
+
+// inTurnJob ends with errSkip when the writer has waited for fn.
+func inTurnJob(t *testing.T, fn func()) *job {
+	j := newJob(t.Context(), update, "rest", func(storage.Tx) error {
+		fn()
+		return errSkip
+	})
+	j.tx = &tx{revision: 1 << 60} // which the partition does not have
+	return j
 }
 
 // A group that was not written whole was not acknowledged: it is left out, with nothing else.

@@ -3,15 +3,16 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
 
 // recover brings what an earlier process has left in the logs into the file, and begins them anew.
 func (db *DB) recover() error {
-	var seq uint64
+	var stored uint64
 	if err := db.bolt.View(func(t *bbolt.Tx) error {
-		seq = t.Bucket(bucketName).Sequence()
+		stored = t.Bucket(bucketName).Sequence()
 		return nil
 	}); err != nil {
 		return err
@@ -27,7 +28,11 @@ func (db *DB) recover() error {
 	if len(first) > 0 && len(second) > 0 && first[0].seq > second[0].seq {
 		first, second = second, first
 	}
-	left := make(layer)
+	if len(first) > 0 && len(second) > 0 {
+		// A group whose sync failed may be whole all the same. When the other log took its turn then, its first group was committed in that one's place.
+		first = slices.DeleteFunc(first, func(g group) bool { return g.seq >= second[0].seq })
+	}
+	seq, left := stored, make(layer)
 	for _, g := range append(first, second...) {
 		switch {
 		case g.seq <= seq:
@@ -41,7 +46,7 @@ func (db *DB) recover() error {
 		}
 		seq = g.seq
 	}
-	if len(left) > 0 {
+	if seq > stored { // also when the groups hold nothing: the next ones go on from their number
 		if err := left.move(db.bolt, seq); err != nil {
 			return err
 		}

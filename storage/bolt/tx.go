@@ -19,7 +19,7 @@ type tx struct {
 	over     []*part // what lies over the file, the uppermost first
 	revision uint64
 	staged   storage.Staged
-	err      error // the first write that cannot be kept
+	unsynced bool // the uppermost of over belongs to a group that is not durable yet
 }
 
 // newTx makes a tx over the file and what lies over it, the uppermost first; nil: nothing.
@@ -101,10 +101,6 @@ func (t *tx) GetMany(keys ...string) ([][]byte, error) {
 }
 
 func (t *tx) Set(key string, val []byte) {
-	if len(val) > maxValue {
-		t.fail(fmt.Errorf("%w: database value of %d bytes is too long (%q)", storage.ErrInvalid, len(val), key))
-		return
-	}
 	if t.check(key) {
 		t.staged.Set(key, val)
 	}
@@ -118,16 +114,10 @@ func (t *tx) Delete(key string) {
 
 func (t *tx) check(key string) bool {
 	if len(t.prefix)+1+len(key) > maxKey {
-		t.fail(tooLong(key))
+		t.staged.Fail(tooLong(key))
 		return false
 	}
 	return true
-}
-
-func (t *tx) fail(err error) {
-	if t.err == nil {
-		t.err = err
-	}
 }
 
 func (t *tx) List(prefix, after string, limit int) ([]storage.Entry, error) {

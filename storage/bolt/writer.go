@@ -17,10 +17,7 @@ const (
 	nearlyFull = 64 << 10
 )
 
-var (
-	errSkip    = errors.New("nothing to commit")
-	errAborted = errors.New("the function did not return")
-)
+var errAborted = errors.New("the function did not return")
 
 // job is one Update, Drop or Ping on its way through the writer.
 type job struct {
@@ -59,8 +56,8 @@ func (j *job) run(t *tx) error {
 	if err := j.fn(t); err != nil {
 		return err
 	}
-	if t.err != nil {
-		return t.err
+	if err := t.staged.Err(); err != nil {
+		return err
 	}
 	j.puts = make([]pair, 0, t.staged.Len())
 	t.staged.Each(func(key string, val []byte) {
@@ -83,16 +80,18 @@ func (db *DB) submit(ctx context.Context, j *job) error {
 	case <-ctx.Done():
 		return unavailable("write to", db.path, ctx.Err())
 	}
+	var outcome error // of fn, when it has run in the writer's turn
 	for {
 		select {
 		case t := <-j.turn:
-			if err := j.take(t); err != nil {
-				return err
-			}
-			if j.tx.staged.Len() == 0 {
-				return nil
+			outcome = j.take(t)
+			if (outcome != nil || t.staged.Len() == 0) && !t.unsynced {
+				return outcome
 			}
 		case err := <-j.result:
+			if err == nil {
+				err = outcome
+			}
 			return err
 		case <-ctx.Done():
 			close(j.gone)
@@ -206,7 +205,7 @@ func (db *DB) next(jobs, bytes int) *job {
 	}
 }
 
-// add puts a job into the group. false: it wrote nothing, and somebody else answers the caller.
+// add puts a job into the group. false: it wrote nothing, and the caller waits for no answer.
 func (db *DB) add(g *pending, j *job) bool {
 	if j.ctx.Err() != nil { // the caller has been told that it failed
 		return false
@@ -219,6 +218,7 @@ func (db *DB) add(g *pending, j *job) bool {
 		top = db.active[j.partition]
 	}
 	t := newTx(g.file, j.partition, top, db.frozen[j.partition])
+	t.unsynced = g.parts[j.partition] != nil
 	revision := t.revision + 1
 	if j.kind == dropAll {
 		g.parts[j.partition] = &part{revision: revision, dropped: true}
@@ -228,8 +228,8 @@ func (db *DB) add(g *pending, j *job) bool {
 	if t.revision != j.tx.revision {
 		select {
 		case j.turn <- t:
-			if err := <-j.turned; err != nil || j.tx.staged.Len() == 0 {
-				return false
+			if err := <-j.turned; err != nil || t.staged.Len() == 0 {
+				return t.unsynced // what fn found must not be answered before it is durable
 			}
 		case <-j.gone:
 			return false

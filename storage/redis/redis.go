@@ -114,7 +114,12 @@ func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) 
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		t, err := db.run(ctx, partition, attempt, func(t *tx) error { return fn(t) })
+		t, err := db.run(ctx, partition, attempt, func(t *tx) error {
+			if err := fn(t); err != nil {
+				return err
+			}
+			return t.staged.Err()
+		})
 		if err != nil || t.staged.Len() == 0 {
 			return err
 		}

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.DB) {
 		{"values", valueTests},
 		{"lists", listTests},
 		{"commits", commitTests},
+		{"views", viewTests},
 		{"partitions", partitionTests},
 		{"contexts", contextTests},
 	} {

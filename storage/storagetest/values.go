@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -81,6 +82,20 @@ var valueTests = map[string]func(*suite){
 				s.Errorf("%d bytes of text came back as %d others", size, len(got))
 			}
 		}
+	},
+	"a value that is too long is invalid": func(s *suite) {
+		p := s.part("p")
+		s.set(p, "key", "before")
+		err := s.db.Update(s.Context(), p, func(tx storage.Tx) error {
+			tx.Set("key", make([]byte, storage.MaxValue+1))
+			tx.Set("other", []byte("value"))
+			return nil
+		})
+		if !errors.Is(err, storage.ErrInvalid) {
+			s.Errorf("Update = %v, want an error that wraps storage.ErrInvalid", err)
+		}
+		s.wantValue(p, "key", "before")
+		s.wantNone(p, "other")
 	},
 	"GetMany answers in the order of its keys": func(s *suite) {
 		p := s.part("p")
