@@ -69,7 +69,7 @@ type DB interface {
 	// Update runs fn and commits what it wrote, atomically and only if nobody else committed to the partition since fn read it;
 	// otherwise fn runs again. A commit that writes nothing changes no revision. When Update returns nil the commit is acknowledged by the database
 	// (bolt: fsync; Redis: as configured there, and by wait=N replicas). What fn has read is committed when Update returns, also when fn
-	// wrote nothing or returned an error.
+	// wrote nothing or returned an error; with wait=N that costs as much as a commit, so whoever only looks takes View.
 	// A commit whose answer was lost is recognised when it is retried, and reported as done, not run twice.
 	Update(ctx context.Context, partition string, fn func(Tx) error) error
 	// Revisions returns the revision of each partition, in one round trip (one per cluster node).

@@ -20,14 +20,14 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  m                            declarations.Manifest that was served last
 	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held
 	  b/4QmC...                    the declaration served under that ServerToken, as it was served
-	  r/0007                       KeptReport; the slot is its number modulo --keep-reports
+	  r/0000000017                 KeptReport under its number
 	  e/01927f0c-...               compliance.Event under its id (UUID version 7, ordered by time)
 	  n/...                        NanoMDM's records and the command queue: storage/nano/keys.go
 	cert/9f86d0...               association of a device certificate (SHA-256 of its DER): storage/nano/keys.go
 	push                         APNs certificates by topic: storage/nano/keys.go
 	shard/07                     one of 64 index shards
 	  n                            the counter, decimal
-	  m/564D4F2B-...               number of the Mac's last change, decimal
+	  m/564D4F2B-...               number of the Mac's last change, and how many of its events are in e/, decimal
 	  c/00000000000001a4           enrollment id of the Mac that changed, under that number
 	  e/00000000000001a5           compliance.Event of the fleet's timeline
 	auth                         who may do what

@@ -1,11 +1,13 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"plimsoll/status/compliance"
@@ -16,6 +18,35 @@ type Shard struct {
 	Revision uint64
 	Last     uint64 // the highest number given so far
 	IDs      []string
+	Members  []Member // of IDs, from Members
+}
+
+// Member is a Mac's entry in its shard. In the database it is the two numbers, the second one left out when it is 0.
+type Member struct {
+	Number uint64 // of the Mac's last change
+	Events int    // how many of the Mac's events are in the fleet's timeline, those included that were trimmed
+}
+
+func (m Member) encode() []byte {
+	b := strconv.AppendUint(nil, m.Number, 10)
+	if m.Events > 0 {
+		b = strconv.AppendInt(append(b, ' '), int64(m.Events), 10)
+	}
+	return b
+}
+
+// decodeMember reads an entry; a damaged one is as good as none, and is written anew with the Mac's next change.
+func decodeMember(b []byte) (m Member) {
+	number, events, _ := strings.Cut(string(b), " ")
+	m.Number, _ = strconv.ParseUint(number, 10, 64)
+	m.Events, _ = strconv.Atoi(events)
+	return m
+}
+
+// Changed is a Mac of which the shards have to learn.
+type Changed struct {
+	ID     string
+	Events int // of its record; 0: the shard's stays
 }
 
 // NumberedEvent is an event of the fleet with its place in its shard.
@@ -38,30 +69,29 @@ func counter(r Reader) (uint64, error) {
 
 // AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline.
 // A Mac's older entry is deleted, so that whoever lists the changes sees each Mac once. before and after are the shard's counter around it.
-func (s *Store) AddToIndex(ctx context.Context, shard int, ids []string, events []compliance.Event) (before, after uint64, err error) {
+func (s *Store) AddToIndex(ctx context.Context, shard int, macs []Changed, events []compliance.Event) (before, after uint64, err error) {
 	err = s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
 		n, err := counter(tx)
 		if err != nil {
 			return err
 		}
 		before = n
-		keys := make([]string, len(ids))
-		for i, id := range ids {
-			keys[i] = memberKey(id)
+		keys := make([]string, len(macs))
+		for i, mac := range macs {
+			keys[i] = memberKey(mac.ID)
 		}
 		old, err := tx.GetMany(keys...)
 		if err != nil {
 			return err
 		}
-		for i, id := range ids {
+		for i, mac := range macs {
 			n++
+			was := decodeMember(old[i])
 			if old[i] != nil {
-				if was, err := strconv.ParseUint(string(old[i]), 10, 64); err == nil {
-					tx.Delete(changeKey(was))
-				}
+				tx.Delete(changeKey(was.Number))
 			}
-			tx.Set(keys[i], strconv.AppendUint(nil, n, 10))
-			tx.Set(changeKey(n), []byte(id))
+			tx.Set(keys[i], Member{Number: n, Events: cmp.Or(mac.Events, was.Events)}.encode())
+			tx.Set(changeKey(n), []byte(mac.ID))
 		}
 		for i := range events {
 			n++
@@ -83,6 +113,7 @@ func (s *Store) Members(ctx context.Context, shard int) (Shard, error) {
 		sh = Shard{}
 		if err := each(r, prefixMember, func(e Entry) error {
 			sh.IDs = append(sh.IDs, e.Key[len(prefixMember):])
+			sh.Members = append(sh.Members, decodeMember(e.Value))
 			return nil
 		}); err != nil {
 			return err
@@ -171,20 +202,19 @@ func (s *Store) TrimFleetEvents(ctx context.Context, shard int, before time.Time
 	})
 }
 
-// DropFromIndex forgets Macs of a shard that are known no more.
-func (s *Store) DropFromIndex(ctx context.Context, shard int, ids []string) error {
+// DropFromIndex forgets Macs of a shard that are known no more, by id with the entries that were seen before: who has another one now
+// has enrolled meanwhile.
+func (s *Store) DropFromIndex(ctx context.Context, shard int, gone map[string]Member) error {
 	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
-		for _, id := range ids {
+		for id, seen := range gone {
 			b, err := tx.Get(memberKey(id))
 			if err != nil {
 				return err
 			}
-			if b == nil {
+			if b == nil || decodeMember(b) != seen {
 				continue
 			}
-			if n, err := strconv.ParseUint(string(b), 10, 64); err == nil {
-				tx.Delete(changeKey(n))
-			}
+			tx.Delete(changeKey(seen.Number))
 			tx.Delete(memberKey(id))
 		}
 		return nil

@@ -56,7 +56,7 @@ const (
 
 func manifestKey(at time.Time) string   { return fmt.Sprintf("%s%020d", prefixManifests, at.UnixNano()) }
 func bodyKey(serverToken string) string { return prefixBodies + serverToken }
-func reportKey(slot int) string         { return fmt.Sprintf("%s%04d", prefixReports, slot) }
+func reportKey(number int) string       { return fmt.Sprintf("%s%010d", prefixReports, number) }
 func eventKey(id string) string         { return prefixEvents + id }
 
 // Keys of the book.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -196,13 +197,17 @@ func (m *MacTx) ClearLife(now time.Time) error {
 	return setJSON(m.tx, manifestKey(now), declarations.Manifest{ServedAt: now})
 }
 
-// AddReport keeps a raw report as one of the last keep ones (keep >= 1).
+// AddReport keeps a raw report as one of the last keep ones (keep >= 1), without a look at the others: after keep was lowered,
+// Trim deletes those that are too many.
 func (m *MacTx) AddReport(r KeptReport, keep int) error {
 	b, err := r.encode()
 	if err != nil {
 		return err
 	}
-	m.tx.Set(reportKey(r.Number%keep), b)
+	m.tx.Set(reportKey(r.Number), b)
+	if r.Number > keep {
+		m.tx.Delete(reportKey(r.Number - keep))
+	}
 	return nil
 }
 
@@ -255,20 +260,28 @@ func (s *Store) Trim(ctx context.Context, id string, l Limits) error {
 }
 
 func (m *MacTx) trimReports(keep int) error {
-	reports, err := m.Reports()
-	if err != nil || len(reports) <= keep {
+	type kept struct {
+		key    string
+		number int
+	}
+	var all []kept
+	if err := each(m.r, prefixReports, func(e Entry) error {
+		var r struct {
+			Number int `json:"n"`
+		}
+		if err := json.Unmarshal(e.Value, &r); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		all = append(all, kept{e.Key, r.Number})
+		return nil
+	}); err != nil {
 		return err
 	}
-	kept := map[string]bool{}
-	for _, r := range reports[:keep] {
-		kept[reportKey(r.Number%keep)] = true
+	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(b.number, a.number) })
+	for _, r := range all[min(keep, len(all)):] {
+		m.tx.Delete(r.key)
 	}
-	return each(m.r, prefixReports, func(e Entry) error {
-		if !kept[e.Key] {
-			m.tx.Delete(e.Key)
-		}
-		return nil
-	})
+	return nil
 }
 
 func (m *MacTx) trimEvents(l Limits) error {

@@ -41,6 +41,7 @@ type Record struct {
 	Tries   int    // how often it was told Told
 	Push    string // why the last push failed, empty if it did not
 	Reports int    // reports accepted in all; numbers the kept ones
+	Events  int    // events of the Mac in all, by which it shows when one is missing in the fleet's timeline
 
 	Summary compliance.Summary
 	// NextAt is the next instant at which the plan can change by the passing of time; zero: never.
@@ -73,7 +74,7 @@ func (r *Record) Encode() ([]byte, error) {
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
-		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
+		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
 		Sum: wireSummary{
 			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
 			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
@@ -123,7 +124,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
-		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
+		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, Events: w.Events, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
 		Summary: compliance.Summary{
 			Phase: w.Sum.Phase, PhaseAt: c.get(w.Sum.PhaseAt), StateAt: c.get(w.Sum.StateAt), Flags: w.Sum.Flags,
 			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,
@@ -174,7 +175,7 @@ func (r *Record) Same(o *Record) bool {
 		}
 	}
 	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book && r.Manifest == o.Manifest &&
-		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports &&
+		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports && r.Events == o.Events &&
 		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameSummary(&r.Summary, &o.Summary)
 }
 

@@ -50,6 +50,7 @@ type wireRecord struct {
 	Tries     int             `json:"tt,omitempty"`
 	Push      string          `json:"pu,omitempty"`
 	Reports   int             `json:"r,omitempty"`
+	Events    int             `json:"ev,omitempty"`
 	Sum       wireSummary     `json:"S,omitzero"`
 	Next      int64           `json:"x,omitempty"`
 	Looked    int64           `json:"la,omitempty"`
@@ -165,6 +166,7 @@ func (r *wireRecord) fields(w *wire) {
 	integer(w, "tt", &r.Tries)
 	w.str("pu", &r.Push)
 	integer(w, "r", &r.Reports)
+	integer(w, "ev", &r.Events)
 	r.Sum.fields(w)
 	integer(w, "x", &r.Next)
 	integer(w, "la", &r.Looked)

@@ -35,8 +35,9 @@ type Release struct {
 type Catalog struct {
 	// Revision counts the accepted contents that really changed, and the marks of the exploited feed that did; the built-in snapshot is 0.
 	Revision  int       `json:"revision"`
-	Source    string    `json:"source"`     // "snapshot" or "feed"
-	FetchedAt time.Time `json:"fetched_at"` // of the last accepted response, UTC
+	Source    string    `json:"source"`         // "snapshot" or "feed"
+	From      string    `json:"from,omitempty"` // the URL, file or folder of the last accepted response, as its caller names it
+	FetchedAt time.Time `json:"fetched_at"`     // of the last accepted response, UTC
 	// Digest is the canonical, order-free, date-free digest of the last accepted response (see digestOf).
 	Digest string `json:"digest"`
 	// OSBuilds counts the macOS builds of the last accepted response, the measure for refusing a shrunken one.

@@ -81,8 +81,14 @@ func FuzzParseExploited(f *testing.F) {
 				t.Fatalf("%+v names nothing", x)
 			}
 		}
-		c, changed := Snapshot().Mark(e)
-		if again, twice := c.Mark(e); twice || changed != (c.Revision == 1) || again.Revision != c.Revision {
+		if len(e) > maxFixes {
+			t.Fatalf("%d versions and builds", len(e))
+		}
+		c, changed, err := Snapshot().Mark(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, twice, err := c.Mark(e); err != nil || twice || changed != (c.Revision == 1) || again.Revision != c.Revision {
 			t.Fatalf("changed %v, then %v", changed, twice)
 		}
 	})

@@ -208,7 +208,7 @@ func TestMarkProperties(t *testing.T) {
 				for _, f := range e {
 					fixed[f.Build], fixed[string(f.Version)] = true, true
 				}
-				next, changed = c.Mark(e)
+				next, changed = mark(t, c, e)
 				if (next.Revision != c.Revision) != changed {
 					t.Fatalf("changed %v, revision %d after %d", changed, next.Revision, c.Revision)
 				}

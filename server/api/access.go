@@ -55,7 +55,8 @@ func (a *API) listCodes(c echo.Context) error {
 
 func (a *API) createCode(c echo.Context) error {
 	var in CodeBody
-	if err := decode(c, "code-write", &in); err != nil {
+	err := decodeJudged(c, "code-write", &in, nil, func() error { return a.fleet.CheckCode(in.Label, in.ExpiresAt, in.Uses) })
+	if err != nil {
 		return err
 	}
 	code, err := a.fleet.CreateCode(c.Request().Context(), principal(c).Name, in.Label, in.ExpiresAt, in.Uses)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"golang.org/x/time/rate"
 
 	"plimsoll/server/fleet"
 )
@@ -43,22 +42,21 @@ func (a *API) authenticated(scope fleet.Scope, next echo.HandlerFunc) echo.Handl
 		if basic && a.origins.Check(r) != nil {
 			return &problem{status: http.StatusForbidden, code: "cross_origin", text: "the request comes from another site's page"}
 		}
-		addr := address(c.RealIP())
-		if wait := a.logins.wait(addr, secret); wait > 0 {
+		wait, end := a.logins.begin(address(c.RealIP()), secret)
+		if wait > 0 {
 			return &problem{
 				status: http.StatusTooManyRequests, code: "rate_limited", retry: int(math.Ceil(wait.Seconds())),
 				text: "too many failed logins from this address",
 			}
 		}
 		p, err := a.fleet.Identify(r.Context(), secret)
+		end(err == nil) // what could not be told counts too: else one might go on guessing while the store is away
 		if errors.Is(err, fleet.ErrForbidden) {
-			a.logins.failed(addr)
 			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "this token is not known"}
 		}
 		if err != nil {
 			return err
 		}
-		a.logins.succeeded(secret)
 		if !p.May(scope) {
 			return &problem{status: http.StatusForbidden, code: "forbidden", text: "this token's scope is " + string(p.Scope) + "; " + string(scope) + " is required"}
 		}
@@ -98,67 +96,76 @@ type logins struct {
 	now func() time.Time
 
 	mu        sync.Mutex
-	byAddress map[netip.Prefix]*rate.Limiter
+	byAddress map[netip.Prefix]failures
 	good      map[[sha256.Size]byte]struct{}
 }
 
+// failures are the failed logins of an address, of which maxFailed are forgotten a minute.
+type failures struct {
+	count float64
+	at    time.Time
+}
+
+func (f failures) left(now time.Time) float64 {
+	return max(0, f.count-now.Sub(f.at).Minutes()*maxFailed)
+}
+
 func newLogins(now func() time.Time) *logins {
-	return &logins{now: now, byAddress: map[netip.Prefix]*rate.Limiter{}, good: map[[sha256.Size]byte]struct{}{}}
+	return &logins{now: now, byAddress: map[netip.Prefix]failures{}, good: map[[sha256.Size]byte]struct{}{}}
 }
 
-// wait is how long an address has to wait before it may try this token; 0: it may.
-func (l *logins) wait(addr netip.Prefix, secret string) time.Duration {
+// begin notes an attempt, which counts as failed until end takes it back: many at once are as many as one after the other. When there were
+// too many it says how long to wait, and end need not be called.
+func (l *logins) begin(addr netip.Prefix, secret string) (wait time.Duration, end func(good bool)) {
+	token := sha256.Sum256([]byte(secret))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lim, ok := l.byAddress[addr]
-	if !ok {
-		return 0
-	}
-	tokens := lim.TokensAt(l.now())
-	if tokens >= 1 {
-		return 0
-	}
-	if _, ok := l.good[sha256.Sum256([]byte(secret))]; ok {
-		return 0
-	}
-	return time.Duration((1 - tokens) / float64(lim.Limit()) * float64(time.Second))
-}
-
-func (l *logins) failed(addr netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	lim, ok := l.byAddress[addr]
-	if !ok {
-		if len(l.byAddress) >= loginKeep {
-			l.forget(now)
+	_, trusted := l.good[token]
+	if !trusted {
+		if over := l.byAddress[addr].left(l.now()) + 1 - maxFailed; over > 0 {
+			return time.Duration(over / maxFailed * float64(time.Minute)), nil
 		}
-		lim = rate.NewLimiter(rate.Every(time.Minute/maxFailed), maxFailed)
-		l.byAddress[addr] = lim
+		l.count(addr, 1)
 	}
-	lim.AllowN(now, 1)
+	return 0, func(good bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		switch {
+		case !good && trusted: // it was revoked
+			delete(l.good, token)
+			l.count(addr, 1)
+		case good && !trusted:
+			l.count(addr, -1)
+			if len(l.good) >= loginKeep {
+				clear(l.good)
+			}
+			l.good[token] = struct{}{}
+		}
+	}
+}
+
+func (l *logins) count(addr netip.Prefix, n float64) {
+	now := l.now()
+	if _, ok := l.byAddress[addr]; !ok && len(l.byAddress) >= loginKeep {
+		l.forget(now)
+	}
+	if left := l.byAddress[addr].left(now) + n; left > 0 {
+		l.byAddress[addr] = failures{left, now}
+	} else {
+		delete(l.byAddress, addr)
+	}
 }
 
 // forget drops the addresses that may try again as often as a new one, or all of them when there are none.
 func (l *logins) forget(now time.Time) {
-	for a, lim := range l.byAddress {
-		if lim.TokensAt(now) >= maxFailed {
+	for a, f := range l.byAddress {
+		if f.left(now) == 0 {
 			delete(l.byAddress, a)
 		}
 	}
 	if len(l.byAddress) >= loginKeep {
 		clear(l.byAddress)
 	}
-}
-
-func (l *logins) succeeded(secret string) {
-	h := sha256.Sum256([]byte(secret))
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.good) >= loginKeep {
-		clear(l.good)
-	}
-	l.good[h] = struct{}{}
 }
 
 // address is what failed logins are counted by: an IPv4 address, or an IPv6 network of the size that one customer has.

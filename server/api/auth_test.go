@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -79,11 +80,49 @@ func TestLoginsStayBounded(t *testing.T) {
 	now := today
 	l := newLogins(func() time.Time { return now })
 	for i := range loginKeep + 10 {
-		l.failed(address(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255)))
-		l.succeeded(fmt.Sprint(i))
+		addr := address(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
+		for _, good := range []bool{false, true} {
+			_, end := l.begin(addr, fmt.Sprint(i, good))
+			end(good)
+		}
 	}
 	if len(l.byAddress) > loginKeep || len(l.good) > loginKeep {
 		t.Errorf("%d addresses and %d tokens are kept", len(l.byAddress), len(l.good))
+	}
+}
+
+// Guesses that are made at once are limited as those one after the other; and a good token among them costs nothing.
+func TestLoginsAtOnce(t *testing.T) {
+	now := today
+	l := newLogins(func() time.Time { return now })
+	addr := address("192.0.2.7")
+	var ends []func(bool)
+	for i := range maxFailed {
+		wait, end := l.begin(addr, fmt.Sprint(i))
+		if wait > 0 {
+			t.Fatalf("attempt %d has to wait for %v", i, wait)
+		}
+		ends = append(ends, end)
+	}
+	if wait, _ := l.begin(addr, "one more"); wait <= 0 || wait > time.Minute {
+		t.Errorf("one more at once has to wait for %v", wait)
+	}
+	for _, end := range ends[1:] {
+		end(true)
+	}
+	ends[0](false)
+	if len(l.good) != maxFailed-1 || l.byAddress[addr].left(now) != 1 {
+		t.Errorf("one failed: %d good tokens, %v failures", len(l.good), l.byAddress[addr])
+	}
+	// A token that was revoked is a guess like any other.
+	_, end := l.begin(addr, "1")
+	end(false)
+	if _, ok := l.good[sha256.Sum256([]byte("1"))]; ok || l.byAddress[addr].left(now) != 2 {
+		t.Errorf("after a revoked token: %v failures", l.byAddress[addr])
+	}
+	now = now.Add(time.Minute)
+	if left := l.byAddress[addr].left(now); left != 0 {
+		t.Errorf("a minute later %v failures are left", left)
 	}
 }
 

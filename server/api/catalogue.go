@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
 )
 
 func (a *API) listReleases(c echo.Context) error {
@@ -48,15 +50,22 @@ func (a *API) putHold(c echo.Context) error {
 		return err
 	}
 	var in HoldBody
-	if err := decodeAmended(c, "hold-write", &in, taken("subject", subject, "since_at", "by", "releases")); err != nil {
+	write := func(o fleet.WriteOptions) (fleet.Hold, bool, *fleet.Impact, error) {
+		successors := in.Successors == nil || *in.Successors
+		return a.fleet.PutHold(c.Request().Context(), subject, in.Reason, successors, in.Until, o)
+	}
+	err = decodeJudged(c, "hold-write", &in, taken("subject", subject, "since_at", "by", "releases"), func() error {
+		_, _, _, err := write(fleet.WriteOptions{DryRun: true})
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	o, err := writeOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
-	successors := in.Successors == nil || *in.Successors
-	h, created, impact, err := a.fleet.PutHold(c.Request().Context(), subject, in.Reason, successors, in.Until, o)
+	h, created, impact, err := write(o)
 	if err != nil {
 		return err
 	}

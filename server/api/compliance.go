@@ -1,10 +1,6 @@
 package api
 
-import (
-	"github.com/labstack/echo/v4"
-
-	"plimsoll/server/fleet"
-)
+import "github.com/labstack/echo/v4"
 
 func (a *API) getCompliance(c echo.Context) error {
 	v, err := a.fleet.Compliance(c.Request().Context())
@@ -23,9 +19,13 @@ func (a *API) getHistory(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := a.fleet.History(c.Request().Context(), name, days)
+	limit, cursor, err := paging(c)
 	if err != nil {
 		return err
 	}
-	return list(c, "history", fleet.Page[fleet.HistoryDay]{Items: rows}, historyTable)
+	page, err := a.fleet.History(c.Request().Context(), name, days, limit, cursor)
+	if err != nil {
+		return err
+	}
+	return list(c, "history", page, historyTable)
 }

@@ -19,7 +19,8 @@ type problem struct {
 	text   string
 	fields []FieldError
 	impact *fleet.Impact
-	retry  int // seconds, for Retry-After; 0: none
+	retry  int            // seconds, for Retry-After; 0: none
+	more   map[string]any // members of the body beside ours
 	cause  error
 }
 
@@ -148,7 +149,12 @@ func (a *API) answerError(err error, c echo.Context) {
 	if body.Errors == nil {
 		body.Errors = []FieldError{}
 	}
-	if err := c.JSON(p.status, body); err != nil {
+	var whole any = body
+	if p.more != nil {
+		p.more["error"], p.more["code"], p.more["errors"], p.more["request_id"] = body.Error, body.Code, body.Errors, body.RequestID
+		whole = p.more
+	}
+	if err := c.JSON(p.status, whole); err != nil {
 		a.log.Debug("the client left before its error was written", "request_id", body.RequestID, "error", err)
 	}
 }

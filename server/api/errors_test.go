@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
 )
 
 func TestErrors(t *testing.T) {
@@ -76,7 +78,14 @@ func TestErrors(t *testing.T) {
 
 		{"a policy of nothing", call{method: "POST", target: "/v1/policies", body: `{}`}, 422, "invalid", "name priority"},
 		{"a policy that is a list", call{method: "POST", target: "/v1/policies", body: `[]`}, 422, "invalid", "body"},
-		{"unknown fields and wrong types", call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":"1","prio":1,"updates":{"mode":"minimum","Version":"26"}}`}, 422, "invalid", "prio priority updates.Version"},
+		{"unknown fields and wrong types", call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":"1","prio":1,"updates":{"mode":"minimum","Version":"26"}}`}, 422, "invalid", "prio priority updates.Version updates.deadline updates.version"},
+		{"a wrong form, and a version that Apple does not offer", call{method: "PUT", target: "/v1/policies/a", body: `{"priority":1,"foo":1,"updates":{"mode":"minimum","version":"99","deadline":"2020"}}`}, 422, "invalid", "foo updates.deadline updates.version"},
+		{"a wrong form in a list, and a wrong version in it", call{method: "PUT", target: "/v1/policies/a", body: `{"priority":1,"updates":{"mode":"minimum","versions":[26,"99"],"deadline":"2027-03-01T12:00:00"}}`}, 422, "invalid", "updates.versions.0 updates.versions.1"},
+		{"a list that is none", call{method: "PUT", target: "/v1/policies/a", body: `{"priority":1,"updates":{"mode":"minimum","versions":"26.6.1","deadline":"2027-03-01T12:00:00"}}`}, 422, "invalid", "updates.versions"},
+		{"an unknown mode, and what hangs on it", call{method: "PUT", target: "/v1/policies/a", body: `{"priority":1,"os":{"track":"26","upgrade":"enforce","upgrade_within_days":9},"updates":{"mode":"auto","within_days":9}}`}, 422, "invalid", "updates.mode"},
+		{"updates that are none, and what hangs on them", call{method: "PUT", target: "/v1/policies/a", body: `{"priority":1,"os":{"track":"26","upgrade":"enforce"},"updates":"automatic"}`}, 422, "invalid", "updates"},
+		{"another name, and a wrong expression", call{method: "PUT", target: "/v1/policies/b", body: `{"name":"a","priority":1,"assign":{"when":"serial > 5"}}`}, 422, "invalid", "name assign.when"},
+		{"a wrong type, and a name that exists", call{method: "POST", target: "/v1/policies", body: `{"name":"everyone","priority":10,"label":1}`}, 422, "invalid", "label"},
 		{"a version that Apple does not offer", call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":1,"updates":{"mode":"exact","version":"26.99","deadline":"2027-03-01T12:00:00"}}`}, 422, "invalid", "updates.version"},
 		{"an expression that does not type-check", call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":1,"assign":{"when":"serial > 5"}}`}, 422, "invalid", "assign.when"},
 		{"a key that Apple does not know", call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":1,"settings":{"AutomaticActions":{"InstallSecurityUpdates":"AlwaysOn"}}}`}, 422, "invalid", "settings.AutomaticActions.InstallSecurityUpdates"},
@@ -86,12 +95,15 @@ func TestErrors(t *testing.T) {
 		{"a deletion with a strange body", call{method: "DELETE", target: "/v1/policies/everyone", body: `{"name":"everyone"}`}, 422, "invalid", "name"},
 		{"a group without devices", call{method: "PUT", target: "/v1/groups/lab", body: `{}`}, 422, "invalid", "devices"},
 		{"a group of an impossible name", call{method: "PUT", target: "/v1/groups/Lab%20One", body: `{"devices":[]}`}, 422, "invalid", "name"},
+		{"a group of numbers and of an impossible name", call{method: "PUT", target: "/v1/groups/Lab", body: `{"devices":[1,"A"]}`}, 422, "invalid", "devices.0 name"},
 		{"a group of numbers", call{method: "PUT", target: "/v1/groups/lab", body: `{"devices":[1,""]}`}, 422, "invalid", "devices.0 devices.1"},
 		{"a hold without reason", call{method: "PUT", target: "/v1/holds/26.6", body: `{}`}, 422, "invalid", "reason"},
 		{"a hold of nothing", call{method: "PUT", target: "/v1/holds/never", body: `{"reason":"x"}`}, 422, "invalid", "subject"},
+		{"a hold of nothing, without reason, that has ended", call{method: "PUT", target: "/v1/holds/never", body: `{"until":"2020-01-01T00:00:00Z"}`}, 422, "invalid", "reason subject until"},
 		{"a pause without reason", call{method: "PUT", target: "/v1/pause", body: `{"reason":""}`}, 422, "invalid", "reason"},
 		{"a token of an unknown scope", call{method: "POST", target: "/v1/tokens", body: `{"name":"x","scope":"root"}`}, 422, "invalid", "scope"},
 		{"a code that has expired", call{method: "POST", target: "/v1/enrollment-codes", body: `{"expires_at":"2020-01-01T00:00:00Z"}`}, 422, "invalid", "expires_at"},
+		{"a code with negative uses that has expired", call{method: "POST", target: "/v1/enrollment-codes", body: `{"uses":-1,"expires_at":"2020-01-01T00:00:00Z"}`}, 422, "invalid", "uses expires_at"},
 		{"a code with negative uses", call{method: "POST", target: "/v1/enrollment-codes", body: `{"uses":-1}`}, 422, "invalid", "uses"},
 
 		{"a name that exists", call{method: "POST", target: "/v1/policies", body: minimumPolicy}, 409, "exists", ""},
@@ -126,6 +138,24 @@ func TestErrors(t *testing.T) {
 				t.Errorf("fields %q, want %q", got, tc.fields)
 			}
 		})
+	}
+}
+
+// A body that its schema refuses is judged for the rest, and nothing of it is kept.
+func TestAFaultyBodyIsJudgedWhole(t *testing.T) {
+	r := newRig(t)
+	res := r.want(call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":1,"foo":1,"updates":{"mode":"minimum","version":"99","deadline":"2027-03-01T12:00:00"}}`}, 422, nil)
+	body := errorBody(t, res)
+	if len(body.Errors) != 2 || !strings.Contains(body.Errors[1].Reason, "26.6.1") {
+		t.Errorf("of the version it is not said what Apple offers: %+v", body.Errors)
+	}
+	r.want(call{method: "POST", target: "/v1/policies", body: `{"name":"a","priority":1,"foo":1}`}, 422, nil)
+	r.want(call{method: "GET", target: "/v1/policies/a"}, 404, nil)
+	r.want(call{method: "PUT", target: "/v1/groups/a", body: `{"devices":[1]}`}, 422, nil)
+	r.want(call{method: "GET", target: "/v1/groups/a"}, 404, nil)
+	r.want(call{method: "PUT", target: "/v1/holds/26.6.1", body: `{"reason":"x","foo":1}`}, 422, nil)
+	if held := r.want(call{method: "GET", target: "/v1/holds"}, 200, nil); strings.Contains(held.Body.String(), "26.6.1") {
+		t.Errorf("the hold was kept: %s", held.Body)
 	}
 }
 
@@ -200,7 +230,14 @@ func TestStoreNotReachable(t *testing.T) {
 			t.Errorf("%s %s says %q, %q", c.method, c.target, body.Code, body.Error)
 		}
 	}
-	r.want(call{method: "GET", target: "/readyz", as: "-"}, 503, nil)
+	var ready fleet.Readiness
+	res := r.want(call{method: "GET", target: "/readyz", as: "-"}, 503, &ready)
+	if ready.Ready || ready.Store != "not reachable" || res.Header().Get("Retry-After") == "" {
+		t.Errorf("/readyz answers %s", res.Body)
+	}
+	if lines := r.logged.of("/readyz"); len(lines) != 1 || !strings.Contains(lines[0], "10.0.0.7") {
+		t.Errorf("the log does not say once what is wrong with the store: %q", lines)
+	}
 	r.want(call{method: "GET", target: "/healthz", as: "-"}, 200, nil)
 	r.db.down.Store(false)
 	r.want(call{method: "GET", target: "/readyz", as: "-"}, 200, nil)

@@ -49,7 +49,7 @@ const (
 )
 
 // streamEvents sends events as they come, until the client leaves, the server closes, or the store fails; then the client comes back by itself.
-// An id is a cursor. It stands with the last event of what was read at once: whoever comes back in between sees some events again.
+// Every event has its cursor as its id: who is cut off anywhere goes on after the last event that arrived whole.
 func (a *API) streamEvents(c echo.Context, after string) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		after = last
@@ -144,7 +144,7 @@ func (s *stream) open(after string) error {
 	return s.write([]byte(first))
 }
 
-func (s *stream) send(page fleet.Page[fleet.Event]) error {
+func (s *stream) send(page fleet.Page[fleet.FleetEvent]) error {
 	if len(page.Items) == 0 {
 		return nil
 	}
@@ -154,10 +154,7 @@ func (s *stream) send(page fleet.Page[fleet.Event]) error {
 		if err != nil {
 			return err
 		}
-		if i == len(page.Items)-1 && page.Next != "" {
-			fmt.Fprintf(&b, "id: %s\n", page.Next)
-		}
-		fmt.Fprintf(&b, "data: %s\n\n", data)
+		fmt.Fprintf(&b, "id: %s\ndata: %s\n\n", page.Items[i].Cursor, data)
 	}
 	return s.write(b.Bytes())
 }

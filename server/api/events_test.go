@@ -126,6 +126,41 @@ func TestEventStream(t *testing.T) {
 	l.leave()
 }
 
+// Every event has an id of its own, with which the stream and the list go on right behind it.
+func TestEventStreamGoesOnAfterAnyEvent(t *testing.T) {
+	r := newRig(t)
+	srv := httptest.NewServer(r.api.Handler())
+	defer srv.Close()
+	defer r.api.Close()
+	r.enrol(mac("1"), mac("2"), mac("3"))
+	r.awaitEnrolment("UDID-3", "")
+	var all struct{ Events []fleet.Event }
+	r.get("/v1/events", &all)
+
+	l := r.listen(srv, "", "")
+	defer l.leave()
+	var ids []string
+	for i, want := range all.Events {
+		l.id = ""
+		e, ok := l.next()
+		if !ok || e.ID != want.ID || l.id == "" {
+			t.Fatalf("event %d is %q with the id %q, want %q", i, e.ID, l.id, want.ID)
+		}
+		ids = append(ids, l.id)
+	}
+	for i, want := range all.Events[1:] {
+		again := r.listen(srv, "", ids[i])
+		if e, ok := again.next(); !ok || e.ID != want.ID {
+			t.Errorf("after event %d comes %q, want %q", i, e.ID, want.ID)
+		}
+		again.leave()
+		var rest struct{ Events []fleet.Event }
+		if r.get("/v1/events?after="+ids[i], &rest); len(rest.Events) == 0 || rest.Events[0].ID != want.ID {
+			t.Errorf("the list after event %d: %v, want %q first", i, rest.Events, want.ID)
+		}
+	}
+}
+
 func TestEventStreamHeartbeat(t *testing.T) {
 	r := newRig(t)
 	r.api.heartbeat = time.Millisecond

@@ -5,6 +5,8 @@ import (
 	"net/url"
 
 	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
 )
 
 func (a *API) listGroups(c echo.Context) error {
@@ -41,7 +43,11 @@ func (a *API) putGroup(c echo.Context) error {
 		return err
 	}
 	var in GroupBody
-	if err := decodeAmended(c, "group-write", &in, taken("name", name, "unknown_members")); err != nil {
+	err = decodeJudged(c, "group-write", &in, taken("name", name, "unknown_members"), func() error {
+		_, _, _, err := a.fleet.PutGroup(c.Request().Context(), name, nil, fleet.WriteOptions{DryRun: true}) // the devices are the schema's business
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	o, err := writeOptions(c, in.Confirm)

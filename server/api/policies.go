@@ -9,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations/policy"
-	"plimsoll/schemas"
 	"plimsoll/server/fleet"
 )
 
@@ -49,7 +48,10 @@ func (a *API) putPolicy(c echo.Context) error {
 
 // writePolicy creates a policy, or with a name creates or replaces that one.
 func (a *API) writePolicy(c echo.Context, name string) error {
-	p, confirm, err := policyBody(c, name)
+	p, confirm, err := policyBody(c, name, func(p policy.Policy) error {
+		_, err := a.fleet.PutPolicy(c.Request().Context(), p, fleet.WriteOptions{DryRun: true})
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -79,9 +81,10 @@ func (a *API) writePolicy(c echo.Context, name string) error {
 	return answer(c, status, res)
 }
 
-// policyBody reads a policy, and takes confirm out of it. The name in the path, if any, may be left out of the body.
-func policyBody(c echo.Context, name string) (p policy.Policy, confirm bool, err error) {
-	obj, err := parse(c, "policy-write", func(obj map[string]any) []FieldError {
+// policyBody reads a policy, and whether it is confirmed. The name in the path, if any, may be left out of the body. judge is decodeJudged's.
+func policyBody(c echo.Context, name string, judge func(policy.Policy) error) (policy.Policy, bool, error) {
+	var in PolicyBody
+	err := decodeJudged(c, "policy-write", &in, func(obj map[string]any) []FieldError {
 		if name == "" {
 			return nil
 		}
@@ -92,13 +95,13 @@ func policyBody(c echo.Context, name string) (p policy.Policy, confirm bool, err
 			return []FieldError{{Field: "name", Reason: fmt.Sprintf("must be %q, the name in the path, or be left out", name)}}
 		}
 		return nil
+	}, func() error {
+		if in.Updates != nil && in.Updates.Mode == "" {
+			in.OS = nil // what it may say hangs on the mode
+		}
+		return judge(in.Policy)
 	})
-	if err != nil {
-		return p, false, err
-	}
-	confirm, _ = obj["confirm"].(bool)
-	delete(obj, "confirm")
-	return p, confirm, schemas.Decode(obj, &p)
+	return in.Policy, in.Confirm, err
 }
 
 func (a *API) deletePolicy(c echo.Context) error {

@@ -126,41 +126,44 @@ func readBody(c echo.Context) ([]byte, error) {
 }
 
 // parse reads the body as an object of the schema of that name. amend may complete the object before it is checked.
-func parse(c echo.Context, schema string, amend func(map[string]any) []FieldError) (map[string]any, error) {
+func parse(c echo.Context, schema string, amend func(map[string]any) []FieldError) (obj map[string]any, faults []FieldError, err error) {
 	body, err := readBody(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v, err := schemas.Parse(body)
 	if err != nil {
-		return nil, &problem{status: http.StatusBadRequest, code: "bad_json", text: err.Error()}
+		return nil, nil, &problem{status: http.StatusBadRequest, code: "bad_json", text: err.Error()}
 	}
-	var fields []FieldError
-	obj, _ := v.(map[string]any)
+	obj, _ = v.(map[string]any)
 	if obj != nil && amend != nil {
-		fields = amend(obj)
+		faults = amend(obj)
 	}
 	for _, f := range schemas.ValidateValue(schema, v) {
-		fields = append(fields, FieldError(f))
+		faults = append(faults, FieldError(f))
 	}
-	if len(fields) > 0 {
-		return nil, invalid(fields)
-	}
-	return obj, nil
+	return obj, faults, nil
 }
 
 // decode reads the body into a Go value by way of the schema of that name.
 func decode(c echo.Context, schema string, into any) error {
-	return decodeAmended(c, schema, into, nil)
+	return decodeJudged(c, schema, into, nil, nil)
 }
 
-// decodeAmended is decode of a body that amend may change before it is checked.
-func decodeAmended(c echo.Context, schema string, into any, amend func(map[string]any) []FieldError) error {
-	obj, err := parse(c, schema, amend)
+// decodeJudged is decode of a body that amend may change before it is checked. judge tries what the body asks for without doing it: when
+// the body is faulty, the rest of it is judged too, so that all faults are named at once.
+func decodeJudged(c echo.Context, schema string, into any, amend func(map[string]any) []FieldError, judge func() error) error {
+	obj, faults, err := parse(c, schema, amend)
 	if err != nil {
 		return err
 	}
-	return schemas.Decode(obj, into)
+	if len(faults) == 0 {
+		return schemas.Decode(obj, into)
+	}
+	if judge != nil && obj != nil && salvage(obj, faults, into) {
+		faults = append(faults, others(faults, judge())...)
+	}
+	return invalid(faults)
 }
 
 // taken makes a body that GET gave one that PUT takes: the name must be the one in the path, and what only the server knows is left out.
@@ -213,19 +216,4 @@ func deleteOptions(c echo.Context) (fleet.WriteOptions, error) {
 		}
 	}
 	return writeOptions(c, in.Confirm)
-}
-
-// bounded hands a request to a handler that reads bodies without a limit of its own.
-func bounded(h http.Handler) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		body, err := readBody(c)
-		if err != nil {
-			return err
-		}
-		r := c.Request()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		r.ContentLength = int64(len(body))
-		h.ServeHTTP(c.Response(), r)
-		return nil
-	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,6 +38,32 @@ type rig struct {
 	fleet *fleet.Fleet
 	api   *API
 	db    *brittle
+
+	logged *buffer
+}
+
+// buffer is a log that may be written and read at the same time.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// of are the lines of the requests to a path.
+func (b *buffer) of(path string) (lines []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.b.String()) {
+		if strings.Contains(line, " path="+path+" ") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // brittle is a database that can be made unreachable.
@@ -87,7 +115,8 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	db := &brittle{DB: inner}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logged := &buffer{}
+	log := slog.New(slog.NewTextHandler(logged, nil))
 	f, err := fleet.New(fleet.Options{
 		Store: storage.New(db), Teller: quiet{}, Log: log, AdminToken: adminSecret, URL: "http://127.0.0.1:8080", Alone: true,
 		KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour, Now: func() time.Time { return today },
@@ -114,7 +143,7 @@ func newRig(t *testing.T) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{t: t, fleet: f, api: a, db: db}
+	return &rig{t: t, fleet: f, api: a, db: db, logged: logged}
 }
 
 // echoBack stands in for NanoMDM's handlers.

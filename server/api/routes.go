@@ -86,7 +86,7 @@ func (a *API) routes(o Options) []route {
 		{put, "/v1/enqueue/:ids", o.Enqueue},
 	} {
 		if n.handler != nil {
-			list = append(list, route{n.method, n.path, admin, bounded(n.handler)})
+			list = append(list, route{n.method, n.path, admin, nanomdm(n.handler)})
 		}
 	}
 	return list

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -16,12 +17,14 @@ func (a *API) health(c echo.Context) error {
 // ready answers 503 only when the store is not reachable (api.md 3).
 func (a *API) ready(c echo.Context) error {
 	r := a.fleet.Ready(c.Request().Context())
-	status := http.StatusOK
-	if !r.Ready {
-		status = http.StatusServiceUnavailable
-		c.Response().Header().Set(echo.HeaderRetryAfter, "5")
+	if r.Ready {
+		return answer(c, http.StatusOK, r)
 	}
-	return answer(c, status, r)
+	// Nobody here has shown a token: hosts and files are for the log.
+	why := errors.New(r.Store)
+	r.Store = "not reachable"
+	c.Response().Header().Set(echo.HeaderRetryAfter, "5")
+	return errors.Join(answer(c, http.StatusServiceUnavailable, r), why)
 }
 
 func (a *API) getVersion(c echo.Context) error {

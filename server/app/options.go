@@ -37,6 +37,18 @@ type Options struct {
 	LogFormat       string   `default:"text" enum:"text,json" env:"PLIMSOLL_LOG_FORMAT" help:"text, or json for machines."`
 }
 
+// BeforeReset is kong's hook before it reads the environment: a variable that is empty counts as one that is not set.
+func (Options) BeforeReset() error {
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); value == "" && strings.HasPrefix(name, "PLIMSOLL_") {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // DefaultCatalog is Apple's feed.
 const DefaultCatalog = feed.AppleURL
 

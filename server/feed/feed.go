@@ -67,8 +67,7 @@ func New(spec string, o Options) (*Source, error) {
 	if spec == "" {
 		return nil, errors.New("feed: no URL, file or folder is named")
 	}
-	scheme, _, isURL := strings.Cut(spec, "://")
-	if !isURL {
+	if !strings.Contains(spec, "://") {
 		if _, err := os.Stat(spec); err != nil {
 			return nil, fmt.Errorf("feed: %w", err)
 		}
@@ -77,11 +76,11 @@ func New(spec string, o Options) (*Source, error) {
 	}
 	u, err := url.Parse(spec)
 	if err != nil {
-		return nil, fmt.Errorf("feed: %w", err)
+		return nil, fmt.Errorf("feed: the URL cannot be read: %w", withoutPassword(spec))
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("feed: %q is neither http nor https, nor a file", scheme)
+		return nil, fmt.Errorf("feed: %q is neither http nor https, nor a file", u.Scheme)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("feed: %s names no host", u.Redacted())
 	case u.Scheme == "http" && isApple(u.Hostname()):
@@ -92,6 +91,25 @@ func New(spec string, o Options) (*Source, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: as a whole the error repeats the URL, and
+// its reason may quote a password as a port.
+func withoutPassword(spec string) error {
+	scheme, rest, _ := strings.Cut(spec, "://")
+	if _, err := url.Parse(scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]); err != nil {
+		return reason(err)
+	}
+	return errors.New("what stands before the @ must be percent-encoded")
+}
+
+// reason is what went wrong, without the method and the URL that *url.Error repeats.
+func reason(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
 }
 
 // IsURL tells a URL, which must not be asked often, from a file or folder, which may be.
@@ -106,7 +124,8 @@ func (s *Source) String() string {
 }
 
 // Fetch gets the feed. With the validators of an earlier fetch it may answer notModified, without a body.
-// The body begins like a JSON object; nothing else about it is checked. An error names the source.
+// The body begins like a JSON object; nothing else about it is checked. An error names the source, and v.From does
+// whatever became of the fetch: with a context that has ended already it is all that is answered.
 // Validators of a body that was refused must not be given back, or the refusal is forgotten.
 func (s *Source) Fetch(ctx context.Context, prev Validators) (body []byte, v Validators, notModified bool, err error) {
 	if prev.From != s.String() {
@@ -114,16 +133,18 @@ func (s *Source) Fetch(ctx context.Context, prev Validators) (body []byte, v Val
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if s.IsURL() {
+	switch err = ctx.Err(); {
+	case err != nil:
+	case s.IsURL():
 		body, v, err = s.get(ctx, prev)
-	} else {
+	default:
 		body, v, err = s.read(ctx, prev)
 	}
 	switch {
 	case errors.Is(err, errNotModified):
 		return nil, prev, true, nil
 	case err != nil:
-		return nil, Validators{}, false, fmt.Errorf("fetch %s: %w", s, err)
+		return nil, Validators{From: s.String()}, false, fmt.Errorf("fetch %s: %w", s, err)
 	}
 	v.From = s.String()
 	return body, v, false, nil
@@ -143,7 +164,7 @@ func (c content) Is(target error) bool { return target == ErrContent }
 func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
-		return nil, Validators{}, err
+		return nil, Validators{}, reason(err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "plimsoll")
@@ -155,12 +176,7 @@ func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, 
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		// The client's error repeats method and URL, which Fetch names already.
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return nil, Validators{}, err
+		return nil, Validators{}, reason(err) // Fetch names the source already
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode == http.StatusNotModified && (prev.ETag != "" || prev.LastModified != "") {

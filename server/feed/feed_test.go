@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +195,7 @@ func TestFetchFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "fetch "+s.URL) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
-			if body != nil || same || v != (Validators{}) {
+			if body != nil || same || v != (Validators{From: s.URL + "/" + path}) {
 				t.Errorf("%d bytes, %v, %v", len(body), same, v)
 			}
 		})
@@ -231,6 +233,32 @@ func TestFetchSlow(t *testing.T) {
 	o.Timeout = time.Millisecond
 	if _, _, _, err := source(t, s.URL+"/silent", o).Fetch(t.Context(), Validators{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("timeout: %v", err)
+	}
+}
+
+// A fetch whose context has ended asks nobody, and still names its source, without the password.
+func TestFetchNamesItsSource(t *testing.T) {
+	asked := 0
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { asked++; _, _ = io.WriteString(w, sample) })
+	spec := strings.Replace(s.URL, "://", "://u:secret@", 1)
+	src := source(t, spec, trusting(s))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := Validators{From: strings.Replace(s.URL, "://", "://u:xxxxx@", 1)}
+	if body, v, same, err := src.Fetch(ended, Validators{}); body != nil || v != want || same || !errors.Is(err, context.Canceled) || asked != 0 {
+		t.Errorf("%q, %+v, %v, %v, asked %d times", body, v, same, err, asked)
+	}
+	if _, v, _, err := src.Fetch(t.Context(), Validators{}); v != want || err != nil || asked != 1 {
+		t.Errorf("%+v, %v, asked %d times", v, err, asked)
+	}
+	path := filepath.Join(t.TempDir(), "pmv.json")
+	write(t, path, sample, start)
+	src = source(t, path, Options{})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if body, v, same, err := src.Fetch(ended, Validators{}); body != nil || v != (Validators{From: path}) || same || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %+v, %v, %v", body, v, same, err)
 	}
 }
 
@@ -303,6 +331,24 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		if _, err := New(spec, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", spec, err, want)
+		}
+	}
+	// No error repeats a password, not even one that stands where a port could.
+	for spec, want := range map[string]string{
+		"https://u:secret@example.com:port/x":   `invalid port ":port"`,
+		"https://u:secret@exa mple.com/":        "invalid character",
+		"https://u:secret/more@example.com/x":   "percent-encoded",
+		"https://u:%secret@example.com/x":       "percent-encoded",
+		"https://u:secret more@example.com/x":   "percent-encoded",
+		"https://u:secret@[::1/x":               "missing ']'",
+		"ftp://u:secret@example.com/feed":       `"ftp" is neither`,
+		"u:secret@example.com://feed":           `"u" is neither`,
+		"https://u:secret@/feed":                "names no host",
+		"http://u:secret@gdmf.apple.com/v2/pmv": "must be https",
+		"https://u:secret@example.com\x7f/x":    "control character",
+	} {
+		if _, err := New(spec, Options{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "sec") {
+			t.Errorf("%q: %v, want %q and no password", spec, err, want)
 		}
 	}
 	s := source(t, "https://user:secret@example.com/feed", Options{})

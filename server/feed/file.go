@@ -77,7 +77,7 @@ func (s *Source) newest() (string, error) {
 		}
 	}
 	if best == "" {
-		return "", errors.New("the folder has no file")
+		return "", content("the folder has no file")
 	}
 	return filepath.Join(s.path, best), nil
 }

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,7 @@ func unwrapped(err error) error {
 func TestFetchFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := source(t, dir, Options{})
-	if _, _, _, err := s.Fetch(t.Context(), Validators{}); err == nil || !strings.Contains(err.Error(), "has no file") {
+	if _, _, _, err := s.Fetch(t.Context(), Validators{}); !errors.Is(err, ErrContent) || !strings.Contains(err.Error(), "has no file") {
 		t.Errorf("empty: %v", err)
 	}
 	write(t, filepath.Join(dir, "b.json"), `{"b":1}`, start)

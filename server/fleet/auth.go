@@ -20,11 +20,28 @@ import (
 // challengeTime is how long a SCEP challenge is valid (api.md 2).
 const challengeTime = time.Hour
 
+// How often a token that is not known may have the store looked at: guessing must not be an attack on it.
+const (
+	lookEvery = 250 * time.Millisecond
+	lookTime  = 2 * time.Second // at most for one look: strangers wait for it
+)
+
 // authHolder holds tokens and codes as they stood at one revision.
 type authHolder struct {
 	mu     sync.RWMutex
 	auth   storage.Auth
 	byHash map[string]storage.Token
+
+	looking sync.Mutex // one look at a time
+	looked  time.Time  // when the last look began, or failed; under looking
+	failed  error      // why the last look failed, under looking
+}
+
+func (a *authHolder) known(hash string) (storage.Token, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	t, ok := a.byHash[hash]
+	return t, ok
 }
 
 func (a *authHolder) revision() uint64 {
@@ -50,6 +67,38 @@ func (f *Fleet) reloadAuth(ctx context.Context) error {
 	return nil
 }
 
+// lookForTokens reads the tokens again if they changed. It returns once a look is over that began after the call: all who wait share it.
+func (f *Fleet) lookForTokens(ctx context.Context) error {
+	a := &f.auth
+	came := time.Now()
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	if a.looked.After(came) {
+		return a.failed
+	}
+	if wait := lookEvery - time.Since(a.looked); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	a.looked = time.Now()
+	// Others wait for it too: it does not end with the one who began it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	revs, err := f.store.Revisions(ctx, storage.AuthPartition)
+	if err == nil && revs[0] != a.revision() {
+		err = f.reloadAuth(ctx)
+	}
+	if a.failed = err; err != nil {
+		a.looked = time.Now() // a store that is away is not waited for once more by those who came meanwhile
+	}
+	return err
+}
+
 func hashSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
@@ -64,16 +113,20 @@ func newSecret() (string, error) {
 	return hex.EncodeToString(b), nil
 }
 
-// Identify tells whose token a secret is; ErrForbidden when nobody's. Secrets are looked up by their hash, the one of the command line is
-// compared in constant time.
-func (f *Fleet) Identify(_ context.Context, secret string) (Principal, error) {
+// Identify tells whose token a secret is; ErrForbidden when nobody's, which the store is asked for first: another replica may have made it just now.
+// Secrets are looked up by their hash, the one of the command line is compared in constant time.
+func (f *Fleet) Identify(ctx context.Context, secret string) (Principal, error) {
 	hash := hashSecret(secret)
 	if f.o.AdminToken != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(hashSecret(f.o.AdminToken))) == 1 {
 		return Principal{Name: "admin-token", Scope: ScopeAdmin}, nil
 	}
-	f.auth.mu.RLock()
-	t, ok := f.auth.byHash[hash]
-	f.auth.mu.RUnlock()
+	t, ok := f.auth.known(hash)
+	if !ok && !f.o.Alone {
+		if err := f.lookForTokens(ctx); err != nil {
+			return Principal{}, fmt.Errorf("look for a token: %w", err)
+		}
+		t, ok = f.auth.known(hash)
+	}
 	if !ok {
 		return Principal{}, fmt.Errorf("the token is not known: %w", ErrForbidden)
 	}
@@ -133,7 +186,7 @@ func (f *Fleet) ListTokens(_ context.Context, limit int, cursor string) (Page[To
 	f.auth.mu.RLock()
 	all := f.auth.auth.Tokens
 	f.auth.mu.RUnlock()
-	return page(limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) TokenInfo { return tokenInfo(all[i]) })
+	return page("tokens", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) TokenInfo { return tokenInfo(all[i]) })
 }
 
 // DeleteToken takes a token out of force.
@@ -159,9 +212,8 @@ func codeInfo(c storage.Code) CodeInfo {
 	return info
 }
 
-// CreateCode makes an enrolment code. expires nil: never; uses 0: any number.
-func (f *Fleet) CreateCode(ctx context.Context, by, label string, expires *time.Time, uses int) (CodeInfo, error) {
-	c := storage.Code{Code: strings.ToLower(rand.Text()), Label: label, Uses: uses, CreatedAt: f.now(), By: by}
+// CheckCode tells what is wrong with an enrolment code that is to be made; nil when nothing is.
+func (f *Fleet) CheckCode(label string, expires *time.Time, uses int) error {
 	var faults []policy.FieldError
 	if len(label) > 200 {
 		faults = append(faults, policy.FieldError{Field: "label", Reason: "must be at most 200 bytes"})
@@ -169,14 +221,23 @@ func (f *Fleet) CreateCode(ctx context.Context, by, label string, expires *time.
 	if uses < 0 {
 		faults = append(faults, policy.FieldError{Field: "uses", Reason: "must not be negative; 0 means any number"})
 	}
-	if expires != nil {
-		c.ExpiresAt = expires.UTC().Truncate(time.Second)
-		if !f.now().Before(c.ExpiresAt) {
-			faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie in the future"})
-		}
+	if expires != nil && !f.now().Before(expires.UTC().Truncate(time.Second)) {
+		faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie in the future"})
 	}
 	if len(faults) > 0 {
-		return CodeInfo{}, invalid("the enrolment code is not valid", faults...)
+		return invalid("the enrolment code is not valid", faults...)
+	}
+	return nil
+}
+
+// CreateCode makes an enrolment code. expires nil: never; uses 0: any number.
+func (f *Fleet) CreateCode(ctx context.Context, by, label string, expires *time.Time, uses int) (CodeInfo, error) {
+	if err := f.CheckCode(label, expires, uses); err != nil {
+		return CodeInfo{}, err
+	}
+	c := storage.Code{Code: strings.ToLower(rand.Text()), Label: label, Uses: uses, CreatedAt: f.now(), By: by}
+	if expires != nil {
+		c.ExpiresAt = expires.UTC().Truncate(time.Second)
 	}
 	if err := f.store.PutCode(ctx, c); err != nil {
 		return CodeInfo{}, err
@@ -190,7 +251,7 @@ func (f *Fleet) ListCodes(ctx context.Context, limit int, cursor string) (Page[C
 	if err != nil {
 		return Page[CodeInfo]{}, err
 	}
-	return page(limit, cursor, len(auth.Codes), func(i int) string { return auth.Codes[i].Code }, func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
+	return page("codes", limit, cursor, len(auth.Codes), func(i int) string { return auth.Codes[i].Code }, func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
 }
 
 // DeleteCode takes an enrolment code out of force.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 	cur := f.book.cur.Load()
 	state := cur.stored.Fetch
 	prev := looked
+	if prev.From != state.From { // somewhere else was tried meanwhile: what is said of that must go
+		prev = Validators{}
+	}
 	if prev == (Validators{}) && cur.Catalog.Source != release.SourceSnapshot {
 		prev = Validators{From: state.From, ETag: state.ETag, LastModified: state.LastModified, File: state.File}
 	}
@@ -56,7 +60,7 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 	if err == nil && !f.o.FetchIsURL {
 		f.looked = next
 	}
-	now := f.now()
+	now, from := f.now(), cmp.Or(next.From, state.From)
 	f.counters.Fetches.Add(1)
 	var parsed *release.Feed
 	if err == nil && !same {
@@ -68,7 +72,7 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 		}
 	}
 	// A file is looked at every few seconds: what is known of it already is neither written nor logged again.
-	again := !f.o.FetchIsURL && err != nil && (state.Error == err.Error() || state.Error == "" && state.Refused == err.Error())
+	again := !f.o.FetchIsURL && err != nil && from == state.From && (state.Error == err.Error() || state.Error == "" && state.Refused == err.Error())
 	if err != nil && !errors.Is(err, release.ErrRefused) {
 		f.counters.FetchesFailed.Add(1)
 		reason := err.Error()
@@ -79,9 +83,7 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 		}
 		f.log.Error("the catalogue could not be fetched; the last good one stays", "error", err)
 		if err := f.updateBook(ctx, func(tx *storage.BookTx) error {
-			state := tx.Fetch
-			state.TriedAt, state.Error = now, reason
-			return tx.SetFetch(state)
+			return tx.SetFetch(tried(tx.Fetch, from, now, reason))
 		}); err != nil {
 			return res, fmt.Errorf("keep why the catalogue could not be fetched: %w", err)
 		}
@@ -103,8 +105,7 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 	var refused error
 	update := f.updateBook(ctx, func(tx *storage.BookTx) error {
 		res, refused = RefreshResult{Revision: tx.Catalog.Revision}, err
-		state := tx.Fetch
-		state.TriedAt, state.Error = now, ""
+		state := tried(tx.Fetch, from, now, "")
 		if refused == nil {
 			var merged *release.Catalog
 			var changed bool
@@ -116,7 +117,8 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 			if refused == nil {
 				res.Changed, res.Revision = changed, merged.Revision
 				state.Refused, state.RefusedAt = "", time.Time{}
-				state.From, state.ETag, state.LastModified, state.File = next.From, next.ETag, next.LastModified, next.File
+				state.ETag, state.LastModified, state.File = next.ETag, next.LastModified, next.File
+				merged.From = from
 				if err := tx.SetCatalog(merged, changed, now); err != nil {
 					return err
 				}
@@ -139,6 +141,23 @@ func (f *Fleet) fetchLocked(ctx context.Context, looked Validators) (RefreshResu
 		f.log.Info("the catalogue changed", "revision", res.Revision)
 	}
 	return res, nil
+}
+
+// tried notes an attempt. When the last one was at another source, neither what was wrong there nor its validators say anything about this one.
+func tried(state storage.FetchState, from string, at time.Time, failed string) storage.FetchState {
+	if state.From != from {
+		state = storage.FetchState{From: from}
+	}
+	state.TriedAt, state.Error = at, failed
+	return state
+}
+
+// source names where the catalogue is fetched from, without a password: a Fetch whose context has ended already does nothing but name it.
+func (f *Fleet) source() string {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, v, _, _ := f.o.Fetch(ended, Validators{})
+	return v.From
 }
 
 func pendingWithdrawal(c *release.Catalog, now time.Time) bool {
@@ -191,9 +210,13 @@ func (f *Fleet) fetchExploited(ctx context.Context) error {
 		return err
 	}
 	cur := f.book.cur.Load().Catalog
-	if marked, changed := cur.Mark(fixes); changed || len(marked.Exploited) != len(cur.Exploited) {
+	marked, changed, err := cur.Mark(fixes)
+	if err == nil && (changed || len(marked.Exploited) != len(cur.Exploited)) {
 		err = f.updateBook(ctx, func(tx *storage.BookTx) error {
-			marked, changed := tx.Catalog.Mark(fixes)
+			marked, changed, err := tx.Catalog.Mark(fixes)
+			if err != nil {
+				return err
+			}
 			return tx.SetCatalog(marked, changed, f.now())
 		})
 	}
@@ -201,6 +224,30 @@ func (f *Fleet) fetchExploited(ctx context.Context) error {
 		f.marked = next
 	}
 	return err
+}
+
+// readFiles reads, before the first Mac is answered, the catalogue and the exploited feed where they are files. What cannot be read ends the
+// start. Content that is refused does not: what is known stays in force, as it does while the server runs.
+func (f *Fleet) readFiles(ctx context.Context) error {
+	if f.o.Fetch != nil && !f.o.FetchIsURL {
+		res, err := f.fetchCatalog(ctx)
+		if err != nil {
+			return fmt.Errorf("read the catalogue: %w", err)
+		}
+		if res.Refused != nil {
+			f.log.Warn("the catalogue is refused; starting with the last good one", "revision", res.Revision, "reason", *res.Refused)
+		}
+	}
+	if f.o.Exploited != nil && !f.o.ExploitedIsURL {
+		err := f.fetchExploited(ctx)
+		if err != nil && !errors.Is(err, release.ErrRefused) {
+			return fmt.Errorf("read the exploited feed: %w", err)
+		}
+		if err != nil {
+			f.log.Warn("the exploited feed is refused; starting with the marks that are known", "reason", err)
+		}
+	}
+	return nil
 }
 
 // catalogLoop fetches a URL once a day, and looks at a file or folder every few seconds, until ctx ends.
@@ -258,12 +305,14 @@ func (f *Fleet) catalogOnce(ctx context.Context) time.Duration {
 	}
 	now := f.o.Now().UTC()
 	cur := f.book.cur.Load()
-	state := cur.stored.Fetch
-	if state.Error != "" && now.Sub(state.TriedAt) < retryFetch {
-		return retryFetch - now.Sub(state.TriedAt)
-	}
-	if tried := state.TriedAt; cur.Catalog.Source != release.SourceSnapshot && state.Error == "" && !tried.IsZero() && tried.After(lastFetchTime(now)) {
-		return untilFetch(now)
+	// What was tried elsewhere is no reason to wait: a source that is new is asked at once.
+	if state := cur.stored.Fetch; state.From == f.source() {
+		if state.Error != "" && now.Sub(state.TriedAt) < retryFetch {
+			return retryFetch - now.Sub(state.TriedAt)
+		}
+		if tried := state.TriedAt; cur.Catalog.Source != release.SourceSnapshot && state.Error == "" && !tried.IsZero() && tried.After(lastFetchTime(now)) {
+			return untilFetch(now)
+		}
 	}
 	if _, err := f.fetchCatalog(ctx); err != nil {
 		return retryFetch
@@ -290,13 +339,16 @@ func untilFetch(now time.Time) time.Duration {
 	return at.Sub(now) + jitter
 }
 
-// stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules.md 3).
+// stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules.md 3), and so is one from elsewhere,
+// however lately it was read, while the URL that is asked now has given none.
 func (f *Fleet) stale(now time.Time) bool {
-	c := f.book.cur.Load().Catalog
+	cur := f.book.cur.Load()
+	c := cur.Catalog
 	if c.Source == release.SourceSnapshot {
 		return true
 	}
-	return f.o.FetchIsURL && now.Sub(c.FetchedAt) > staleAfter
+	elsewhere := c.From != "" && c.From != cur.stored.Fetch.From
+	return f.o.FetchIsURL && (elsewhere || now.Sub(c.FetchedAt) > staleAfter)
 }
 
 // Releases lists the catalogue as it is now, or as it was in force at a time.
@@ -312,7 +364,7 @@ func (f *Fleet) Releases(ctx context.Context, asOf time.Time, limit int, cursor 
 	}
 	now := f.now()
 	all := index.All()
-	return page(limit, cursor, len(all), func(i int) string { r := all[i]; return fmt.Sprintf("%s\x00%s", r.Version, r.Build) }, func(i int) Release {
+	return page("releases", limit, cursor, len(all), func(i int) string { r := all[i]; return fmt.Sprintf("%s\x00%s", r.Version, r.Build) }, func(i int) Release {
 		r := all[i]
 		return Release{
 			Version: string(r.Version), Build: r.Build, Kind: string(r.Kind), Letter: r.Letter, PrerequisiteBuild: r.PrerequisiteBuild,

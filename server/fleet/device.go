@@ -72,10 +72,12 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 				return err
 			}
 		}
-		x.book, err = f.bookFrom(ctx, st.Record.Book)
-		return err
+		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if x.book, err = f.bookFrom(ctx, x.Record.Book); err != nil {
 		return nil, err
 	}
 	f.applyContacts(x.Record)
@@ -265,7 +267,7 @@ func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, curso
 	if err != nil {
 		return Page[ReportInfo]{}, err
 	}
-	after, err := decodeCursor(cursor)
+	after, err := decodeCursor("reports", cursor)
 	if err != nil {
 		return Page[ReportInfo]{}, err
 	}
@@ -279,7 +281,7 @@ func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, curso
 			start++
 		}
 	}
-	return cut(limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
+	return cut("reports", limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
 }
 
 // Report reads one raw status report.
@@ -302,7 +304,7 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 	if err != nil {
 		return Page[Event]{}, err
 	}
-	before, err := decodeCursor(cursor)
+	before, err := decodeCursor("events of "+id, cursor)
 	if err != nil {
 		return Page[Event]{}, err
 	}
@@ -316,7 +318,7 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 		p = Page[Event]{Items: events}
 		if len(events) > size {
 			p.Items = events[:size]
-			p.Next = encodeCursor(events[size-1].ID)
+			p.Next = encodeCursor("events of "+id, events[size-1].ID)
 		}
 		return nil
 	})
@@ -359,7 +361,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	f.contacts.forget(id)
 	f.pushes.forget(id)
 	f.index.remove(id)
-	f.behind.note(id, []Event{{
+	f.behind.note(id, 0, []Event{{
 		ID: newEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
 	}})
 	return nil

@@ -61,6 +61,7 @@ type Fleet struct {
 	contacts contacts
 	behind   writeBehind
 	pushes   pushQueue
+	looks    lookList
 	bodies   bodies
 	feed     subscribers
 
@@ -109,6 +110,7 @@ func New(o Options) (*Fleet, error) {
 	f.contacts.init()
 	f.behind.init()
 	f.pushes.init()
+	f.looks.init()
 	return f, nil
 }
 
@@ -125,15 +127,8 @@ func (f *Fleet) Start(ctx context.Context) error {
 	if err := f.reloadBook(ctx); err != nil {
 		return fmt.Errorf("read policies and catalogue: %w", err)
 	}
-	if f.o.Fetch != nil && !f.o.FetchIsURL {
-		if _, err := f.fetchCatalog(ctx); err != nil {
-			return fmt.Errorf("read the catalogue: %w", err)
-		}
-	}
-	if f.o.Exploited != nil && !f.o.ExploitedIsURL {
-		if err := f.fetchExploited(ctx); err != nil {
-			return fmt.Errorf("read the exploited feed: %w", err)
-		}
+	if err := f.readFiles(ctx); err != nil {
+		return err
 	}
 	if err := f.reloadAuth(ctx); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
@@ -154,15 +149,17 @@ func (f *Fleet) Start(ctx context.Context) error {
 func (f *Fleet) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context){
-		f.pollLoop, f.behindLoop, f.pushLoop, f.leaderLoop,
+		f.pollLoop, f.rereadLoop, f.contactsLoop, f.behindLoop, f.pushLoop, f.leaderLoop,
 	} {
 		g.Go(func() error { loop(ctx); return nil })
 	}
 	err := g.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
-	defer cancel()
-	f.flushContacts(last)
-	f.flushBehind(last)
+	// Events first: contact times that are lost cost nothing but an hour.
+	for _, flush := range []func(context.Context){f.flushBehind, f.flushContacts, f.flushBehind} {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
+		flush(last)
+		cancel()
+	}
 	return err
 }
 

@@ -117,7 +117,7 @@ func (f *Fleet) Group(_ context.Context, name string) (Group, error) {
 // Groups lists the groups by name.
 func (f *Fleet) Groups(_ context.Context, limit int, cursor string) (Page[Group], error) {
 	all := f.book.cur.Load().stored.Groups
-	return page(limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) Group { return f.group(all[i]) })
+	return page("groups", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) Group { return f.group(all[i]) })
 }
 
 // DeleteGroup deletes a group; policies that name it go on naming it.

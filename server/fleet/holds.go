@@ -82,7 +82,7 @@ func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors 
 // Holds lists the holds by subject.
 func (f *Fleet) Holds(_ context.Context, limit int, cursor string) (Page[Hold], error) {
 	all := f.book.cur.Load().stored.Holds
-	return page(limit, cursor, len(all), func(i int) string { return all[i].Subject }, func(i int) Hold { return f.hold(all[i]) })
+	return page("holds", limit, cursor, len(all), func(i int) string { return all[i].Subject }, func(i int) Hold { return f.hold(all[i]) })
 }
 
 // DeleteHold lets go.

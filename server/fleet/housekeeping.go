@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"plimsoll/storage"
@@ -11,14 +12,18 @@ import (
 const (
 	historyEvery = 10 * time.Minute
 	trimEvery    = 6 * time.Hour
-	maxEvents    = 2000 // of one Mac, whatever their age
+	firstTrim    = 15 * time.Minute // after the lease was taken, which may happen more often than every 6 hours
+	maxEvents    = 2000             // of one Mac, whatever their age
+	keepCodes    = 30               // days after an enrolment code expired or was used up
+	// aWhile is longer than the shards are ever behind a Mac whose replica lives.
+	aWhile = time.Minute
 )
 
 // housekeepingLoop keeps today's row of the history, and deletes what is older than its retention, until ctx ends.
 func (f *Fleet) housekeepingLoop(ctx context.Context) {
 	history := time.NewTicker(historyEvery)
 	defer history.Stop()
-	trim := time.NewTicker(trimEvery)
+	trim := time.NewTimer(firstTrim)
 	defer trim.Stop()
 	f.keepHistory(ctx)
 	for {
@@ -29,6 +34,7 @@ func (f *Fleet) housekeepingLoop(ctx context.Context) {
 			f.keepHistory(ctx)
 		case <-trim.C:
 			f.Trim(ctx)
+			trim.Reset(trimEvery)
 		}
 	}
 }
@@ -44,7 +50,7 @@ func (f *Fleet) keepHistory(ctx context.Context) {
 	}
 }
 
-// Trim deletes what is older than its retention: raw reports, events, manifests, command results, history, SCEP challenges; and repairs the index.
+// Trim deletes what is older than its retention: raw reports, events, manifests, command results, history, SCEP challenges, enrolment codes; and repairs the index.
 func (f *Fleet) Trim(ctx context.Context) {
 	now := f.now()
 	limits := storage.Limits{Reports: f.o.KeepReports, MaxEvents: maxEvents}
@@ -60,6 +66,9 @@ func (f *Fleet) Trim(ctx context.Context) {
 	if err := f.store.DropChallenges(ctx, now); err != nil {
 		f.log.Warn("expired SCEP challenges could not be deleted", "error", err)
 	}
+	if err := f.store.DropCodes(ctx, now.AddDate(0, 0, -keepCodes)); err != nil {
+		f.log.Warn("old enrolment codes could not be deleted", "error", err)
+	}
 	f.each(ctx, f.index.ids(), func(id string) error {
 		if err := f.store.Trim(ctx, id, limits); err != nil {
 			return err
@@ -69,6 +78,7 @@ func (f *Fleet) Trim(ctx context.Context) {
 		}
 		return f.o.SweepResults(ctx, id, limits.EventsAfter)
 	})
+	members := map[string]bool{}
 	for n := range storage.Shards {
 		if ctx.Err() != nil {
 			return
@@ -76,14 +86,21 @@ func (f *Fleet) Trim(ctx context.Context) {
 		if err := f.store.TrimFleetEvents(ctx, n, limits.EventsAfter); err != nil {
 			f.log.Warn("old events could not be deleted", "shard", n, "error", err)
 		}
-		if err := f.repairIndex(ctx, n, true); err != nil {
+		if err := f.repairIndex(ctx, n, true, members); err != nil {
 			f.log.Warn("an index shard could not be checked", "shard", n, "error", err)
+			return
 		}
 	}
+	if err := f.dropUnknown(ctx, members); err != nil {
+		f.log.Warn("the index could not be checked", "error", err)
+	}
+	f.again.Store(true)
+	f.wake()
 }
 
-// repairIndex compares a shard with the Macs themselves. With clean, entries of Macs that are known no more go.
-func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool) error {
+// repairIndex compares a shard with the Macs themselves, and adds its Macs to members. The leader brings what the fleet's timeline lacks there:
+// a replica that died had not done so yet. With clean, entries of Macs that are known no more go.
+func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool, members map[string]bool) error {
 	sh, err := f.store.Members(ctx, shard)
 	if err != nil {
 		return err
@@ -92,19 +109,42 @@ func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool) error {
 	if err != nil && records == nil {
 		return err
 	}
-	var gone []string
+	gone := map[string]storage.Member{}
 	for i, rec := range records {
+		id := sh.IDs[i]
+		members[id] = true
 		if rec == nil {
-			f.index.remove(sh.IDs[i])
-			gone = append(gone, sh.IDs[i])
+			f.index.remove(id)
+			gone[id] = sh.Members[i]
 			continue
 		}
 		if err := f.index.take(rec); err != nil {
 			return err
+		}
+		if rec.Events > sh.Members[i].Events && (clean || f.leading.Load()) && f.now().Sub(rec.NotedAt) > aWhile {
+			if err := f.publish(ctx, id, sh.Members[i].Events); err != nil {
+				return err
+			}
 		}
 	}
 	if len(gone) == 0 || err != nil || !clean {
 		return err
 	}
 	return f.store.DropFromIndex(ctx, shard, gone)
+}
+
+// dropUnknown forgets the Macs that no shard has, if they really are no more.
+func (f *Fleet) dropUnknown(ctx context.Context, members map[string]bool) error {
+	unknown := slices.DeleteFunc(f.index.ids(), func(id string) bool { return members[id] })
+	records, err := f.store.Records(ctx, unknown)
+	if err != nil && records == nil {
+		return err
+	}
+	for i, rec := range records {
+		if rec == nil {
+			f.index.remove(unknown[i])
+			f.contacts.forget(unknown[i])
+		}
+	}
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +23,7 @@ type index struct {
 	shared   map[string]string // strings that many Macs share
 	names    []string          // policy names and versions, by the numbers that rows have for them
 	numbers  map[string]uint32
+	enough   int // how many names there may be before those that no row has are dropped
 	// last is the highest number seen of each shard, revisions the revision at which that was.
 	last      [storage.Shards]uint64
 	revisions [storage.Shards]uint64
@@ -70,18 +70,8 @@ func (a orderKey) compare(b orderKey) int {
 
 func (x *index) init() {
 	x.position, x.shared, x.numbers = map[string]int32{}, map[string]string{}, map[string]uint32{}
+	x.enough = enoughNames
 	x.number("")
-}
-
-// number is the number that stands for a policy's name or a version in rows. There are as many as policies and versions were ever seen.
-func (x *index) number(name string) uint32 {
-	n, ok := x.numbers[name]
-	if !ok {
-		n = uint32(len(x.names))
-		x.names = append(x.names, name)
-		x.numbers[name] = n
-	}
-	return n
 }
 
 func (x *index) key(i int32) orderKey {
@@ -145,14 +135,24 @@ func (x *index) touch(id string, at time.Time) (before time.Time) {
 	return before
 }
 
+// behind tells whether the record here is older than the given revision, or missing.
+func (x *index) behind(id string, revision int64) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	i, known := x.position[id]
+	return !known || x.rows[i].revision < revision
+}
+
 // put keeps a record, unless a younger one is there already.
-func (x *index) put(rec *storage.Record, data []byte) {
+func (x *index) put(rec *storage.Record, data []byte) { x.keep(rec, data, false) }
+
+func (x *index) keep(rec *storage.Record, data []byte, evenOlder bool) {
 	fresh := newRow(rec, data)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	i, known := x.position[fresh.id]
 	if known {
-		if x.rows[i].revision > fresh.revision {
+		if x.rows[i].revision > fresh.revision && !evenOlder {
 			return
 		}
 		if x.rows[i].serial != fresh.serial {
@@ -174,6 +174,15 @@ func (x *index) take(rec *storage.Record) error {
 	data, err := rec.Encode()
 	if err == nil {
 		x.put(rec, data)
+	}
+	return err
+}
+
+// replace is take after the database has lost its newest writes: what it has now counts, also when it is older.
+func (x *index) replace(rec *storage.Record) error {
+	data, err := rec.Encode()
+	if err == nil {
+		x.keep(rec, data, true)
 	}
 	return err
 }
@@ -231,6 +240,9 @@ func (x *index) set(i int32, fresh row, rec *storage.Record) {
 		}
 	}
 	x.share(&fresh.model)
+	if len(x.names) >= x.enough {
+		x.renumber()
+	}
 	fresh.policy, fresh.version = x.number(rec.Summary.Policy), x.number(string(rec.Facts.Version))
 	*r = fresh
 	if r.contact != 0 {
@@ -324,14 +336,6 @@ func (x *index) walk(after orderKey, fn func(*row) bool) {
 	}
 }
 
-// numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
-func (x *index) numberOf(name string) (uint32, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	n, ok := x.numbers[name]
-	return n, ok
-}
-
 // resolve finds the enrollment ids that a device is addressed by: an enrollment id or a serial number.
 func (x *index) resolve(idOrSerial string) []string {
 	x.mu.RLock()
@@ -351,23 +355,4 @@ func (x *index) resolve(idOrSerial string) []string {
 		ids = append(ids, r.id)
 	}
 	return ids
-}
-
-// shareLimit bounds how many strings are shared: what Macs say is not trusted.
-const shareLimit = 10000
-
-// share replaces a string by the copy that many Macs share.
-func (x *index) share(s *string) {
-	if *s == "" {
-		return
-	}
-	kept, ok := x.shared[*s]
-	if !ok && len(x.shared) < shareLimit {
-		kept = strings.Clone(*s)
-		x.shared[kept] = kept
-		ok = true
-	}
-	if ok {
-		*s = kept
-	}
 }

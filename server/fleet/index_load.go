@@ -23,6 +23,13 @@ func (f *Fleet) loadIndex(ctx context.Context) error {
 		if err := f.index.fill(records); err != nil {
 			return err
 		}
+		for i, rec := range records { // a process that died had not brought it there yet
+			if f.o.Alone && rec != nil && rec.Events > sh.Members[i].Events {
+				if err := f.publish(ctx, sh.IDs[i], sh.Members[i].Events); err != nil {
+					return err
+				}
+			}
+		}
 		f.index.mu.Lock()
 		f.index.last[n], f.index.revisions[n] = sh.Last, sh.Revision
 		f.index.mu.Unlock()
@@ -56,14 +63,22 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 	if err != nil && records == nil {
 		return err
 	}
+	take := f.index.take
+	if lost {
+		take = f.index.replace
+		f.again.Store(true)
+		f.doubt.Store(true) // for the Macs of which nothing is left
+		f.wake()
+	}
 	for i, rec := range records {
 		if rec == nil {
 			f.index.remove(sh.IDs[i])
 			continue
 		}
-		if err := f.index.take(rec); err != nil {
+		if err := take(rec); err != nil {
 			return err
 		}
+		f.lookIfOld(rec)
 	}
 	f.index.mu.Lock()
 	if lost {

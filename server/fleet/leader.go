@@ -78,12 +78,49 @@ func (f *Fleet) leaderLoop(ctx context.Context) {
 	}
 }
 
-// pollLoop looks every 500 ms at what other replicas wrote, until ctx ends.
-func (f *Fleet) pollLoop(ctx context.Context) {
+// contactsLoop writes every hour the contact times that no change has carried, until ctx ends.
+func (f *Fleet) contactsLoop(ctx context.Context) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hourly.C:
+			f.flushContacts(ctx)
+		}
+	}
+}
+
+// rereadLoop reads every record again when there is doubt, until ctx ends. It is not the poll's work, which must not be kept waiting.
+func (f *Fleet) rereadLoop(ctx context.Context) {
+	if f.o.Alone {
+		return
+	}
 	reread := time.NewTicker(rereadEvery)
 	defer reread.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reread.C:
+			f.doubt.Store(true)
+		case <-tick.C:
+			if !f.doubt.Swap(false) {
+				continue
+			}
+			if err := f.reread(ctx); err != nil {
+				f.doubt.Store(true)
+				f.log.Debug("the records could not be read again; trying again", "error", err)
+			}
+		}
+	}
+}
+
+// pollLoop looks every 500 ms at what other replicas wrote, until ctx ends.
+func (f *Fleet) pollLoop(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	down := false
@@ -91,12 +128,6 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hourly.C:
-			f.flushContacts(ctx)
-			continue
-		case <-reread.C:
-			f.doubt.Store(true)
-			continue
 		case <-tick.C:
 		}
 		if f.o.Alone {
@@ -115,10 +146,14 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 
 // reread reads every record again, and lets the sweep look at every Mac.
 func (f *Fleet) reread(ctx context.Context) error {
+	members := map[string]bool{}
 	for n := range storage.Shards {
-		if err := f.repairIndex(ctx, n, false); err != nil {
+		if err := f.repairIndex(ctx, n, false, members); err != nil {
 			return fmt.Errorf("read index shard %d again: %w", n, err)
 		}
+	}
+	if err := f.dropUnknown(ctx, members); err != nil {
+		return err
 	}
 	f.again.Store(true)
 	f.wake()
@@ -165,12 +200,6 @@ func (f *Fleet) poll(ctx context.Context) error {
 	if revs[2] != f.starts {
 		f.doubt.Store(true)
 		f.starts = revs[2]
-	}
-	if f.doubt.Swap(false) {
-		if err := f.reread(ctx); err != nil {
-			f.doubt.Store(true)
-			return err
-		}
 	}
 	return nil
 }

@@ -28,7 +28,21 @@ func (f *Fleet) selfURL(book *current, rec *storage.Record) string {
 	if !f.hasSelfPages() || !book.selfUsed {
 		return ""
 	}
+	return f.selfAddress(rec)
+}
+
+func (f *Fleet) selfAddress(rec *storage.Record) string {
 	return strings.TrimSuffix(f.o.URL, "/") + "/self/" + f.link(rec)
+}
+
+// SelfAddress is the address of an enrolled Mac's own page; empty when there is none. It is for admins only, to send to the Mac's user:
+// whoever has it may do what the user may.
+func (f *Fleet) SelfAddress(id string) string {
+	rec := f.index.get(id)
+	if rec == nil || !rec.Facts.Enrolled || !f.hasSelfPages() {
+		return ""
+	}
+	return f.selfAddress(rec)
 }
 
 // hasSelfPages tells whether Macs have pages of their own: only when --url is https (rules.md 9).

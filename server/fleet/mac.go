@@ -18,7 +18,7 @@ func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) e
 	now := f.now()
 	if known, _ := f.index.knows(id); !known {
 		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
-		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []string{id}, nil)
+		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
 		if err != nil {
 			return fmt.Errorf("enter %s into the index: %w", id, err)
 		}
@@ -46,7 +46,7 @@ func (s *settling) newLife(id string) {
 	s.life = true
 	s.Record = &storage.Record{
 		Facts: old.Facts.NewLife(), Life: old.Life + 1, Generation: old.Generation, RaisedAt: old.RaisedAt,
-		AdvertisedAt: old.AdvertisedAt, Book: old.Book, Reports: old.Reports, Revision: old.Revision,
+		AdvertisedAt: old.AdvertisedAt, Book: old.Book, Reports: old.Reports, Events: old.Events, Revision: old.Revision,
 	}
 	s.Record.Facts.ID = id
 	s.Status, s.Manifest = nil, nil
@@ -80,7 +80,7 @@ func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
 }
 
 func (f *Fleet) ask(m *storage.MacTx, id string, queries ...string) error {
-	if err := f.o.Teller.Ask(m.Tx(), id, queries...); err != nil && !errors.Is(err, ErrConflict) { // a full queue is no reason to refuse a Mac's message
+	if err := f.o.Teller.Ask(m.Tx(), id, queries...); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) { // a full queue is no reason to refuse a Mac's message
 		return fmt.Errorf("queue a DeviceInformation command: %w", err)
 	}
 	return nil

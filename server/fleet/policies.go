@@ -118,7 +118,7 @@ func (f *Fleet) Policy(_ context.Context, name string) (policy.Policy, string, e
 // Policies lists the policies by name.
 func (f *Fleet) Policies(_ context.Context, limit int, cursor string) (Page[policy.Policy], error) {
 	all := f.book.cur.Load().stored.Policies
-	return page(limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Policy { return all[i].Policy })
+	return page("policies", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Policy { return all[i].Policy })
 }
 
 // DeletePolicy deletes a policy; what it governed falls to the next that applies.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,13 @@ func (q *pushQueue) pending(id, token string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.tokens[id] == token || q.inHand[id] == token
+}
+
+// waiting tells whether any push is still to come or under way.
+func (q *pushQueue) waiting(id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.tokens[id] != "" || q.inHand[id] != ""
 }
 
 func (q *pushQueue) take(n int) []string {
@@ -147,8 +155,8 @@ func (f *Fleet) pushLoop(ctx context.Context) {
 	}
 }
 
-// push wakes Macs and notes it (rules.md 10: queue the command, push, note it). It returns false when APNs could not be reached: then
-// nothing is noted, and all are pushed again.
+// push wakes Macs and notes it (rules.md 10: queue the command, push, note it). It returns false when APNs could not be reached, or a push
+// could not be noted: those that are still in hand then are pushed again.
 func (f *Fleet) push(ctx context.Context, ids []string) bool {
 	failed, err := f.o.Teller.Push(ctx, ids)
 	switch {
@@ -164,7 +172,7 @@ func (f *Fleet) push(ctx context.Context, ids []string) bool {
 		f.counters.Pushes.Add(int64(len(ids) - len(failed)))
 		f.counters.PushesFailed.Add(int64(len(failed)))
 	}
-	f.each(ctx, ids, func(id string) error {
+	bad := f.each(ctx, ids, func(id string) error {
 		// Without a certificate a Mac is noted when its command is queued, so that nothing is left to do.
 		if rec := f.index.get(id); err != nil && rec != nil && rec.Push == "" && rec.Told != "" && f.pushes.pending(id, rec.Told) {
 			return nil
@@ -175,7 +183,11 @@ func (f *Fleet) push(ctx context.Context, ids []string) bool {
 		}
 		return f.noteTold(ctx, id, reason)
 	})
-	return true
+	if len(bad) == 0 {
+		return true
+	}
+	f.pushes.done(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(bad, id) }))
+	return false
 }
 
 // noteTold notes that a Mac was told what is advertised to it, or why the push failed: then it is not outstanding.

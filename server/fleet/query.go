@@ -115,14 +115,14 @@ func encodeDeviceCursor(q DeviceQuery, key sortKey) string {
 	if err != nil {
 		return ""
 	}
-	return encodeCursor(string(b))
+	return encodeCursor("devices", string(b))
 }
 
 func decodeDeviceCursor(q DeviceQuery) (sortKey, error) {
 	if q.Cursor == "" {
 		return sortKey{}, nil
 	}
-	s, err := decodeCursor(q.Cursor)
+	s, err := decodeCursor("devices", q.Cursor)
 	if err != nil {
 		return sortKey{}, err
 	}

@@ -48,6 +48,9 @@ type settling struct {
 // change reads the Mac, lets cause change it, and settles what follows, in one commit. cause returns false when there is nothing to do.
 // It returns the settled state; the index and the other replicas learn of it behind the answer.
 func (f *Fleet) change(ctx context.Context, id string, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
+	// What a Mac sent is kept also when it hangs up, or nobody would know whether it is.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
+	defer cancel()
 	var s *settling
 	err := f.withBook(ctx, func(book *current) (err error) {
 		s, err = f.tryChange(ctx, id, book, init, cause)
@@ -57,6 +60,13 @@ func (f *Fleet) change(ctx context.Context, id string, init settling, cause func
 		return nil, err
 	}
 	return s, nil
+}
+
+func eventsOf(rec *storage.Record) int {
+	if rec == nil {
+		return 0
+	}
+	return rec.Events
 }
 
 // withBook runs fn, a transaction on a Mac, with the book in force, and again with a newer one when fn returns an oldBook.
@@ -101,13 +111,22 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 		return err
 	})
 	if err != nil {
+		if wrote && errors.Is(err, ErrUnavailable) { // it may be committed all the same
+			f.behind.doubt(id, eventsOf(s.before.Record))
+		}
 		return nil, err
+	}
+	if before := s.before.Record; !wrote && before != nil && f.index.behind(id, before.Revision) {
+		if err := f.index.take(before); err != nil {
+			return nil, err
+		}
 	}
 	if wrote {
 		f.index.put(s.Record, s.encoded)
+		f.lookIfOld(s.Record)
 		f.contacts.written(s.Record, f.index.contact(s.Record.Facts.ID))
 		if s.note {
-			f.behind.note(id, all)
+			f.behind.note(id, s.Record.Events, all)
 		}
 		if len(all) > 0 {
 			f.feed.signal()
@@ -155,6 +174,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 		if s.note {
 			rec.NotedAt = s.now
 		}
+		rec.Events += len(events)
 		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules.md 7)
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
 		if s.encoded, err = m.SetRecord(rec); err != nil {
@@ -218,6 +238,8 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 		return nil
 	}
 	switch err := f.o.Teller.Queue(m.Tx(), rec.Facts.ID, declarations.TokensJSON(token, rec.AdvertisedAt)); {
+	case errors.Is(err, ErrNotFound): // NanoMDM has forgotten the Mac: somebody is deleting it
+		return nil
 	case errors.Is(err, ErrConflict): // the queue is full: the push lets the Mac take what is in it, and later it is told again
 	case err != nil:
 		return fmt.Errorf("queue a DeclarativeManagement command: %w", err)

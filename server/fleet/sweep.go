@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"plimsoll/declarations/policy"
@@ -39,9 +40,70 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 		}
 		book := f.book.cur.Load()
 		first = f.again.Swap(false) || first
-		if failed := f.sweep(ctx, book, first || book.Revision != swept); failed == 0 && ctx.Err() == nil {
+		if failed := f.sweep(ctx, book, first || book.Revision != swept); failed <= maxLooks && ctx.Err() == nil {
 			swept, first = book.Revision, false
 		}
+	}
+}
+
+// lookIfOld lets the sweep look at a Mac that was settled with an older book than the one in force, which it may have been swept with already.
+func (f *Fleet) lookIfOld(rec *storage.Record) {
+	if rec.Facts.Enrolled && f.leading.Load() && rec.Book < f.book.cur.Load().Revision {
+		f.looks.add(rec.Facts.ID, f.now())
+	}
+}
+
+const (
+	maxLooks     = 1000 // beyond that the whole fleet is looked at again
+	lookAgainIn  = 2 * time.Second
+	lookAgainMax = 5 * time.Minute
+)
+
+// lookList are the Macs that a sweep is to look at whatever it finds: those that could not be settled, with patience, so that one of them does not
+// make the whole fleet be looked at again and again.
+type lookList struct {
+	mu   sync.Mutex
+	at   map[string]time.Time
+	wait map[string]time.Duration
+}
+
+func (l *lookList) init() { l.at, l.wait = map[string]time.Time{}, map[string]time.Duration{} }
+
+func (l *lookList) add(id string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at[id] = at
+}
+
+// due takes those whose time has come.
+func (l *lookList) due(now time.Time) (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, at := range l.at {
+		if !at.After(now) {
+			ids = append(ids, id)
+			delete(l.at, id)
+		}
+	}
+	return ids
+}
+
+// tried notes which of those that were looked at could not be settled.
+func (l *lookList) tried(ids, failed []string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait := make(map[string]time.Duration, len(failed))
+	for _, id := range failed {
+		wait[id] = min(max(lookAgainIn, 2*l.wait[id]), lookAgainMax)
+	}
+	for _, id := range ids {
+		delete(l.wait, id)
+	}
+	if len(failed) > maxLooks {
+		return
+	}
+	for id, d := range wait {
+		l.wait[id], l.at[id] = d, now.Add(d)
 	}
 }
 
@@ -49,13 +111,13 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 // they are kept; and always those for which a boundary in time has passed. It returns how many could not be settled.
 func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
 	now := f.now()
-	var due []string
+	due := f.looks.due(now)
 	var rest [][]byte // the records of those that have to be planned to know
 	passed := map[string]bool{}
 	f.index.scan(func(r *row) {
 		switch {
 		case !r.enrolled:
-		case r.boundaryPassed(now.Unix()):
+		case r.boundaryPassed(now.Unix()), r.tell != 0 && r.tell <= now.Unix() && !f.pushes.waiting(r.id):
 			passed[r.id] = true
 			due = append(due, r.id)
 		case all:
@@ -75,12 +137,15 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 	}
 	// In the order of the database, which then writes less; from another place each time, so that no Mac is always the first to hear, or the last.
 	slices.Sort(due)
+	due = slices.Compact(due)
 	if len(due) > 0 {
 		at := rand.IntN(len(due))
 		due = slices.Concat(due[at:], due[:at])
 	}
 	f.counters.SweptMacs.Add(int64(len(due)))
-	return f.each(ctx, due, func(id string) error { return f.lookAgain(ctx, id, passed[id]) })
+	bad := f.each(ctx, due, func(id string) error { return f.lookAgain(ctx, id, passed[id]) })
+	f.looks.tried(due, bad, now)
+	return len(bad)
 }
 
 // Sweep looks at every Mac once, at those whose boundary in time has passed and at those that are planned otherwise than they are kept, and
@@ -110,6 +175,7 @@ func (f *Fleet) lookAgain(ctx context.Context, id string, passed bool) error {
 		rec := s.Record
 		if rec == nil {
 			f.index.remove(id)
+			f.contacts.forget(id)
 			return false, nil
 		}
 		f.applyContacts(rec) // the index, which told of this Mac, knows of them
@@ -161,6 +227,5 @@ func outcomeOf(s compliance.State) policy.Outcome {
 
 // boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
 func (r *row) boundaryPassed(now int64) bool {
-	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) ||
-		r.tell != 0 && r.tell <= now || r.moments.WentStale(r.raised, now)
+	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) || r.moments.WentStale(r.raised, now)
 }

@@ -3,11 +3,9 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,23 +19,25 @@ func newEventID() string { return uuid.Must(uuid.NewV7()).String() }
 // The cursor of the fleet's timeline is the position in each of the 64 shards.
 type positions [storage.Shards]uint64
 
-func (p positions) encode() string {
-	b := []byte{2}
+const eventsList = "events" // as cursors know it
+
+func (p *positions) encode() string {
+	var b []byte
 	for _, n := range p {
 		b = binary.AppendUvarint(b, n)
 	}
-	return base64.RawURLEncoding.EncodeToString(b)
+	return encodeCursor(eventsList, string(b))
 }
 
 func decodePositions(cursor string) (p positions, err error) {
 	if cursor == "" {
 		return p, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(b) < 1 || b[0] != 2 {
-		return p, badCursor()
+	key, err := decodeCursor(eventsList, cursor)
+	if err != nil {
+		return p, err
 	}
-	b = b[1:]
+	b := []byte(key)
 	for i := range p {
 		n, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -51,62 +51,68 @@ func decodePositions(cursor string) (p positions, err error) {
 	return p, nil
 }
 
+// FleetEvent is an event of the fleet's timeline, with the cursor with which to go on after exactly it.
+type FleetEvent struct {
+	Event
+	Cursor string `json:"-"`
+}
+
 // Events reads the fleet's timeline from a cursor on ("" for the beginning), oldest first. Order holds per Mac; delivery is at least once,
-// by event id. Next is always set: it is where to go on.
-func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[Event], error) {
+// by event id. A page is the beginning of any longer one. Next is always set: it is where to go on.
+func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[FleetEvent], error) {
 	pos, err := decodePositions(after)
 	if err != nil {
-		return Page[Event]{}, err
+		return Page[FleetEvent]{}, err
 	}
 	size := pageSize(limit)
-	type placed struct {
-		shard int
-		storage.NumberedEvent
-	}
-	partitions := make([]string, storage.Shards)
-	for n := range partitions {
-		partitions[n] = storage.ShardPartition(n)
-	}
-	found := make([][]placed, storage.Shards)
 	shards := make([]int, storage.Shards)
 	for n := range shards {
 		shards[n] = n
 	}
+	var found [storage.Shards][]storage.NumberedEvent
 	// The first failure ends it: a store that is down must not be waited for by each shard in turn.
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	failed := parallel(reading, 16, shards, func(n int) error {
-		events, err := f.store.FleetEvents(reading, n, pos[n], size)
-		for _, e := range events {
-			found[n] = append(found[n], placed{n, e})
-		}
-		if err != nil {
+	failed := parallel(reading, 16, shards, func(n int) (err error) {
+		if found[n], err = f.store.FleetEvents(reading, n, pos[n], size); err != nil {
 			stop(err)
 		}
 		return err
 	})
 	if len(failed) > 0 {
-		return Page[Event]{}, fmt.Errorf("read the events: %w", context.Cause(reading))
+		return Page[FleetEvent]{}, fmt.Errorf("read the events: %w", context.Cause(reading))
 	}
-	all := slices.Concat(found...)
-	slices.SortStableFunc(all, func(a, b placed) int {
-		if a.shard == b.shard {
-			return cmp.Compare(a.Number, b.Number)
-		}
-		return cmp.Or(a.Event.At.Compare(b.Event.At), cmp.Compare(a.Event.ID, b.Event.ID))
-	})
-	// What is cut off must not stand before what is given in its own shard: give whole prefixes of each shard.
-	p := Page[Event]{Items: make([]Event, 0, min(size, len(all)))}
-	given := pos
-	for _, e := range all {
-		if len(p.Items) == size {
+	p := Page[FleetEvent]{Items: []FleetEvent{}}
+	for len(p.Items) < size {
+		n, ok := oldest(&found)
+		if !ok {
 			break
 		}
-		p.Items = append(p.Items, e.Event)
-		given[e.shard] = max(given[e.shard], e.Number)
+		e := found[n][0]
+		found[n], pos[n] = found[n][1:], e.Number
+		p.Items = append(p.Items, FleetEvent{Event: e.Event, Cursor: pos.encode()})
 	}
-	p.Next = given.encode()
+	p.Next = pos.encode()
 	return p, nil
+}
+
+// oldest is the shard whose next event comes first. Within a shard the numbers order, whatever the times say: a cursor is a number for each,
+// and what it has passed is never given again.
+func oldest(next *[storage.Shards][]storage.NumberedEvent) (shard int, ok bool) {
+	for n := range next {
+		if len(next[n]) == 0 {
+			continue
+		}
+		if !ok {
+			shard, ok = n, true
+			continue
+		}
+		a, b := &next[n][0].Event, &next[shard][0].Event
+		if cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) < 0 {
+			shard = n
+		}
+	}
+	return shard, ok
 }
 
 // historyRow is one UTC day as it is kept.
@@ -136,7 +142,15 @@ func (f *Fleet) today(now time.Time) historyRow {
 }
 
 // History is one row a day, oldest first, today's as it stands now; policyName "" for the whole fleet. Days on which nothing was kept are left out.
-func (f *Fleet) History(ctx context.Context, policyName string, days int) ([]HistoryDay, error) {
+func (f *Fleet) History(ctx context.Context, policyName string, days, limit int, cursor string) (Page[HistoryDay], error) {
+	rows, err := f.history(ctx, policyName, days)
+	if err != nil {
+		return Page[HistoryDay]{}, err
+	}
+	return page("history of "+policyName, limit, cursor, len(rows), func(i int) string { return rows[i].Date }, func(i int) HistoryDay { return rows[i] })
+}
+
+func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]HistoryDay, error) {
 	now := f.now()
 	if days <= 0 {
 		days = 30

@@ -7,37 +7,39 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	nanoapi "github.com/micromdm/nanomdm/http/api"
 	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
 
 	"plimsoll/server/fleet"
-	"plimsoll/storage/nano"
 )
 
-// The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's.
+// The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's, but for a 503 while the store is away.
 
 // PushCertHandler is PUT /v1/pushcert: certificate and unencrypted key in one PEM file.
 func (d *Door) PushCertHandler() http.Handler {
-	return d.api(nanoapi.NewStorePushCertHandler(certStorer{d.o.Teller.store, d.o.Fleet}, nanoLog{d.log}), false)
+	return d.api("", false, func(a *attempt) http.Handler { return nanoapi.NewStorePushCertHandler(a, nanoLog{d.log}) })
 }
 
 // PushHandler is GET /v1/push/{ids}, mounted with its whole path.
 func (d *Door) PushHandler() http.Handler {
-	h := nanoapi.PushToIDsHandler(d.o.Teller.pusher, nanoLog{d.log}, nanoapi.PathIDGetter)
-	return d.api(http.StripPrefix("/v1/push/", h), false)
+	return d.api("/v1/push/", false, func(a *attempt) http.Handler {
+		return nanoapi.PushToIDsHandler(a, nanoLog{d.log}, nanoapi.PathIDGetter)
+	})
 }
 
 // EnqueueHandler is PUT /v1/enqueue/{ids}, mounted with its whole path; ?nopush=1 only queues.
 func (d *Door) EnqueueHandler() http.Handler {
-	t := d.o.Teller
-	h := nanoapi.RawCommandEnqueueToIDsHandler(t.store, t.pusher, nanoLog{d.log}, nanoapi.PathIDGetter)
-	return d.api(http.StripPrefix("/v1/enqueue/", h), true)
+	return d.api("/v1/enqueue/", true, func(a *attempt) http.Handler {
+		return nanoapi.RawCommandEnqueueToIDsHandler(a, a, nanoLog{d.log}, nanoapi.PathIDGetter)
+	})
 }
 
 // api reads the body first, since NanoMDM reads without a limit and answers 500 whatever is wrong with it.
-func (d *Door) api(next http.Handler, isPlist bool) http.Handler {
+func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Handler) http.Handler {
 	return d.guarded(func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, maxBody)
 		if err == nil && isPlist && len(body) > 0 {
@@ -59,21 +61,65 @@ func (d *Door) api(next http.Handler, isPlist bool) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		a := &attempt{ResponseWriter: w, teller: d.o.Teller, fleet: d.o.Fleet}
+		http.StripPrefix(prefix, handler(a)).ServeHTTP(a, r)
+		if a.away != nil {
+			d.log.Warn("a request of NanoMDM's API did not reach the store", "request_id", w.Header().Get("X-Request-Id"), "path", r.URL.Path, "error", a.away)
+		}
 	})
 }
 
-// certStorer lets the fleet know that pushes are possible now.
-type certStorer struct {
-	*nano.Store
-	fleet *fleet.Fleet
+// attempt is one request of NanoMDM's API, between it and what it works with. To NanoMDM a store that is away is a failure like any other,
+// a 500 with hosts and files in its text: the one who asks is to come back, and the rest is for the log.
+type attempt struct {
+	http.ResponseWriter
+	teller *Teller
+	fleet  *fleet.Fleet
+	away   error // what the store said
 }
 
-// StorePushCert keeps a push certificate.
-func (s certStorer) StorePushCert(ctx context.Context, pemCert, pemKey []byte) error {
-	if err := s.Store.StorePushCert(ctx, pemCert, pemKey); err != nil {
+var errAway = errors.New("the store is not reachable")
+
+func (a *attempt) told(err error) error {
+	if !errors.Is(err, fleet.ErrUnavailable) {
 		return err
 	}
-	s.fleet.PushReady()
+	a.away = err
+	return errAway
+}
+
+// WriteHeader is the response's.
+func (a *attempt) WriteHeader(status int) {
+	if a.away != nil && status == http.StatusInternalServerError {
+		status = http.StatusServiceUnavailable
+		a.Header().Set("Retry-After", retryAfter)
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// EnqueueCommand is the store's.
+func (a *attempt) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Command) (map[string]error, error) {
+	failed, err := a.teller.store.EnqueueCommand(ctx, ids, cmd)
+	for id, why := range failed {
+		failed[id] = a.told(why)
+	}
+	if err = a.told(err); err == nil && a.away != nil && !slices.ContainsFunc(ids, func(id string) bool { return failed[id] == nil }) {
+		err = errAway // none has it: NanoMDM must not wait for the store once more to push
+	}
+	return failed, err
+}
+
+// Push is the push service's.
+func (a *attempt) Push(ctx context.Context, ids []string) (map[string]*push.Response, error) {
+	answers, err := a.teller.pusher.Push(ctx, ids)
+	return answers, a.told(err)
+}
+
+// StorePushCert keeps a push certificate, and lets the fleet know that pushes are possible now.
+func (a *attempt) StorePushCert(ctx context.Context, pemCert, pemKey []byte) error {
+	if err := a.teller.store.StorePushCert(ctx, pemCert, pemKey); err != nil {
+		return a.told(err)
+	}
+	a.fleet.PushReady()
 	return nil
 }

@@ -30,6 +30,7 @@ type deviceModel struct {
 	Reasons                                               []reasonModel
 	Plan                                                  planModel
 	Groups                                                []option
+	SelfAddress                                           string // of the Mac's own page, for admins
 	Events                                                []eventModel
 	OlderEvents                                           string
 	Served                                                servedModel
@@ -124,6 +125,9 @@ func (w *Web) devicePage(c echo.Context) error {
 	m := w.deviceModelOf(&d, &plan, &served)
 	for _, g := range groups.Items {
 		m.Groups = append(m.Groups, option{g.Name, g.Name, slices.Contains(d.Groups, g.Name)})
+	}
+	if sessionOf(c).may(fleet.ScopeAdmin) {
+		m.SelfAddress = w.fleet.SelfAddress(d.ID)
 	}
 	for _, e := range events.Items {
 		m.Events = append(m.Events, eventModel{At: w.when(e.At), Type: e.Type, Text: sentence(e.Text)})

@@ -16,10 +16,12 @@ import (
 	"plimsoll/storage"
 )
 
-// commit commits the staged writes, or drops the partition when there are none, if its revision is still base.
-// It returns false when it is another, and repeats the same nonce for as long as nobody answers.
-func (db *DB) commit(ctx context.Context, partition string, base uint64, staged *storage.Staged) (bool, error) {
+// commit commits the staged writes, or drops the partition when staged is nil, if it is still as base says. Without a write
+// it changes nothing, and what is there has the replicas that a commit needs.
+// It returns false when the partition is another, and repeats the same nonce for as long as nobody answers.
+func (db *DB) commit(ctx context.Context, partition string, base stamp, staged *storage.Staged) (bool, error) {
 	k, args := keysOf(partition), commitArgs(base, staged)
+	writes := staged == nil || staged.Len() > 0
 	doubt := false // whether an attempt that was not answered may have been executed
 	var last error
 	for attempt := 0; ; attempt++ {
@@ -29,14 +31,14 @@ func (db *DB) commit(ctx context.Context, partition string, base uint64, staged 
 		case err == nil && done:
 			return true, nil
 		case err == nil:
-			if doubt && revision > base+keepNonces {
+			if doubt && revision > base.revision+keepNonces {
 				return false, unavailable("commit to "+partition, errors.New("the answer was lost, and too much has happened since to tell whether it was committed"))
 			}
 			return false, nil
 		case final(err):
 			return false, unavailable("commit to "+partition, err)
 		}
-		doubt = doubt || !isReply(err)
+		doubt = doubt || writes && !isReply(err)
 		db.reload(ctx)
 		if !pause(ctx, attempt) {
 			return false, unavailable("commit to "+partition, last)
@@ -44,10 +46,15 @@ func (db *DB) commit(ctx context.Context, partition string, base uint64, staged 
 	}
 }
 
-func commitArgs(base uint64, staged *storage.Staged) []any {
-	args := []any{strconv.FormatUint(base, 10), newNonce(), nonceLen * keepNonces, "", 0}
-	if staged == nil {
-		args[3] = "drop"
+func commitArgs(base stamp, staged *storage.Staged) []any {
+	const how, deletes, head = 4, 5, 6
+	args := []any{strconv.FormatUint(base.revision, 10), base.nonce, newNonce(), nonceLen * keepNonces, "", 0}
+	switch {
+	case staged == nil:
+		args[how] = "drop"
+		return args
+	case staged.Len() == 0:
+		args[how] = "check"
 		return args
 	}
 	var sets []any
@@ -58,7 +65,7 @@ func commitArgs(base uint64, staged *storage.Staged) []any {
 			sets = append(sets, key, storage.Pack(val))
 		}
 	})
-	args[4] = len(args) - 5
+	args[deletes] = len(args) - head
 	return append(args, sets...)
 }
 

@@ -27,6 +27,7 @@ const (
 	keyPrefix     = "plimsoll:"
 	pingKey       = keyPrefix + "ping"
 	fieldRevision = "rev"
+	fieldNonces   = "nonces"
 	fieldValue    = ":" // and the key
 )
 
@@ -109,7 +110,8 @@ func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader
 	return err
 }
 
-// Update runs fn and commits what it wrote, again and again until nobody came in between or the time is over.
+// Update runs fn and commits what it wrote, again and again until nobody came in between or the time is over. What fn found
+// must have the replicas that a commit needs, also when fn wrote nothing or failed: a caller who is told "done already" relies on it.
 func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
@@ -120,14 +122,22 @@ func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) 
 			}
 			return t.staged.Err()
 		})
-		if err != nil || t.staged.Len() == 0 {
+		if t == nil {
 			return err
 		}
-		rev, err := t.Revision()
+		staged := &t.staged
 		if err != nil {
+			staged = new(storage.Staged)
+		}
+		if staged.Len() == 0 && !db.mustWait(t, err) {
 			return err
 		}
-		if done, err := db.commit(ctx, partition, rev, &t.staged); done || err != nil {
+		if _, err := t.Revision(); err != nil {
+			return err
+		}
+		if done, commitErr := db.commit(ctx, partition, t.at, staged); commitErr != nil {
+			return commitErr
+		} else if done {
 			return err
 		}
 		if !pause(ctx, attempt) {
@@ -136,7 +146,13 @@ func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) 
 	}
 }
 
-// run runs fn until all its reads saw one revision. attempt counts how often it has run in vain already.
+// mustWait tells whether replicas may lack what a function found that wrote nothing or returned err. Who is told that the
+// database is unavailable has been told of nothing that was found.
+func (db *DB) mustWait(t *tx, err error) bool {
+	return db.wait > 0 && t.at.revision > 0 && !errors.Is(err, storage.ErrUnavailable)
+}
+
+// run runs fn until all its reads saw one revision. It returns no tx when it gives up. attempt counts how often it has run in vain already.
 func (db *DB) run(ctx context.Context, partition string, attempt int, fn func(*tx) error) (*tx, error) {
 	for ; ; attempt++ {
 		if err := db.usable(ctx); err != nil {
@@ -162,7 +178,7 @@ func (db *DB) Drop(ctx context.Context, partition string) error {
 		if err != nil {
 			return err
 		}
-		if done, err := db.commit(ctx, partition, t.revision, nil); done || err != nil {
+		if done, err := db.commit(ctx, partition, t.at, nil); done || err != nil {
 			return err
 		}
 		if !pause(ctx, attempt) {

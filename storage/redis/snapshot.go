@@ -29,7 +29,7 @@ func (t *tx) load() error {
 	if err != nil {
 		return err
 	}
-	if err := t.saw(fields[fieldRevision]); err != nil {
+	if err := t.saw(fields[fieldRevision], fields[fieldNonces]); err != nil {
 		return err
 	}
 	s := &snapshot{packed: make(map[string]string, len(fields))}

@@ -12,35 +12,42 @@ import (
 // errMoved ends a function that must run again; nobody but the function sees it.
 var errMoved = errors.New("the partition has changed since it was read first")
 
-// tx is a storage.Tx. Every read is one round trip that brings the revision with it.
+// stamp tells one state of a partition from every other: its revision, and the nonce of the commit that made it. After a
+// failover that lost commits the same revision comes again, by another commit.
+type stamp struct {
+	revision uint64
+	nonce    string
+}
+
+// tx is a storage.Tx. Every read is one round trip that brings the stamp with it.
 type tx struct {
 	ctx       context.Context // of the View or Update that it lives in
 	db        *DB
 	partition string
 	keys      keys
 
-	known    bool // whether revision is
-	revision uint64
+	known    bool // whether at is
+	at       stamp
 	moved    bool
 	whole    bool      // whether to read the partition whole
 	snapshot *snapshot // then
 	staged   storage.Staged
 }
 
-// saw holds a read's revision against the first read's.
-func (t *tx) saw(revision string) error {
-	n := uint64(0)
+// saw holds a read's stamp against the first read's. Both fields are empty when the partition was never written.
+func (t *tx) saw(revision, nonces string) error {
+	at := stamp{nonce: nonces[:min(nonceLen, len(nonces))]}
 	if revision != "" {
 		var err error
-		if n, err = strconv.ParseUint(revision, 10, 64); err != nil {
+		if at.revision, err = strconv.ParseUint(revision, 10, 64); err != nil {
 			return fmt.Errorf("partition %q: damaged revision: %w", t.partition, err)
 		}
 	}
-	if t.known && n != t.revision {
+	if t.known && at != t.at {
 		t.moved = true
 		return errMoved
 	}
-	t.known, t.revision = true, n
+	t.known, t.at = true, at
 	return nil
 }
 
@@ -50,7 +57,7 @@ func (t *tx) Revision() (uint64, error) {
 			return 0, err
 		}
 	}
-	return t.revision, nil
+	return t.at.revision, nil
 }
 
 func (t *tx) Get(key string) ([]byte, error) {
@@ -96,7 +103,7 @@ func (t *tx) ready() error {
 	return nil
 }
 
-// fetch reads keys and the revision from Redis.
+// fetch reads keys and the stamp from Redis.
 func (t *tx) fetch(keys []string) ([][]byte, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
@@ -104,8 +111,8 @@ func (t *tx) fetch(keys []string) ([][]byte, error) {
 	if t.snapshot != nil {
 		return t.getLoaded(keys)
 	}
-	fields := make([]string, 1, len(keys)+1)
-	fields[0] = fieldRevision
+	const head = 2
+	fields := append(make([]string, 0, len(keys)+head), fieldRevision, fieldNonces)
 	for _, key := range keys {
 		fields = append(fields, fieldValue+key)
 	}
@@ -121,11 +128,12 @@ func (t *tx) fetch(keys []string) ([][]byte, error) {
 		return nil, fmt.Errorf("read %s: Redis answered %d fields of %d", t.partition, len(got), len(fields))
 	}
 	revision, _ := got[0].(string) // nil: never written
-	if err := t.saw(revision); err != nil {
+	nonces, _ := got[1].(string)
+	if err := t.saw(revision, nonces); err != nil {
 		return nil, err
 	}
 	vals := make([][]byte, len(keys))
-	for i, v := range got[1:] {
+	for i, v := range got[head:] {
 		if v == nil {
 			continue
 		}
@@ -209,15 +217,17 @@ func (t *tx) list(command, start, end string, limit int) ([]storage.Entry, error
 	if err != nil {
 		return nil, err
 	}
-	if len(got)%2 != 1 {
+	const head = 2
+	if len(got) < head || len(got)%2 != 0 {
 		return nil, fmt.Errorf("list %s: Redis answered %d fields", t.partition, len(got))
 	}
 	revision, _ := got[0].(string)
-	if err := t.saw(revision); err != nil {
+	nonces, _ := got[1].(string)
+	if err := t.saw(revision, nonces); err != nil {
 		return nil, err
 	}
 	entries := make([]storage.Entry, 0, len(got)/2)
-	for i := 1; i < len(got); i += 2 {
+	for i := head; i < len(got); i += 2 {
 		key, _ := got[i].(string)
 		val, err := t.unpack(key, got[i+1])
 		if err != nil {

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/fleet"
+)
+
+// nanomdm hands a request to a handler of NanoMDM's, which reads bodies without a limit of its own. What it answers when it works is NanoMDM's;
+// an error has our members beside its own.
+func nanomdm(h http.Handler) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		body, err := readBody(c)
+		if err != nil {
+			return err
+		}
+		r := c.Request()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		w := held{header: c.Response().Header(), status: http.StatusOK}
+		h.ServeHTTP(&w, r)
+		if w.status >= http.StatusBadRequest {
+			return w.problem()
+		}
+		c.Response().WriteHeader(w.status)
+		_, _ = c.Response().Write(w.body.Bytes()) // who went away needs no answer
+		return nil
+	}
+}
+
+// held is an answer that is held back until it is known whether it is an error.
+type held struct {
+	header http.Header // the answer's own
+	status int
+	body   bytes.Buffer
+}
+
+// Header is the answer's.
+func (w *held) Header() http.Header { return w.header }
+
+// WriteHeader keeps the status.
+func (w *held) WriteHeader(status int) { w.status = status }
+
+// Write keeps a part of the body.
+func (w *held) Write(b []byte) (int, error) { return w.body.Write(b) }
+
+// problem is an error of NanoMDM's in our words, with what it said itself. A 503 is the same on every route.
+func (w *held) problem() *problem {
+	w.header.Del(echo.HeaderContentType)
+	if w.status == http.StatusServiceUnavailable {
+		return asProblem(fleet.ErrUnavailable)
+	}
+	p := &problem{status: w.status, code: "failed", text: "it failed for every device that was named; status says why"}
+	if known, ok := words[w.status]; ok {
+		p.code, p.text = known[0], known[1]
+	}
+	if json.Unmarshal(w.body.Bytes(), &p.more) != nil {
+		p.text = "something went wrong here; the log says more"
+		return p
+	}
+	for _, name := range []string{"push_error", "command_error", "error"} {
+		if said, ok := p.more[name].(string); ok {
+			p.text = cmp.Or(said, p.text)
+		}
+	}
+	return p
+}

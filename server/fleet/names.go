@@ -1,0 +1,57 @@
+package fleet
+
+import "strings"
+
+// enoughNames is how many names there are at least before those that no row has are dropped.
+const enoughNames = 1000
+
+// number is the number that stands for a policy's name or a version in rows.
+func (x *index) number(name string) uint32 {
+	n, ok := x.numbers[name]
+	if !ok {
+		n = uint32(len(x.names))
+		x.names = append(x.names, name)
+		x.numbers[name] = n
+	}
+	return n
+}
+
+// renumber drops the names that no row has any more: what Macs say is not trusted, and every version ever said would stay.
+func (x *index) renumber() {
+	old := x.names
+	x.names, x.numbers = nil, map[string]uint32{}
+	x.number("")
+	for i := range x.rows {
+		if r := &x.rows[i]; r.data != nil {
+			r.policy, r.version = x.number(old[r.policy]), x.number(old[r.version])
+		}
+	}
+	x.enough = max(enoughNames, 2*len(x.names))
+}
+
+// numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
+func (x *index) numberOf(name string) (uint32, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n, ok := x.numbers[name]
+	return n, ok
+}
+
+// shareLimit bounds how many strings are shared: what Macs say is not trusted.
+const shareLimit = 10000
+
+// share replaces a string by the copy that many Macs share.
+func (x *index) share(s *string) {
+	if *s == "" {
+		return
+	}
+	kept, ok := x.shared[*s]
+	if !ok && len(x.shared) < shareLimit {
+		kept = strings.Clone(*s)
+		x.shared[kept] = kept
+		ok = true
+	}
+	if ok {
+		*s = kept
+	}
+}
