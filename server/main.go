@@ -31,6 +31,9 @@ type healthcheck struct {
 	Listen string `default:"127.0.0.1:8080" env:"PLIMSOLL_LISTEN" help:"Address that the server listens on."`
 }
 
+// BeforeReset is kong's hook: the environment is read as serve reads it.
+func (healthcheck) BeforeReset() error { return app.Options{}.BeforeReset() }
+
 func main() {
 	os.Exit(run(os.Args[1:]))
 }

@@ -23,6 +23,9 @@ func (a *API) getHistory(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.QueryParam("limit") == "" { // days limits already
+		limit = days
+	}
 	page, err := a.fleet.History(c.Request().Context(), name, days, limit, cursor)
 	if err != nil {
 		return err

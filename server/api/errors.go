@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,10 +59,10 @@ var kinds = []struct {
 }
 
 // codes are the slugs whose status is not that of their kind.
-var codes = map[string]struct{ status, retry int }{
-	"bad_cursor":          {http.StatusBadRequest, 0},
-	"precondition_failed": {http.StatusPreconditionFailed, 0},
-	"rate_limited":        {http.StatusTooManyRequests, 60},
+var codes = map[string]int{
+	"bad_cursor":          http.StatusBadRequest,
+	"precondition_failed": http.StatusPreconditionFailed,
+	"rate_limited":        http.StatusTooManyRequests,
 }
 
 // words are echo's own errors in ours.
@@ -121,8 +122,8 @@ func fromFleet(err error, p *problem) *problem {
 	for _, f := range fe.Fields {
 		p.fields = append(p.fields, FieldError{Field: f.Field, Reason: f.Reason})
 	}
-	if c, ok := codes[fe.Code]; ok {
-		p.status, p.retry = c.status, c.retry
+	if status, ok := codes[fe.Code]; ok {
+		p.status, p.retry = status, int(math.Ceil(fe.Wait.Seconds()))
 	}
 	if fe.Code == "bad_cursor" && len(p.fields) == 0 {
 		p.fields = []FieldError{{Field: "cursor", Reason: "is not one that this server gave"}}

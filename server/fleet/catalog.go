@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -180,7 +181,10 @@ func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
 	defer f.refresh.Unlock()
 	if now := f.o.Now(); f.o.FetchIsURL {
 		if wait := refreshEvery - now.Sub(f.refreshed); !f.refreshed.IsZero() && wait > 0 {
-			return RefreshResult{}, &Error{Kind: ErrConflict, Code: "rate_limited", Text: fmt.Sprintf("the catalogue was refreshed less than a minute ago; try again in %d s", int(wait.Seconds())+1)}
+			return RefreshResult{}, &Error{
+				Kind: ErrConflict, Code: "rate_limited", Wait: wait,
+				Text: fmt.Sprintf("the catalogue was refreshed less than a minute ago; try again in %d s", int(math.Ceil(wait.Seconds()))),
+			}
 		}
 		f.refreshed = now
 	}

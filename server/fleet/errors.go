@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"time"
+
 	"plimsoll/declarations/policy"
 	"plimsoll/storage"
 )
@@ -21,6 +23,7 @@ type Error struct {
 	Text   string              // sentence
 	Fields []policy.FieldError // for ErrInvalid
 	Impact *Impact             // for confirm_required
+	Wait   time.Duration       // for rate_limited: when to try again
 }
 
 // Error is the sentence, with the faulty fields.
