@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"plimsoll/declarations/release"
+	"plimsoll/storage"
 )
 
 // feedSource is a Fetch that answers what it is told to.
@@ -366,21 +367,24 @@ func TestExploitedFeedIsBounded(t *testing.T) {
 	w := newWorld(t)
 	src := &feedSource{name: "https://sofa"}
 	w.o.Exploited, w.o.ExploitedIsURL = src.fetch, true
-	feed := func(n int) string {
-		var list []string
-		for i := range 9000 {
-			list = append(list, fmt.Sprintf(`{"ProductVersion":"%d.%d.%d","ActivelyExploitedCVEs":["CVE-1"]}`, n, i/1000, i%1000))
+	w.must(w.updateBook(t.Context(), func(tx *storage.BookTx) error {
+		full := *tx.Catalog
+		for i := range 39999 {
+			full.Exploited = append(full.Exploited, release.Fix{Build: fmt.Sprintf("1A%d", i)})
 		}
-		return `{"OSVersions":[{"SecurityReleases":[` + strings.Join(list, ",") + `]}]}`
-	}
-	for n := range 6 {
-		src.body = feed(n)
-		if err := w.fetchExploited(t.Context()); (n < 4) != (err == nil) || err != nil && !errors.Is(err, release.ErrRefused) {
-			t.Errorf("feed %d: %v", n, err)
+		return tx.SetCatalog(&full, false, w.now())
+	}))
+	for _, c := range []struct {
+		build   string
+		refused bool
+	}{{"2A1", false}, {"2A2", true}, {"2A1", false}} {
+		src.body = `{"OSVersions":[{"SecurityReleases":[{"ActivelyExploitedCVEs":["CVE-1"],"Build":"` + c.build + `"}]}]}`
+		if err := w.fetchExploited(t.Context()); c.refused != errors.Is(err, release.ErrRefused) || !c.refused && err != nil {
+			t.Errorf("%s: %v", c.build, err)
 		}
-	}
-	if n := len(w.book.cur.Load().Catalog.Exploited); n != 36000 {
-		t.Errorf("%d are kept, want those of the first 4 feeds", n)
+		if n := len(w.book.cur.Load().Catalog.Exploited); n != 40000 {
+			t.Errorf("after %s %d are kept, want 40000", c.build, n)
+		}
 	}
 }
 
