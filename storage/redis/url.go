@@ -46,10 +46,7 @@ func parse(raw string) (*target, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		if e := new(url.Error); errors.As(err, &e) {
-			err = e.Err
-		}
-		return fail("%v", err)
+		return fail("%v", withoutPassword(raw))
 	}
 	scheme, kind, _ := strings.Cut(u.Scheme, "+")
 	if scheme != "redis" && scheme != "rediss" || u.Opaque != "" {
@@ -95,6 +92,20 @@ func parse(raw string) (*target, error) {
 		return fail("%s", strings.TrimPrefix(err.Error(), "redis: "))
 	}
 	return t, nil
+}
+
+// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: the error repeats the URL, and its reason
+// may quote a password as a port.
+func withoutPassword(raw string) error {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	_, err := url.Parse(scheme + "://" + rest[strings.LastIndex(rest, "@")+1:])
+	if err == nil {
+		return errors.New("what stands before the @ must be percent-encoded")
+	}
+	if e := new(url.Error); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // What the client would do by itself and must not, or does for features of servers that this program does not use:

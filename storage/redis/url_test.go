@@ -75,6 +75,8 @@ func TestBadURL(t *testing.T) {
 		"redis://":                                  "names no host",
 		"redis://:6379":                             "names no host",
 		"redis://u:secret@host:port":                "invalid port",
+		"redis://u:secret/word@host":                "percent-encoded",
+		"redis://u:%secret@host":                    "percent-encoded",
 		"redis://u:secret@host/x":                   "invalid database number",
 		"redis://u:secret@host?wait=many":           "wait must be a number",
 		"redis://u:secret@host?wait=-1":             "wait must be a number",
