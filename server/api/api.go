@@ -20,6 +20,8 @@ type Options struct {
 	Fleet   *fleet.Fleet
 	Log     *slog.Logger
 	Version string
+	// Logins limits failed logins; nil: a limit of the API's own.
+	Logins *Logins
 	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/, /v1/enqueue/ or is /v1/pushcert.
 	// Those that are nil are left out.
 	Push, Enqueue, PushCert http.Handler
@@ -32,7 +34,7 @@ type API struct {
 	version string
 	echo    *echo.Echo
 	paths   map[string]bool // those that have a route, to keep the metrics' labels few
-	logins  *logins
+	logins  *Logins
 	origins *http.CrossOriginProtection
 	metrics *metrics
 
@@ -41,18 +43,23 @@ type API struct {
 	streams   chan struct{} // holds one entry for each open event stream
 	heartbeat time.Duration
 	pace      time.Duration // between two reads of one event stream
+	pinged    pinged
 }
 
-// New makes an API. All of Options but the handlers are required.
+// New makes an API. Fleet and Log are required.
 func New(o Options) *API {
+	if o.Logins == nil {
+		o.Logins = NewLogins(o.Fleet, time.Now)
+	}
 	a := &API{
 		fleet: o.Fleet, log: o.Log, version: o.Version,
 		paths:   map[string]bool{},
-		logins:  newLogins(time.Now),
+		logins:  o.Logins,
 		origins: http.NewCrossOriginProtection(),
 		metrics: newMetrics(o.Fleet.Stats, o.Version),
 		closing: make(chan struct{}), streams: make(chan struct{}, 64),
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
+		pinged: pinged{every: 250 * time.Millisecond},
 	}
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()

@@ -36,6 +36,9 @@ func show(c echo.Context, etag string, v any) error {
 
 // revalidate sends a body, or 304 to a client that has it already.
 func revalidate(c echo.Context, etag, contentType string, body []byte) error {
+	if p := principal(c); p.Name != "" && !p.May(fleet.ScopeAdmin) {
+		body = fleet.HideLinks(body)
+	}
 	if etag == "" {
 		sum := sha256.Sum256(body)
 		etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`

@@ -69,7 +69,8 @@ func (b *buffer) of(path string) (lines []string) {
 // brittle is a database that can be made unreachable.
 type brittle struct {
 	storage.DB
-	down atomic.Bool
+	pings atomic.Int64
+	down  atomic.Bool
 }
 
 func (b *brittle) fail() error {
@@ -94,6 +95,7 @@ func (b *brittle) Update(ctx context.Context, p string, fn func(storage.Tx) erro
 }
 
 func (b *brittle) Ping(ctx context.Context) error {
+	b.pings.Add(1)
 	if err := b.fail(); err != nil {
 		return err
 	}
@@ -108,7 +110,10 @@ func (quiet) Ask(storage.Tx, string, ...string) error                  { return 
 func (quiet) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
 func (quiet) Forget(context.Context, string) error                     { return nil }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigAt(t, "http://127.0.0.1:8080") }
+
+// newRigAt is a rig with that --url.
+func newRigAt(t *testing.T, url string) *rig {
 	t.Helper()
 	inner, err := bolt.Open(filepath.Join(t.TempDir(), "plimsoll.db"))
 	if err != nil {
@@ -118,7 +123,7 @@ func newRig(t *testing.T) *rig {
 	logged := &buffer{}
 	log := slog.New(slog.NewTextHandler(logged, nil))
 	f, err := fleet.New(fleet.Options{
-		Store: storage.New(db), Teller: quiet{}, Log: log, AdminToken: adminSecret, URL: "http://127.0.0.1:8080", Alone: true,
+		Store: storage.New(db), Teller: quiet{}, Log: log, AdminToken: adminSecret, URL: url, Alone: true,
 		KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour, Now: func() time.Time { return today },
 	})
 	if err != nil {
@@ -131,7 +136,7 @@ func newRig(t *testing.T) *rig {
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	a := New(Options{Fleet: f, Log: log, Version: "1.2.3", Push: echoBack, Enqueue: echoBack, PushCert: echoBack})
-	a.pace = 0
+	a.pace, a.pinged.every = 0, 0
 	t.Cleanup(func() {
 		a.Close()
 		db.down.Store(false)

@@ -93,7 +93,7 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 		return nil, fmt.Errorf("make the first admin token: %w", err)
 	}
 	srv.http = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
 	return srv, nil
@@ -136,12 +136,15 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	if err != nil {
 		return nil, err
 	}
-	pages, err := web.New(web.Options{Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone, AdminToken: s.AdminToken})
+	logins := api.NewLogins(s.fleet, time.Now)
+	pages, err := web.New(web.Options{
+		Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone, AdminToken: s.AdminToken, Identify: logins.Identify,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the dashboard: %w", err)
 	}
 	rest := api.New(api.Options{
-		Fleet: s.fleet, Log: s.log, Version: s.version,
+		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
 		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(),
 	})
 	context.AfterFunc(s.stopping, rest.Close)
@@ -155,7 +158,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	for _, p := range pages.Patterns() {
 		mux.Handle(p, pages.Handler())
 	}
-	return limitInFlight(s.endStreams(mux)), nil
+	return limitInFlight(make(slots, inFlight), s.endStreams(mux)), nil
 }
 
 // source tells a file that cannot be read, which is a start that fails, from a value that makes no sense.

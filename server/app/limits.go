@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -12,7 +13,7 @@ import (
 // endStreams lets event streams end when the server stops.
 func (s *Server) endStreams(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if r.URL.Path == "/stream" || strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(s.stopping, cancel)()
@@ -44,14 +45,15 @@ func (s slots) enter() (leave func(), ok bool) {
 // fromMacs tells the routes whose handlers ask for a slot themselves, once they know who sends and have read all of it.
 func fromMacs(path string) bool { return path == "/mdm" || path == "/scep" || path == "/enroll" }
 
-// limitInFlight answers 503 when too much of others than Macs is in flight.
-func limitInFlight(next http.Handler) http.Handler {
-	others := make(slots, inFlight)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if fromMacs(r.URL.Path) {
-			next.ServeHTTP(w, r)
-			return
-		}
+// free tells the routes that need no slot: those by which a server is taken out of service when they fail, and what lies in memory.
+func free(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/openapi.json" || strings.HasPrefix(path, "/schemas/") || strings.HasPrefix(path, "/assets/")
+}
+
+// limitInFlight answers 503 when too much of others than Macs is in flight: nobody holds a slot by sending or reading slowly without having
+// shown who they are.
+func limitInFlight(others slots, next http.Handler) http.Handler {
+	inSlot := func(w http.ResponseWriter, r *http.Request) {
 		leave, ok := others.enter()
 		if !ok {
 			busy(w, r)
@@ -59,6 +61,23 @@ func limitInFlight(next http.Handler) http.Handler {
 		}
 		defer leave()
 		next.ServeHTTP(w, r)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fromMacs(r.URL.Path) {
+			// One connection of a proxy carries requests of all kinds, and a deadline stays on it.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(macTime))
+			next.ServeHTTP(w, r)
+			return
+		}
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+		switch {
+		case fromStrangers(r.URL.Path) && !a.readForm(r):
+		case free(r.URL.Path):
+			next.ServeHTTP(a, r)
+		default:
+			inSlot(a, r)
+		}
+		a.finish()
 	})
 }
 

@@ -4,6 +4,7 @@ package app
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -90,12 +91,11 @@ func (o Options) check() (*settings, error) {
 		if host == "" || host == "0.0.0.0" || host == "::" {
 			host = "localhost"
 		}
-		s.URL = "http://" + net.JoinHostPort(host, port)
+		s.url = &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+	} else if s.url, err = baseURL(s.URL); err != nil {
+		return nil, bad("url", "%w", err)
 	}
-	s.URL = strings.TrimSuffix(s.URL, "/")
-	if s.url, err = url.Parse(s.URL); err != nil || s.url.Host == "" || s.url.Scheme != "http" && s.url.Scheme != "https" || s.url.RawQuery != "" || s.url.Fragment != "" || s.url.Path != "" {
-		return nil, bad("url", "%q is not http://HOST or https://HOST, without a path", o.URL)
-	}
+	s.URL = s.url.String()
 	if s.zone, err = time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" {
 		return nil, bad("time-zone", "%q is not a time zone such as UTC or Europe/Berlin", o.TimeZone)
 	}
@@ -118,6 +118,21 @@ func (o Options) check() (*settings, error) {
 		return nil, bad("admin-token", "must have at least 16 characters")
 	}
 	return s, nil
+}
+
+// baseURL reads --url, and brings it to the one form that others compare and add paths to.
+func baseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSuffix(text, "/"))
+	switch {
+	case strings.Contains(text, "@"): // which is not repeated: it may be a password
+		return nil, errors.New("must not carry a user or password")
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path != "":
+		return nil, fmt.Errorf("%q is not http://HOST or https://HOST, without a path", text)
+	}
+	if n, err := strconv.Atoi(u.Port()); strings.HasSuffix(u.Host, ":") || u.Port() != "" && (err != nil || n < 1 || n > 65535) {
+		return nil, fmt.Errorf("%q has no port from 1 to 65535", text)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
 }
 
 // span reads a duration such as 90d or 12h.

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"errors"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -48,5 +50,30 @@ func TestEmptyVariables(t *testing.T) {
 	t.Setenv("PLIMSOLL_TIME_ZONE", "")
 	if got := optionsOf(t, "--time-zone=Europe/Berlin"); len(got.DeviceCA) != 1 || got.TimeZone != "Europe/Berlin" {
 		t.Errorf("with one that is set, and a flag beside an empty one: %+v", got)
+	}
+}
+
+// --url has one form, by which others tell whether it is https and to which they add paths; what would not be that is refused by its flag.
+func TestOptionsURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://mdm.example.com": "https://mdm.example.com", "https://mdm.example.com/": "https://mdm.example.com", "HTTPS://MDM.example.com": "https://mdm.example.com",
+		"http://127.0.0.1:8080": "http://127.0.0.1:8080", "https://[2001:DB8::1]:8443": "https://[2001:db8::1]:8443", "https://mdm.example.com#": "https://mdm.example.com",
+		"": "http://127.0.0.1:8080",
+
+		"https://user:secret@mdm.example.com": "!", "https://user:sec%ret@mdm.example.com": "!", "https://@mdm.example.com": "!",
+		"https://mdm.example.com:99999": "!", "https://mdm.example.com:0": "!", "https://mdm.example.com:": "!", "https://:443": "!",
+		"https://mdm.example.com?": "!", "https://mdm.example.com?a=b": "!", "https://mdm.example.com/?": "!", "https://mdm.example.com/mdm": "!",
+		"https://mdm.example.com#part": "!", "ftp://mdm.example.com": "!", "mdm.example.com": "!", "https:mdm.example.com": "!",
+	} {
+		s, err := optionsOf(t, "--url="+in).check()
+		var bad *BadOption
+		switch {
+		case want == "!":
+			if !errors.As(err, &bad) || bad.Flag != "url" || strings.Contains(err.Error(), "sec") {
+				t.Errorf("%q: %v", in, err)
+			}
+		case err != nil || s.URL != want || s.url.String() != want:
+			t.Errorf("%q is %+v, %v; want %s", in, s, err, want)
+		}
 	}
 }

@@ -292,7 +292,7 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 	return c, nil
 }
 
-// Ready tells whether the server can do its work.
+// Ready tells whether the server can do its work. It pings the store, which is a durable write.
 func (f *Fleet) Ready(ctx context.Context) Readiness {
 	r := Readiness{Ready: true, Store: "ok"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -300,13 +300,18 @@ func (f *Fleet) Ready(ctx context.Context) Readiness {
 	if err := f.store.Ping(ctx); err != nil {
 		r.Ready, r.Store = false, err.Error()
 	}
+	r.Catalogue = f.CatalogueReadiness()
+	return r
+}
+
+// CatalogueReadiness is the catalogue's part of Ready. It does not ask the store.
+func (f *Fleet) CatalogueReadiness() ReadinessCatalogue {
 	book := f.book.cur.Load()
 	state := book.stored.Fetch
-	r.Catalogue = ReadinessCatalogue{
+	return ReadinessCatalogue{
 		Revision: book.Catalog.Revision, Source: book.Catalog.Source, FetchedAt: book.Catalog.FetchedAt, Stale: f.stale(f.now()),
 		Refused: state.Refused, RefusedAt: instant(state.RefusedAt), Error: state.Error,
 	}
-	return r
 }
 
 // Stats are the numbers for /metrics.

@@ -18,10 +18,11 @@ const (
 	delayNotice = 2 * time.Hour // from the user's now
 )
 
-// visit examines the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more.
+// visit examines the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more; so is every
+// link while --url is not https.
 func (f *Fleet) visit(ctx context.Context, link string) (*examined, error) {
 	rec := f.ByLink(link)
-	if rec == nil {
+	if rec == nil || !f.hasSelfPages() {
 		return nil, notFound("there is no such page")
 	}
 	return f.examine(ctx, rec.Facts.ID, false, nil)

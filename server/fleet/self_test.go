@@ -128,4 +128,7 @@ func TestNoPagesWithoutHTTPS(t *testing.T) {
 	if got := w.sync("MAC-1")["plimsoll.os-update"]; got == nil || got["DetailsURL"] != nil {
 		t.Errorf("enforced: %v", got)
 	}
+	if _, err := w.Self(context.Background(), w.link(w.index.get("MAC-1"))); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a link that was given out while it was https: %v", err)
+	}
 }

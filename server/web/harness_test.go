@@ -15,11 +15,13 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/api"
 	"plimsoll/server/fleet"
 	"plimsoll/server/web"
 	"plimsoll/status"
@@ -35,6 +37,17 @@ func (teller) Ask(storage.Tx, string, ...string) error                  { return
 func (teller) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
 func (teller) Forget(context.Context, string) error                     { return nil }
 
+// counted is a database that counts how often it is asked whether it is there.
+type counted struct {
+	storage.DB
+	pings atomic.Int64
+}
+
+func (c *counted) Ping(ctx context.Context) error {
+	c.pings.Add(1)
+	return c.DB.Ping(ctx)
+}
+
 // testDay is a Monday, a week after 26.6.2 was posted.
 var testDay = time.Date(2026, 8, 24, 9, 0, 0, 0, time.UTC)
 
@@ -45,7 +58,9 @@ const adminToken = "the-token-of-the-command-line"
 type world struct {
 	*fleet.Fleet
 	t     testing.TB
+	db    *counted
 	store *storage.Store
+	zone  *time.Location
 	srv   *httptest.Server
 	mu    sync.Mutex
 	clock time.Time
@@ -72,14 +87,15 @@ func newWorld(t testing.TB) *world {
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "p.db"))
 	w.must(err)
 	t.Cleanup(func() { _ = db.Close() })
-	w.store = storage.New(db)
+	w.db = &counted{DB: db}
+	w.store = storage.New(w.db)
 	log := slog.New(slog.DiscardHandler)
 	feed, err := os.ReadFile(filepath.Join("..", "..", "declarations", "release", "snapshot.json"))
 	w.must(err)
-	berlin, err := time.LoadLocation("Europe/Berlin")
+	w.zone, err = time.LoadLocation("Europe/Berlin")
 	w.must(err)
 	w.Fleet, err = fleet.New(fleet.Options{
-		Store: w.store, Teller: teller{}, Log: log, URL: "https://mdm.example.com", Zone: berlin, Now: w.now, Alone: true, AdminToken: adminToken,
+		Store: w.store, Teller: teller{}, Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
 		Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return feed, fleet.Validators{File: "the feed"}, prev.File != "", nil
 		},
@@ -99,12 +115,20 @@ func newWorld(t testing.TB) *world {
 	mux := http.NewServeMux()
 	w.srv = httptest.NewServer(mux)
 	t.Cleanup(w.srv.Close)
-	pages, err := web.New(web.Options{Fleet: w.Fleet, Log: log, Version: "test", URL: w.srv.URL, Zone: berlin, AdminToken: adminToken, Now: w.now})
+	pages, err := web.New(w.options())
 	w.must(err)
 	for _, p := range pages.Patterns() {
 		mux.Handle(p, pages.Handler())
 	}
 	return w
+}
+
+// options are those of the pages.
+func (w *world) options() web.Options {
+	return web.Options{
+		Fleet: w.Fleet, Log: slog.New(slog.DiscardHandler), Version: "test", URL: w.srv.URL, Zone: w.zone, AdminToken: adminToken,
+		Identify: api.NewLogins(w.Fleet, w.now).Identify, Now: w.now,
+	}
 }
 
 func (w *world) must(err error) {

@@ -94,7 +94,7 @@ func (w *Web) showReleases(c echo.Context, status int, form holdForm) error {
 	if err != nil {
 		return err
 	}
-	ready := w.fleet.Ready(ctx).Catalogue
+	ready := w.fleet.CatalogueReadiness()
 	now := w.now()
 	if !at.IsZero() {
 		now = at

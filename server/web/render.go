@@ -116,6 +116,9 @@ func (w *Web) render(c echo.Context, status int, name string, f frame, page any)
 	if err != nil {
 		return err
 	}
+	if !f.Write {
+		body = fleet.HideLinks(body)
+	}
 	return c.HTMLBlob(status, body)
 }
 
@@ -128,7 +131,7 @@ func (w *Web) addBanners(c echo.Context, f *frame) error {
 	if p.Paused {
 		f.Paused = &pauseModel{Reason: p.Reason, By: p.By, Since: w.when(p.Since)}
 	}
-	f.Stale = staleWords(w.fleet.Ready(ctx).Catalogue)
+	f.Stale = staleWords(w.fleet.CatalogueReadiness())
 	return nil
 }
 

@@ -11,6 +11,21 @@ import (
 	"plimsoll/server/fleet"
 )
 
+// Who may only read sees what a Mac is told without its link, by which one may do what the Mac's user may (rules.md 9).
+func TestReadersSeeNoLink(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
+	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-28T12:00:00"},"details_url":"self"}`)
+	path := w.self("MAC-1")
+	p := w.client().signIn(w.token("reader", fleet.ScopeRead)).get("/devices/MAC-1")
+	if p.status != http.StatusOK || strings.Contains(p.body, path) || strings.Count(p.body, "https://mdm.example.com/self/(hidden)") < 2 {
+		t.Errorf("who may only read: %d; the plan and what was served are to be there with the link hidden", p.status)
+	}
+	if p := w.client().signIn(adminToken).get("/devices/MAC-1"); p.status != http.StatusOK || strings.Count(p.body, path) < 3 {
+		t.Errorf("an admin: %d, %d links", p.status, strings.Count(p.body, path))
+	}
+}
+
 // Admins find a Mac's own page also where nothing is declared that would lead its user there; those who may only read do not.
 func TestTheUsersPageIsFound(t *testing.T) {
 	w := newWorld(t)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -20,8 +21,10 @@ import (
 
 const (
 	sessionCookie = "plimsoll_session"
-	sessionTime   = 12 * time.Hour
-	sessionSlot   = "session" // in echo's context
+	// secureCookie is its name when it is Secure: no other host and no plain http can set one of that name.
+	secureCookie = "__Host-" + sessionCookie
+	sessionTime  = 12 * time.Hour
+	sessionSlot  = "session" // in echo's context
 )
 
 // session is what the cookie says: which token it was opened with, not the token itself. Whether that token is still in force, and
@@ -42,6 +45,38 @@ type sessions struct {
 	key        []byte
 	adminToken string
 	secure     bool
+
+	mu    sync.Mutex
+	ended map[string]int64 // ids of sessions that were signed out, until they would have expired
+}
+
+// end takes a session out of force, on this replica.
+func (s *sessions) end(v *session, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, expires := range s.ended {
+		if now.Unix() >= expires {
+			delete(s.ended, id)
+		}
+	}
+	if s.ended == nil {
+		s.ended = map[string]int64{}
+	}
+	s.ended[v.ID] = v.Expires
+}
+
+func (s *sessions) hasEnded(v *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ended := s.ended[v.ID]
+	return ended
+}
+
+func (s *sessions) name() string {
+	if s.secure {
+		return secureCookie
+	}
+	return sessionCookie
 }
 
 func (s *sessions) sum(purpose, text string) []byte {
@@ -72,7 +107,7 @@ func (s *sessions) encode(v *session) (string, error) {
 	return body + "." + base64.RawURLEncoding.EncodeToString(s.sum("session", body)), nil
 }
 
-// decode reads a cookie; nil for one that was forged or has expired.
+// decode reads a cookie; nil for one that was forged, has expired, or was signed out.
 func (s *sessions) decode(cookie string, now time.Time) *session {
 	body, sum, ok := strings.Cut(cookie, ".")
 	if !ok {
@@ -87,7 +122,7 @@ func (s *sessions) decode(cookie string, now time.Time) *session {
 		return nil
 	}
 	var v session
-	if json.Unmarshal(b, &v) != nil || now.Unix() >= v.Expires {
+	if json.Unmarshal(b, &v) != nil || now.Unix() >= v.Expires || s.hasEnded(&v) {
 		return nil
 	}
 	return &v
@@ -100,7 +135,7 @@ func (s *sessions) csrf(v *session) string {
 
 func (s *sessions) cookie(value string, seconds int) *http.Cookie {
 	return &http.Cookie{
-		Name: sessionCookie, Value: value, Path: "/", MaxAge: seconds,
+		Name: s.name(), Value: value, Path: "/", MaxAge: seconds,
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteStrictMode,
 	}
 }
@@ -152,7 +187,7 @@ func (w *Web) alive(ctx context.Context, s *session) bool {
 
 // current is the session of a request; nil when nobody is signed in.
 func (w *Web) current(c echo.Context) *session {
-	cookie, err := c.Cookie(sessionCookie)
+	cookie, err := c.Cookie(w.sessions.name())
 	if err != nil {
 		return nil
 	}

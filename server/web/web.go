@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type Options struct {
 	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was opened
 	// with it lasts as long as it is given.
 	AdminToken string
+	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed there.
+	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -40,7 +43,6 @@ type Web struct {
 	log      *slog.Logger
 	zone     *time.Location
 	sessions sessions
-	attempts attempts
 	view     *view
 	echo     *echo.Echo
 	now      func() time.Time
@@ -51,8 +53,8 @@ const sessionKeySize = 32
 
 // New makes the pages. The Fleet must have been started.
 func New(o Options) (*Web, error) {
-	if o.Fleet == nil || o.Log == nil {
-		return nil, errors.New("web: Fleet and Log are needed")
+	if o.Fleet == nil || o.Log == nil || o.Identify == nil {
+		return nil, errors.New("web: Fleet, Log and Identify are needed")
 	}
 	if o.Zone == nil {
 		o.Zone = time.UTC
@@ -103,7 +105,7 @@ func (w *Web) routes() error {
 			return fmt.Errorf("trust the origin of %s: %w", w.o.URL, err)
 		}
 	}
-	e.Use(w.guardRequest(origins))
+	e.Use(recovered, w.guardRequest(origins))
 
 	get := func(path string, h echo.HandlerFunc) { e.Match([]string{http.MethodGet, http.MethodHead}, path, h) }
 	get("/assets/:name", w.asset)
@@ -153,6 +155,22 @@ const maxForm = 4 << 20
 // contentPolicy lets nothing but our own files be loaded, and no script or style stand in a page.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// recovered turns a panic into an error, which is answered and logged as any other.
+func recovered(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			switch r := recover(); r {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(r)
+			default:
+				err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			}
+		}()
+		return next(c)
+	}
+}
 
 // guardRequest sets the headers that every answer has, bounds bodies, and refuses writes that other sites had a browser send.
 func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareFunc {
@@ -243,12 +261,15 @@ func explain(err error) (status int, title, text string) {
 
 // fail answers an error: as a page, or as plain text where no browser asks.
 func (w *Web) fail(err error, c echo.Context) {
-	if c.Response().Committed || c.Request().Context().Err() != nil {
+	if c.Request().Context().Err() != nil {
 		return
 	}
 	status, title, text := explain(err)
 	if status >= http.StatusInternalServerError {
 		w.log.Error("a page failed", "path", c.Request().URL.Path, "error", err)
+	}
+	if c.Response().Committed {
+		return
 	}
 	if status == http.StatusServiceUnavailable {
 		c.Response().Header().Set("Retry-After", "5")
