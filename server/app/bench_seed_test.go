@@ -223,7 +223,7 @@ func enrol(ctx context.Context, store *nano.Store, f *fleet.Fleet, n int, cert *
 	r.EnrollID = &nanomdm.EnrollID{Type: nanomdm.Device, ID: id}
 	sum := sha256.Sum256([]byte(id))
 	if cert != nil {
-		sum = sha256.Sum256(cert.Raw)
+		sum = sha256.Sum256(cert.RawTBSCertificate)
 	}
 	if err := store.AssociateCertHash(r, hex.EncodeToString(sum[:])); err != nil {
 		return err

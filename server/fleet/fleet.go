@@ -154,12 +154,15 @@ func (f *Fleet) Run(ctx context.Context) error {
 		g.Go(func() error { loop(ctx); return nil })
 	}
 	err := g.Wait()
-	// Events first: contact times that are lost cost nothing but an hour.
-	for _, flush := range []func(context.Context){f.flushBehind, f.flushContacts, f.flushBehind} {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
-		flush(last)
-		cancel()
-	}
+	// Events first: contact times that are lost cost nothing but an hour. What contacts bring to the shards has a second of its own.
+	end := time.Now().Add(storage.Timeout + time.Second)
+	last, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer cancel()
+	f.flushBehind(last)
+	almost, cancel := context.WithDeadline(last, end.Add(-time.Second))
+	defer cancel()
+	f.flushContacts(almost)
+	f.flushBehind(last)
 	return err
 }
 

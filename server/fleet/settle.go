@@ -49,7 +49,7 @@ type settling struct {
 // It returns the settled state; the index and the other replicas learn of it behind the answer.
 func (f *Fleet) change(ctx context.Context, id string, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
 	// What a Mac sent is kept also when it hangs up, or nobody would know whether it is.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
+	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	var s *settling
 	err := f.withBook(ctx, func(book *current) (err error) {
@@ -60,6 +60,15 @@ func (f *Fleet) change(ctx context.Context, id string, init settling, cause func
 		return nil, err
 	}
 	return s, nil
+}
+
+// toTheEnd is a context that does not end when the caller goes away, but with its deadline.
+func toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(storage.Timeout)
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
 func eventsOf(rec *storage.Record) int {
