@@ -3,7 +3,6 @@ package fleet
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"regexp"
 	"strconv"
@@ -55,11 +54,6 @@ var linkPattern = regexp.MustCompile(`self(\\?/)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{24
 
 // HideLinks takes the links of Macs' own pages out of a text, for those who may only read: whoever has a link may do what the Mac's user may.
 func HideLinks(text []byte) []byte { return linkPattern.ReplaceAll(text, []byte("self${1}(hidden)")) }
-
-// IsAdminToken tells whether a secret is the token of the command line, without asking the store.
-func (f *Fleet) IsAdminToken(secret string) bool {
-	return f.o.AdminToken != "" && subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(hashSecret(f.o.AdminToken))) == 1
-}
 
 // ByLink finds the enrolled Mac that a link belongs to; nil for a link that was forged, cut, or has died.
 func (f *Fleet) ByLink(link string) *storage.Record {

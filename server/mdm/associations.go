@@ -38,11 +38,6 @@ func (a *associations) HasCertHash(r *mdm.Request, _ string) (bool, error) {
 	return a.Store.HasCertHash(r, hashOf(r))
 }
 
-// EnrollmentHasCertHash tells whether r.ID is associated with any certificate.
-func (a *associations) EnrollmentHasCertHash(r *mdm.Request, _ string) (bool, error) {
-	return a.Store.EnrollmentHasCertHash(r, hashOf(r))
-}
-
 // IsCertHashAssociated tells whether the certificate is the one that r.ID enrolled with.
 func (a *associations) IsCertHashAssociated(r *mdm.Request, _ string) (bool, error) {
 	hash, now := hashOf(r), a.now()
