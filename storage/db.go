@@ -76,6 +76,14 @@ type DB interface {
 	Revisions(ctx context.Context, partitions ...string) ([]uint64, error)
 	// Collect reads one key (the same) of many partitions, nil where there is none, in as few round trips as possible.
 	Collect(ctx context.Context, partitions []string, key string) ([][]byte, error)
+	// Partitions calls fn with the names of all partitions that had been written when it was called, in pages: each name at least once, in any
+	// order, those that were dropped too. Partitions that are written first meanwhile may be among them. fn may call the DB; its error ends it.
+	// Timeout bounds each page, not the whole.
+	Partitions(ctx context.Context, fn func(names []string) error) error
+	// Load writes values over what the partition holds, and makes its revision the given one, higher or lower than it was; atomically, and whoever else
+	// commits. It is for a restore, into a database that nobody else uses: a large partition may be loaded in parts, with the same revision,
+	// and who does not know whether a part was loaded loads it again. Revision 0 is ErrInvalid.
+	Load(ctx context.Context, partition string, revision uint64, entries []Entry) error
 	// Drop deletes everything in the partition, atomically. Its revision grows.
 	Drop(ctx context.Context, partition string) error
 	// Ping tells whether the database answers and takes writes.

@@ -234,13 +234,8 @@ func (db *DB) view(ctx context.Context, partition string, fn func(*tx) error) er
 
 // views runs fn over one snapshot of the partitions, one after the other. Reading memory does not block, so the context is only looked at before.
 func (db *DB) views(ctx context.Context, partitions []string, fn func(int, *tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return unavailable("read", db.path, err)
-	}
-	select {
-	case <-db.quit:
-		return closed(db.path)
-	default:
+	if err := db.usable(ctx); err != nil {
+		return err
 	}
 	// The layers and the file below them are of one moment: while the lock is held, nothing is moved out of the layers.
 	over := make([][2]*part, len(partitions))

@@ -29,6 +29,8 @@ type job struct {
 	tx   *tx    // what fn read and wrote when it ran last
 	puts []pair // tx.staged, packed
 
+	revision uint64 // after a load
+
 	turn   chan *tx      // from the writer: run fn here, now
 	turned chan error    // to the writer: fn has run; not nil: it wrote nothing
 	gone   chan struct{} // closed when the caller has given up
@@ -41,6 +43,7 @@ const (
 	update jobKind = iota
 	dropAll
 	ping // writes nothing that counts, and is made durable all the same
+	load // writes over what is there, and sets the revision
 )
 
 func newJob(ctx context.Context, kind jobKind, partition string, fn func(storage.Tx) error) *job {
@@ -225,7 +228,9 @@ func (db *DB) add(g *pending, j *job) bool {
 		db.w.frame = appendDrop(db.w.frame, j.partition, revision)
 		return true
 	}
-	if t.revision != j.tx.revision {
+	if j.kind == load {
+		revision = j.revision
+	} else if t.revision != j.tx.revision {
 		select {
 		case j.turn <- t:
 			if err := <-j.turned; err != nil || t.staged.Len() == 0 {

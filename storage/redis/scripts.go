@@ -56,6 +56,24 @@ redis.call('HSET', KEYS[1], 'rev', rev, 'nonces', string.sub(ARGV[3] .. nonces, 
 return {1, rev}
 `)
 
+// loadScript writes over a partition.
+//
+//	KEYS[1]   the hash
+//	KEYS[2]   the sorted set of its keys
+//	ARGV[1]   its revision from now on
+//	ARGV[2]   a nonce, as of a commit
+//	ARGV[3..] pairs of a key and its packed value
+//
+// It returns 1.
+var loadScript = redis.NewScript(`
+for i = 3, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ':' .. ARGV[i], ARGV[i + 1])
+  redis.call('ZADD', KEYS[2], 0, ARGV[i])
+end
+redis.call('HSET', KEYS[1], 'rev', ARGV[1], 'nonces', ARGV[2])
+return 1
+`)
+
 // listScript lists keys with their values at one revision.
 //
 //	KEYS[1]   the hash

@@ -13,7 +13,7 @@ import (
 type Fault struct {
 	Down       bool          // every method fails at once with storage.ErrUnavailable
 	Delay      time.Duration // every method waits first, or fails when its context ends before
-	LoseAnswer bool          // Update and Drop do their work, and then fail as if the answer was lost
+	LoseAnswer bool          // Update, Load and Drop do their work, and then fail as if the answer was lost
 	// Partition confines the fault to methods that name this partition; "" is no limit.
 	Partition string
 	// Times is how many calls the fault hits before it is over; 0: all, until another fault is set.
@@ -120,6 +120,23 @@ func (f *FaultyDB) Collect(ctx context.Context, partitions []string, key string)
 		return nil, err
 	}
 	return f.db.Collect(ctx, partitions, key)
+}
+
+// Partitions fails or calls the database's.
+func (f *FaultyDB) Partitions(ctx context.Context, fn func(names []string) error) error {
+	if err := f.next().before(ctx); err != nil {
+		return err
+	}
+	return f.db.Partitions(ctx, fn)
+}
+
+// Load fails, or calls the database's and may then fail all the same.
+func (f *FaultyDB) Load(ctx context.Context, partition string, revision uint64, entries []storage.Entry) error {
+	fault := f.next(partition)
+	if err := fault.before(ctx); err != nil {
+		return err
+	}
+	return fault.after(f.db.Load(ctx, partition, revision, entries))
 }
 
 // Drop fails, or calls the database's and may then fail all the same.

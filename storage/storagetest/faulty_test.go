@@ -35,6 +35,13 @@ func (c *counter) Collect(_ context.Context, p []string, _ string) ([][]byte, er
 	return make([][]byte, len(p)), nil
 }
 
+func (c *counter) Partitions(context.Context, func([]string) error) error { c.calls++; return nil }
+
+func (c *counter) Load(context.Context, string, uint64, []storage.Entry) error {
+	c.calls++
+	return nil
+}
+
 func (c *counter) Drop(context.Context, string) error { c.calls++; return nil }
 func (c *counter) Ping(context.Context) error         { c.calls++; return nil }
 
@@ -49,11 +56,11 @@ func TestFaulty(t *testing.T) {
 		{"down", Fault{Down: true}, map[string]bool{"*": true}, 0},
 		{"late", Fault{Delay: time.Hour}, map[string]bool{"*": true}, 0},
 		{"slow", Fault{Delay: time.Microsecond}, nil, len(Methods)},
-		{"answers lost", Fault{LoseAnswer: true}, map[string]bool{"Update": true, "Update without a read": true, "Drop": true}, len(Methods)},
+		{"answers lost", Fault{LoseAnswer: true}, map[string]bool{"Update": true, "Update without a read": true, "Load": true, "Drop": true}, len(Methods)},
 		{"another partition", Fault{Down: true, Partition: "other"}, nil, len(Methods)},
 		{"this partition", Fault{Down: true, Partition: "p"}, map[string]bool{
-			"View": true, "View of a list": true, "Update": true, "Update without a read": true, "Drop": true, "Revisions": true, "Collect": true,
-		}, 1},
+			"View": true, "View of a list": true, "Update": true, "Update without a read": true, "Load": true, "Drop": true, "Revisions": true, "Collect": true,
+		}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db := &counter{}

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.DB) {
 		{"commits", commitTests},
 		{"views", viewTests},
 		{"partitions", partitionTests},
+		{"loads", loadTests},
 		{"contexts", contextTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -182,6 +183,12 @@ var Methods = map[string]func(ctx context.Context, db storage.DB, partition stri
 	"Collect": func(ctx context.Context, db storage.DB, partition string) error {
 		_, err := db.Collect(ctx, []string{partition, partition + "2"}, "key")
 		return err
+	},
+	"Partitions": func(ctx context.Context, db storage.DB, _ string) error {
+		return db.Partitions(ctx, func([]string) error { return nil })
+	},
+	"Load": func(ctx context.Context, db storage.DB, partition string) error {
+		return db.Load(ctx, partition, 1, []storage.Entry{{Key: "key", Value: []byte("written")}})
 	},
 	"Drop": func(ctx context.Context, db storage.DB, partition string) error { return db.Drop(ctx, partition) },
 	"Ping": func(ctx context.Context, db storage.DB, _ string) error { return db.Ping(ctx) },
