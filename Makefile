@@ -9,9 +9,11 @@ help: ## what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 run: ## serve with the embedded store; options by environment, such as PLIMSOLL_LISTEN
+	@.ci/need go
 	$(GO) run ./server
 
 build: ## one static binary in bin/
+	@.ci/need go
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/plimsoll ./server
 
 # REQUIRE_RACE=1 makes a missing C compiler an error.

@@ -40,7 +40,8 @@ var table = map[string][]string{
 	"server/api":           with("server/fleet", "schemas"),
 	"server/web":           with("server/fleet", "schemas"),
 	"server/app":           {"server/feed", "server/fleet", "server/mdm", "server/api", "server/web", "storage", "storage/bolt", "storage/redis", "storage/nano"},
-	"server":               {"server/app"},
+	"server/cli":           {"schemas", "declarations/release", "declarations/policy", "storage/archive"},
+	"server":               {"server/app", "server/cli", "examples/macs/sim"},
 	"examples/macs":        {"declarations", "declarations/release", "examples/macs/sim"},
 	"examples/macs/sim":    {"declarations", "declarations/release"},
 }
@@ -55,7 +56,7 @@ var contained = map[string][]string{
 	"go.etcd.io/bbolt":                {"storage/bolt"},
 	"github.com/invopop/jsonschema":   {}, // schemas/gen and tests only
 	"github.com/expr-lang/expr":       {"declarations/policy"},
-	"github.com/alecthomas/kong":      {"server", "server/app"},
+	"github.com/alecthomas/kong":      {"server", "server/app", "server/cli"},
 	"github.com/micromdm/nanolib/":    {"server/mdm", "storage/nano", "server/app"},
 	"github.com/santhosh-tekuri/json": {"schemas"},
 }

@@ -28,7 +28,7 @@ type Options struct {
 	Catalog         string   `default:"${catalog}" env:"PLIMSOLL_CATALOG" help:"URL, file, or folder (newest file) with Apple's release feed; none keeps the built-in snapshot."`
 	Exploited       string   `env:"PLIMSOLL_EXPLOITED" help:"URL or file of SOFA's macOS feed."`
 	TimeZone        string   `default:"UTC" env:"PLIMSOLL_TIME_ZONE" help:"Zone in which zone-less deadlines are read for overdue."`
-	AdminToken      string   `env:"PLIMSOLL_ADMIN_TOKEN" help:"An admin token, valid while the flag is given. Without it and without any token one is generated and printed once."`
+	AdminToken      string   `env:"PLIMSOLL_ADMIN_TOKEN" secret:"" help:"An admin token, valid while the flag is given. Without it and without any token one is generated and printed once."`
 	ProfileIdentity string   `env:"PLIMSOLL_PROFILE_IDENTITY" help:"PEM with certificate and key that signs the enrolment profile."`
 	PushRate        float64  `default:"50" env:"PLIMSOLL_PUSH_RATE" help:"Pushes a second at most."`
 	KeepReports     int      `default:"20" env:"PLIMSOLL_KEEP_REPORTS" help:"Raw status reports kept of each Mac."`
@@ -48,6 +48,15 @@ func (Options) BeforeReset() error {
 		}
 	}
 	return nil
+}
+
+// Demo are the options of a server that shows itself: every flag at its default, whatever the environment says, the catalogue that is
+// built in, and nothing logged but trouble.
+func Demo(listen, store string) Options {
+	return Options{
+		Listen: listen, Store: store, Catalog: "none", TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d",
+		LogLevel: "warn", LogFormat: "text",
+	}
 }
 
 // DefaultCatalog is Apple's feed.
