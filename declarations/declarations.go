@@ -17,7 +17,7 @@ const (
 	KindManagement    Kind = "management"
 )
 
-// The declarations that we send (rules.md 7), and the suffix of the activation that belongs to each.
+// The declarations that we send (rules 7), and the suffix of the activation that belongs to each.
 const (
 	IDStatus   = "plimsoll.status"
 	IDOSUpdate = "plimsoll.os-update"
@@ -51,7 +51,7 @@ type Item struct {
 	ServerToken string `json:"t"`
 }
 
-// Manifest is the advertisement (rules.md 7) that declaration-items last returned to the Mac, with the time of that.
+// Manifest is the advertisement (rules 7) that declaration-items last returned to the Mac, with the time of that.
 type Manifest struct {
 	DeclarationsToken string    `json:"token"`
 	Timestamp         time.Time `json:"timestamp"` // UTC, whole seconds; when the token last changed

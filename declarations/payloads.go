@@ -2,7 +2,7 @@ package declarations
 
 import "fmt"
 
-// Enforcement is the declaration that enforces a release (rules.md 7). The version is the feed's own string (of a
+// Enforcement is the declaration that enforces a release (rules 7). The version is the feed's own string (of a
 // Background Security Improvement its base version, never with a letter), the build and the address are left out when empty.
 func Enforcement(identifier, version, build string, deadline Local, detailsURL string) Declaration {
 	buf := make([]byte, 0, 160+len(detailsURL))

@@ -32,7 +32,7 @@ func tokenOf(b []byte) string {
 }
 
 // ServerToken is the token of a declaration: SHA-256 over the canonical JSON of {Identifier, Payload, Type}, in base64url
-// without padding (43 characters; rules.md 7). The payload must be canonical JSON.
+// without padding (43 characters; rules 7). The payload must be canonical JSON.
 func ServerToken(typ, identifier string, payload []byte) string {
 	buf := make([]byte, 0, len(payload)+len(identifier)+len(typ)+48)
 	return tokenOf(appendType(appendCore(buf, identifier, payload), typ))
@@ -81,7 +81,7 @@ func ItemsOf(decls []Declaration) []Item {
 }
 
 // DeclarationsToken is the token of a set of declarations: SHA-256 over the sorted, length-prefixed (kind, identifier,
-// ServerToken) triples, and the generation when it is above 0 (rules.md 7 and 10). The order of the items does not matter.
+// ServerToken) triples, and the generation when it is above 0 (rules 7 and 10). The order of the items does not matter.
 func DeclarationsToken(items []Item, generation uint64) string {
 	if !slices.IsSortedFunc(items, compareItems) {
 		items = slices.Clone(items)

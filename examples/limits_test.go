@@ -18,7 +18,7 @@ func bytesOf(t *testing.T, size string) float64 {
 	return n * map[byte]float64{'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}[strings.ToLower(size)[len(digits)]]
 }
 
-// Redis refuses writes before the kernel kills it: its maxmemory leaves a third of the limit for a rewrite of the file (scale.md).
+// Redis refuses writes before the kernel kills it: its maxmemory leaves a third of the limit for a rewrite of the file (examples/scale.md).
 func TestRedisRefusesBeforeItIsKilled(t *testing.T) {
 	compose := document[struct {
 		Services map[string]struct {
@@ -58,7 +58,7 @@ func TestRedisRefusesBeforeItIsKilled(t *testing.T) {
 	}
 }
 
-// A pod that ends waits until nothing is sent to it any more, and still has the 10 s for what is in flight (api.md 1) within its grace period.
+// A pod that ends waits until nothing is sent to it any more, and still has the 10 s for what is in flight (docs/api.md 1) within its grace period.
 // The Ingress names the class that its annotations are for.
 func TestKubernetesStopsAndClass(t *testing.T) {
 	pod := documents[struct {

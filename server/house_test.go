@@ -205,7 +205,7 @@ func TestPurity(t *testing.T) {
 	}
 }
 
-// sentenceEnd is where one sentence ends and another begins: "rules.md 7" and "e.g. that" are neither.
+// sentenceEnd is where one sentence ends and another begins: "rules 7" and "e.g. that" are neither.
 var sentenceEnd = regexp.MustCompile(`[.!?]["')]?\s+[A-Z]`)
 
 func TestPackageComments(t *testing.T) {
@@ -251,7 +251,7 @@ func commentFault(name, text string) string {
 func TestCommentFault(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"one sentence", "Package x does this.", ""},
-		{"over two lines, with a section's number", "Package x does this, as rules.md 7\nhas it, e.g. that.", ""},
+		{"over two lines, with a section's number", "Package x does this, as rules 7\nhas it, e.g. that.", ""},
 		{"two sentences", "Package x does this. It does that.", "is more than one sentence"},
 		{"two paragraphs", "Package x does this:\n\nthat.", "is more than one sentence"},
 		{"another beginning", "This does this.", `does not begin with "Package x"`},

@@ -14,7 +14,7 @@ const (
 	maxText = 300 // characters of a name
 )
 
-// Where a board id comes from, the best first (rules.md 4).
+// Where a board id comes from, the best first (rules 4).
 const (
 	BoardFromReport = "report" // softwareupdate.device-id
 	BoardFromQuery  = "query"  // the answer to DeviceInformation
@@ -34,7 +34,7 @@ func (f Facts) NewLife() Facts {
 	return Facts{ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name}
 }
 
-// CheckIn begins a new life with what Authenticate carries (rules.md 4). These values count until the first report of
+// CheckIn begins a new life with what Authenticate carries (rules 4). These values count until the first report of
 // that life, which replaces whatever it carries.
 func (f Facts) CheckIn(c CheckIn) Facts {
 	f = f.NewLife()

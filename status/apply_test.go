@@ -123,7 +123,7 @@ func TestApplyTimes(t *testing.T) {
 	}
 }
 
-// TestBoard has the sources of a board in their order (rules.md 4).
+// TestBoard has the sources of a board in their order (rules 4).
 func TestBoard(t *testing.T) {
 	type board struct{ id, from string }
 	report := items(t, itemDeviceID, `"J413AP"`)

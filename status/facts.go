@@ -7,7 +7,7 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// Facts is what is known about a Mac (rules.md 4). Groups are not among them: they are looked up when planning.
+// Facts is what is known about a Mac (rules 4). Groups are not among them: they are looked up when planning.
 type Facts struct {
 	ID        string `json:"id"` // enrollment id
 	UDID      string `json:"udid,omitempty"`
@@ -42,7 +42,7 @@ type Capabilities struct {
 	Items uint32 `json:"items,omitempty"`
 }
 
-// SubscribedItems are the status items that a Mac is asked to report (rules.md 7), sorted. The order is part of
+// SubscribedItems are the status items that a Mac is asked to report (rules 7), sorted. The order is part of
 // what is stored (Capabilities.Items): items are only ever appended.
 var SubscribedItems = []string{
 	"device.identifier.serial-number",

@@ -12,7 +12,7 @@ import (
 // this package never change one that they are given, and the results may share its bytes.
 type Merged map[string]json.RawMessage
 
-// Merge is what is known after the report (rules.md 8). An item's value is replaced whole, with null deleted. Arrays
+// Merge is what is known after the report (rules 8). An item's value is replaced whole, with null deleted. Arrays
 // whose entries are objects with an identifier are merged by it, in the order of their first appearance, and an entry
 // with "_removed": true deletes; an empty array is an empty list. A full report replaces all items, and their arrays.
 // Of items that nobody knows at most 256 are kept.

@@ -8,7 +8,7 @@ import (
 
 // The limits of what is taken from one report.
 const (
-	maxDepth    = 64      // levels of nesting, the report itself being the first (rules.md 8)
+	maxDepth    = 64      // levels of nesting, the report itself being the first (rules 8)
 	maxName     = 256     // bytes of an item's name
 	maxItem     = 1 << 20 // bytes of an item's value
 	maxUnknown  = 256     // items that nobody knows, in a report and in what it is merged into

@@ -7,7 +7,7 @@ import (
 )
 
 // boards.json lists Apple silicon models only, and of those only the ones with a single board:
-// a wrong guess would target a build that the Mac cannot take (rules.md 4).
+// a wrong guess would target a build that the Mac cannot take (rules 4).
 //
 //go:embed boards.json
 var boardsJSON []byte

@@ -11,7 +11,7 @@ const (
 	KindBSI Kind = "bsi"
 )
 
-// Release is one macOS build or one Background Security Improvement (rules.md 3).
+// Release is one macOS build or one Background Security Improvement (rules 3).
 type Release struct {
 	Version Version `json:"version"` // the feed's own string; of a BSI, its base version
 	Build   string  `json:"build"`
@@ -47,7 +47,7 @@ type Catalog struct {
 	Exploited Exploited `json:"exploited,omitempty"`
 }
 
-// Hold keeps releases from being targets (rules.md 3).
+// Hold keeps releases from being targets (rules 3).
 type Hold struct {
 	// Subject is a build ("25G83"), a version ("26.6.2") or a major version ("27").
 	Subject string `json:"subject"`
@@ -62,7 +62,7 @@ type Hold struct {
 // Active tells whether the hold is in force at now.
 func (h *Hold) Active(now time.Time) bool { return h.Until.IsZero() || now.Before(h.Until) }
 
-// Pause is the red button: while there is one, no enforcement is declared to anybody (rules.md 3).
+// Pause is the red button: while there is one, no enforcement is declared to anybody (rules 3).
 type Pause struct {
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Day is a calendar day in UTC, counted from 1970-01-01; Apple's posting dates are such days (rules.md 6).
+// Day is a calendar day in UTC, counted from 1970-01-01; Apple's posting dates are such days (rules 6).
 // The zero value means "not known". Its JSON is "2006-01-02", or null.
 type Day int32
 

@@ -59,7 +59,7 @@ func reordered(v any, rnd *rand.Rand) {
 	}
 }
 
-// apple.md 5.2, case 1: most responses differ from the one before only in the order of their arrays.
+// Apple's feed: most responses differ from the one before only in the order of their arrays.
 func TestArrayOrderIsNoChange(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, parsed(t, snapshotJSON), "2026-08-22T19:15:00Z")
 	for seed := range uint64(5) {
@@ -79,7 +79,7 @@ func TestArrayOrderIsNoChange(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 8: one build in two entries of one set, for different boards.
+// Apple's feed: one build in two entries of one set, for different boards.
 func TestEntriesOfOneBuildAreOneRelease(t *testing.T) {
 	f := feedOf(t, "26.3.1 25D2128 2026-03-11 2026-06-08 J413AP J416sAP", "26.3.1 25D2128 2026-03-10 2026-06-22 J700AP J413AP")
 	if len(f.Releases) != 1 || f.OSBuilds() != 1 || len(f.Odd) != 0 {
@@ -91,7 +91,7 @@ func TestEntriesOfOneBuildAreOneRelease(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 5: the sets name different posting dates; the earliest counts.
+// Apple's feed: the sets name different posting dates; the earliest counts.
 func TestPostedIsTheEarliestOfTheSets(t *testing.T) {
 	f := parsed(t, body(t, map[string][]string{
 		"PublicAssetSets": {"26.0.1 25A362 2025-10-21 2026-01-20 J413AP"},
@@ -102,7 +102,7 @@ func TestPostedIsTheEarliestOfTheSets(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 9 and 5.1: either name of the set for BSIs, empty objects, missing keys.
+// Apple's feed: either name of the set for BSIs, empty objects, missing keys.
 func TestBSISetNames(t *testing.T) {
 	os := `"AssetSets":{"macOS":[{"ProductVersion":"26.3.1","Build":"25D2128","PostingDate":"2026-03-04","ExpirationDate":"2026-06-22","SupportedDevices":["J413AP"]}]}`
 	entry := `[{"ProductVersion":"26.3.1","ProductVersionExtra":"(a)","Build":"25D771280a","PrerequisiteBuild":"25D2128","PostingDate":"2026-03-17","ExpirationDate":"2026-06-15","SupportedDevices":["J413AP"]}]`
@@ -194,7 +194,7 @@ func TestExpirationIsOptional(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 18: what is no feed at all is refused, in words.
+// Apple's feed: what is no feed at all is refused, in words.
 func TestNoFeed(t *testing.T) {
 	tests := []struct{ name, body, reason string }{
 		{"empty", "", "empty"},

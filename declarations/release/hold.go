@@ -37,7 +37,7 @@ func CheckHoldSubject(x *Index, subject string) error {
 	return nil
 }
 
-// Covers tells whether the hold keeps r from being a target (rules.md 3); whether it is in force is for Active to tell.
+// Covers tells whether the hold keeps r from being a target (rules 3); whether it is in force is for Active to tell.
 //
 //   - A major ("27") covers every OS release of it; a version, its OS builds; a build, that release alone.
 //   - Successors add every later OS release of the same major (of the same version: posted later), and the

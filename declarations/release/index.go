@@ -80,7 +80,7 @@ func newerFirst(a, b *Release) int {
 
 // Board is what there is for a board id, compared exactly; nil when the catalogue does not know the board.
 // Withdrawn releases are among it (Available is false): a missed release counts whether or not
-// Apple still offers it (rules.md 6.3).
+// Apple still offers it (rules 6.3).
 func (x *Index) Board(board string) *Board { return x.boards[board] }
 
 // Build is the release with that build, of either kind; nil when the catalogue does not know it.

@@ -6,10 +6,10 @@ import (
 )
 
 // withdrawAfter is how far apart two fetches that lacked a release must be, so that an edge of Apple's
-// that is behind for some minutes withdraws nothing (rules.md 3).
+// that is behind for some minutes withdraws nothing (rules 3).
 const withdrawAfter = 20 * time.Hour
 
-// Merge takes a response into what is known (rules.md 3) and never writes to known.
+// Merge takes a response into what is known (rules 3) and never writes to known.
 //
 // The error is an ErrRefused whose text is a sentence for the admin; then known stays in force, and
 // withdrawals that it lists as pending do not advance. Otherwise next is to be kept, whether it changed

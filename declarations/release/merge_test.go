@@ -15,7 +15,7 @@ const (
 	ventura = "13.7.8 22H730 2025-08-20 2026-11-20 J413AP"
 )
 
-// The first response accepted takes the snapshot's place (rules.md 3).
+// The first response accepted takes the snapshot's place (rules 3).
 func TestFirstResponseReplacesTheSnapshot(t *testing.T) {
 	// Far fewer than half of the snapshot's 15: the snapshot is no measure.
 	c, changed := merged(t, Snapshot(), feedOf(t, "26.6.3 25G90 2026-09-01 2026-12-01 J413AP", "26.6.2 25G83 2026-08-30 2026-12-01 J413AP"), "2026-09-01T19:15:00Z")
@@ -43,7 +43,7 @@ func TestFirstResponseReplacesTheSnapshot(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 2: expirations roll every day.
+// Apple's feed: expirations roll every day.
 func TestRollingExpirationIsNoChange(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, feedOf(t, tahoe), "2026-08-22T19:15:00Z")
 	next, changed := merged(t, c, feedOf(t, "26.6.2 25G83 2026-08-17 2026-11-21 J413AP J700AP"), "2026-08-23T19:15:00Z")
@@ -58,7 +58,7 @@ func TestRollingExpirationIsNoChange(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 4: the posting date of an unchanged build moves later again and again.
+// Apple's feed: the posting date of an unchanged build moves later again and again.
 func TestPostedNeverMovesLater(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, feedOf(t, "26.0.1 25A362 2025-09-29 2025-12-28 J413AP"), "2025-09-29T19:15:00Z")
 	for _, posted := range []string{"2025-10-16", "2025-10-18", "2025-10-21"} {
@@ -78,7 +78,7 @@ func TestPostedNeverMovesLater(t *testing.T) {
 	}
 }
 
-// Withdrawal: two fetches at least 20 h apart lacked it (apple.md 5.2, case 11).
+// Withdrawal: two fetches at least 20 h apart lacked it.
 func TestWithdrawal(t *testing.T) {
 	both, one := []string{tahoe, sequoia}, []string{tahoe}
 	type step struct {
@@ -167,7 +167,7 @@ func TestRepeat(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 3: three releases vanished with 90 days left; absence counts, not the date.
+// Apple's feed: three releases vanished with 90 days left; absence counts, not the date.
 func TestVanishedBeforeItExpires(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, feedOf(t, tahoe, "26.4.1 25E253 2026-04-08 2026-11-07 J413AP"), "2026-08-08T19:15:00Z")
 	c, _ = merged(t, c, feedOf(t, tahoe), "2026-08-09T19:15:00Z")
@@ -182,7 +182,7 @@ func TestVanishedBeforeItExpires(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 12: a superseded release leaves the public set first; Macs can still be made to install it.
+// Apple's feed: a superseded release leaves the public set first; Macs can still be made to install it.
 func TestSupersededStaysWhileAnySetHasIt(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, parsed(t, body(t, map[string][]string{
 		"PublicAssetSets": {"26.6.1 25G76 2026-08-06 2026-11-15 J413AP"}, "AssetSets": {"26.6.1 25G76 2026-08-06 2026-11-15 J413AP"},
@@ -197,7 +197,7 @@ func TestSupersededStaysWhileAnySetHasIt(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, cases 6 and 7: builds for one board only.
+// Apple's feed: builds for one board only.
 func TestBuildsForOneBoard(t *testing.T) {
 	x := NewIndex(func() *Catalog {
 		c, _ := merged(t, &Catalog{}, feedOf(t,
@@ -219,7 +219,7 @@ func TestBuildsForOneBoard(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 17: two builds of one version for one board; the newest posted counts.
+// Apple's feed: two builds of one version for one board; the newest posted counts.
 func TestTwoBuildsForABoard(t *testing.T) {
 	for _, lines := range [][]string{
 		{"26.6 25G72 2026-07-27 2026-11-20 J413AP", "26.6 25G6072 2026-07-29 2026-11-20 J413AP"},
@@ -232,7 +232,7 @@ func TestTwoBuildsForABoard(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 10: BSIs stay listed long after their base is gone, and are no builds of their base.
+// Apple's feed: BSIs stay listed long after their base is gone, and are no builds of their base.
 func TestBSIOutlivesItsBase(t *testing.T) {
 	x := NewIndex(Snapshot())
 	r := x.Build("25D771280a")
@@ -249,7 +249,7 @@ func TestBSIOutlivesItsBase(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 15: a board is in several majors at once.
+// Apple's feed: a board is in several majors at once.
 func TestMaxMajorCountsWhatIsOnOffer(t *testing.T) {
 	c, _ := merged(t, &Catalog{}, feedOf(t, tahoe, sequoia, sonoma), "2026-08-21T19:15:00Z")
 	c, _ = merged(t, c, feedOf(t, sequoia, sonoma), "2026-08-22T19:15:00Z")

@@ -33,7 +33,7 @@ var snapshotOnce = sync.OnceValue(func() *Catalog {
 })
 
 // Snapshot is the catalogue that is built into the program, so that the first run works offline.
-// Its OSBuilds is 0: it takes no part in the measure for refusing a response (rules.md 3).
+// Its OSBuilds is 0: it takes no part in the measure for refusing a response (rules 3).
 func Snapshot() *Catalog {
 	c := *snapshotOnce()
 	c.Releases = slices.Clone(c.Releases)

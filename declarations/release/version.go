@@ -8,7 +8,7 @@ import (
 )
 
 // Version is a macOS version exactly as Apple's feed writes it ("26.4", "15.7.9").
-// It is compared number by number, missing parts being zero, and sent unchanged (rules.md 2).
+// It is compared number by number, missing parts being zero, and sent unchanged (rules 2).
 // The zero value means "not known".
 type Version string
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// rules.md 2 and apple.md 5.2, case 13.
+// Rules 2, and versions as Apple's feed has them.
 func TestVersionOrder(t *testing.T) {
 	order := []Version{"", "9.9", "13.7.8", "14.8.5", "14.8.7", "15.7.9", "26", "26.0.1", "26.1", "26.4", "26.4.1", "26.6", "26.6.2", "26.10", "26.10.1", "27.0", "100.0"}
 	for i, a := range order {
@@ -50,7 +50,7 @@ func TestNormalLetter(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, case 16: posting dates are days in UTC.
+// Apple's feed: posting dates are days in UTC.
 func TestDay(t *testing.T) {
 	california := time.FixedZone("PDT", -7*3600)
 	if d := DayOf(time.Date(2025, 10, 15, 17, 50, 0, 0, california)); d.String() != "2025-10-16" {
@@ -117,7 +117,7 @@ func TestPrerelease(t *testing.T) {
 	}
 }
 
-// The program's table against the feed: a board that no release names would be a slip (rules.md 4).
+// The program's table against the feed: a board that no release names would be a slip (rules 4).
 func TestBoards(t *testing.T) {
 	table := boardsOnce()
 	if table.err != nil || len(table.byModel) != 56 || len(table.byBoard) != 56 {

@@ -23,7 +23,7 @@ func TestBasicWorksToo(t *testing.T) {
 	r.want(foreign, 200, nil)
 }
 
-// Ten logins of one address may fail in a minute (api.md 1); behind a proxy everybody has one address, so a token that nobody can guess
+// Ten logins of one address may fail in a minute (docs/api.md 1); behind a proxy everybody has one address, so a token that nobody can guess
 // goes on being let in. The token of the command line is shorter than 32 characters here: it could be guessed.
 func TestFailedLoginsAreLimitedByAddress(t *testing.T) {
 	r := newRig(t)

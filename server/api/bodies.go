@@ -8,7 +8,7 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// Confirmation is part of every body that api.md lets one confirm. It is never stored and never returned.
+// Confirmation is part of every body that docs/api.md lets one confirm. It is never stored and never returned.
 type Confirmation struct {
 	// Confirm: the admin has seen the impact and means it. The same as ?confirm=true.
 	Confirm bool `json:"confirm,omitempty"`

@@ -132,7 +132,7 @@ var deviceColumns = []string{
 	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at",
 }
 
-// deviceTable is the CSV of devices (api.md 4).
+// deviceTable is the CSV of devices (docs/api.md 4).
 func deviceTable(devices []fleet.Device) ([]byte, error) {
 	return encodeCSV(deviceColumns, len(devices), func(i int) ([]string, error) {
 		d := &devices[i]

@@ -10,7 +10,7 @@ import (
 	"plimsoll/status/compliance"
 )
 
-// states and flags are those of rules.md 8, as the API writes them.
+// states and flags are those of rules 8, as the API writes them.
 var (
 	states = stateNames()
 	flags  = compliance.FlagNames

@@ -48,7 +48,7 @@ func (a *API) readiness(ctx context.Context) fleet.Readiness {
 	return p.found
 }
 
-// ready answers 503 only when the store is not reachable (api.md 3). Nobody here has shown a token: hosts and files are for the log.
+// ready answers 503 only when the store is not reachable (docs/api.md 3). Nobody here has shown a token: hosts and files are for the log.
 func (a *API) ready(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
 	if r.Catalogue.Error != "" {

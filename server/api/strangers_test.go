@@ -11,7 +11,7 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// Asking whether the server is ready needs no token (api.md 3), and costs the store one write for all who ask at about the same time. What
+// Asking whether the server is ready needs no token (docs/api.md 3), and costs the store one write for all who ask at about the same time. What
 // they are told was found after they asked.
 func TestReadyAsksTheStoreOnce(t *testing.T) {
 	r := newRig(t)
@@ -64,7 +64,7 @@ func TestReadyNamesNoSource(t *testing.T) {
 	}
 }
 
-// Who may only read sees what a Mac is told without its link, by which one may do what the Mac's user may (rules.md 9).
+// Who may only read sees what a Mac is told without its link, by which one may do what the Mac's user may (rules 9).
 func TestReadersSeeNoLink(t *testing.T) {
 	r := newRigAt(t, "https://mdm.example.com")
 	r.enrol(mac("1"))

@@ -82,7 +82,7 @@ func (l *load) ask(method, path, body string) (int, []byte, error) {
 	return resp.StatusCode, b, nil
 }
 
-// errorForm checks an error's answer (api.md 3).
+// errorForm checks an error's answer (docs/api.md 3).
 func errorForm(resp *http.Response, b []byte) error {
 	var e struct {
 		Error, Code string

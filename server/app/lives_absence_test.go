@@ -9,7 +9,7 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// A Mac that is off across its deadline gets fair notice anew when it comes back after more than 7 days, once (rules.md 6.4).
+// A Mac that is off across its deadline gets fair notice anew when it comes back after more than 7 days, once (rules 6.4).
 func TestLifeOffAcrossItsDeadline(t *testing.T) {
 	t.Parallel()
 	l := newLives(t, begins, summerFeed(t))

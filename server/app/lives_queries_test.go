@@ -111,7 +111,7 @@ func TestSortedByDeadline(t *testing.T) {
 	}
 }
 
-// Every filter of api.md at once, and each of them alone takes the Mac away when it does not fit.
+// Every filter of docs/api.md at once, and each of them alone takes the Mac away when it does not fit.
 func TestFiltersCombined(t *testing.T) {
 	t.Parallel()
 	l := newLives(t, begins, summerFeed(t))

@@ -11,7 +11,7 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// fortnight is the policy of most scenarios. By it 26.6.2, posted on 2026-08-17, is due on August 31 at noon (rules.md 6.3); fair notice of 5 days
+// fortnight is the policy of most scenarios. By it 26.6.2, posted on 2026-08-17, is due on August 31 at noon (rules 6.3); fair notice of 5 days
 // for a Mac that meets it on August 22 at 20:00 (August 23 at 10:00 where clocks arrive first) is August 28 at noon, which is earlier.
 const fortnight = `{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14,"time":"12:00"}}`
 
@@ -145,7 +145,7 @@ func TestLifeRejectedDeclaration(t *testing.T) {
 				}
 			},
 		},
-		moment{ // an edit that gives the Mac another declaration: due in 20 days, which is later than what was promised (rules.md 6.4)
+		moment{ // an edit that gives the Mac another declaration: due in 20 days, which is later than what was promised (rules 6.4)
 			at: "2026-08-23T09:00", do: func() {
 				m.Faults.Reject = ""
 				l.call("PUT", "/v1/policies/everyone", strings.Replace(fortnight, "14", "20", 1), http.StatusOK, nil)

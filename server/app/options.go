@@ -17,7 +17,7 @@ import (
 	"plimsoll/server/feed"
 )
 
-// Options are the flags of serve (api.md 1). The tags are kong's.
+// Options are the flags of serve (docs/api.md 1). The tags are kong's.
 type Options struct {
 	Listen          string   `default:"127.0.0.1:8080" env:"PLIMSOLL_LISTEN" help:"Address to serve on."`
 	URL             string   `name:"url" env:"PLIMSOLL_URL" help:"Base URL that Macs and browsers use. Default: http:// and the listen address."`

@@ -10,7 +10,7 @@ import (
 	"plimsoll/status"
 )
 
-// State is the compliance state of an enrolled Mac (rules.md 8).
+// State is the compliance state of an enrolled Mac (rules 8).
 type State string
 
 // The states, in the order in which they match.
@@ -29,7 +29,7 @@ const (
 // States are all states, in the order in which they match.
 var States = []State{Unmanaged, Unknown, Unsupported, Held, Incompatible, Failing, Overdue, Pending, Compliant}
 
-// Phase is how far the update of a Mac with a target has come (rules.md 8); empty when there is no target.
+// Phase is how far the update of a Mac with a target has come (rules 8); empty when there is no target.
 type Phase string
 
 // The phases. Another word that a Mac reports as its install-state is kept as it is.
@@ -45,7 +45,7 @@ const (
 	Rejected    Phase = "rejected"
 )
 
-// Flags is a set of flags beside the state (rules.md 8).
+// Flags is a set of flags beside the state (rules 8).
 type Flags uint16
 
 // The flags. Silent, ReportStale, PastDeadline and CatalogueStale depend on the time and are set by Summary.FlagsAt only.
@@ -89,7 +89,7 @@ type Input struct {
 	Push string
 	// ToldAt is when the Mac was last told to fetch what is advertised now, while it has not done so; zero: it was not told yet.
 	ToldAt time.Time
-	// CatalogueStale: the catalogue is older than it should be (rules.md 3).
+	// CatalogueStale: the catalogue is older than it should be (rules 3).
 	CatalogueStale bool
 }
 
@@ -132,6 +132,6 @@ type Verdict struct {
 	// NextAt is the next instant at which the verdict can change by the passing of time; zero: never.
 	NextAt time.Time
 	// AskVersion: the Mac is to be asked for its version, because it newly refused the target as one that it already has
-	// (rules.md 8). It is set once for each such refusal.
+	// (rules 8). It is set once for each such refusal.
 	AskVersion bool
 }

@@ -8,7 +8,7 @@ import (
 	"plimsoll/status"
 )
 
-// Event is one entry of a timeline (api.md 4).
+// Event is one entry of a timeline (docs/api.md 4).
 type Event struct {
 	ID     string         `json:"id"` // given by whoever keeps the event
 	At     time.Time      `json:"at"` // UTC
@@ -75,7 +75,7 @@ var EventTypes = []struct {
 type Snapshot struct {
 	Summary Summary
 	Facts   *status.Facts // nil: there was no such Mac
-	// Life counts the Mac's lives (rules.md 4): in any but the first it enrols again.
+	// Life counts the Mac's lives (rules 4): in any but the first it enrols again.
 	Life int
 	// Token is the DeclarationsToken of the manifest, empty without one.
 	Token string

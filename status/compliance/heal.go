@@ -7,13 +7,13 @@ import (
 	"plimsoll/status"
 )
 
-// The spans of rules.md 10.
+// The spans of rules 10.
 const (
 	settleTime = 10 * time.Minute // that a Mac is given between fetching a manifest and reporting what is in it
 	raiseEvery = 24 * time.Hour
 )
 
-// MayRaise tells whether the server itself may raise a Mac's generation at now: at most once a day (rules.md 10).
+// MayRaise tells whether the server itself may raise a Mac's generation at now: at most once a day (rules 10).
 // last is when it did so last; zero: never.
 func MayRaise(last, now time.Time) bool {
 	return last.IsZero() || now.Sub(last) >= raiseEvery
@@ -29,7 +29,7 @@ func NeedsResync(m *declarations.Manifest, s status.Merged, reportAt time.Time) 
 }
 
 // WentStale tells whether report_stale has set in for an enrolled Mac since its generation was last raised: then the generation is
-// raised, once, and the Mac is asked for its version and build (rules.md 10). lastRaise is zero when that never happened.
+// raised, once, and the Mac is asked for its version and build (rules 10). lastRaise is zero when that never happened.
 func WentStale(f *status.Facts, lastRaise, now time.Time) bool {
 	if !f.Enrolled || !MayRaise(lastRaise, now) {
 		return false

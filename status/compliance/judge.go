@@ -25,7 +25,7 @@ type judge struct {
 	s Summary
 }
 
-// Judge tells where a Mac stands, since when, and what is in the way (rules.md 8). It is pure; whatever a Mac reported, it answers.
+// Judge tells where a Mac stands, since when, and what is in the way (rules 8). It is pure; whatever a Mac reported, it answers.
 func Judge(in Input) Verdict {
 	j := newJudge(in)
 	if j.p.Enforced() {
@@ -95,7 +95,7 @@ func isEnforcement(id string) bool {
 	return false
 }
 
-// state is the first state of the table of rules.md 8 that matches, time not looked at.
+// state is the first state of the table of rules 8 that matches, time not looked at.
 func (j *judge) state() State {
 	switch j.p.Outcome {
 	case policy.Unmanaged:

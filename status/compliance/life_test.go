@@ -48,7 +48,7 @@ func air() policy.Mac {
 	}}
 }
 
-// asks is a plan by hand: the release is the target until the Mac has it, as rules.md 6.2 would have it for a floor.
+// asks is a plan by hand: the release is the target until the Mac has it, as rules 6.2 would have it for a floor.
 func asks(build, deadline string) func(*life) *policy.Plan {
 	return func(l *life) *policy.Plan {
 		r := l.index.Build(build)

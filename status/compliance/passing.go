@@ -7,7 +7,7 @@ import (
 	"plimsoll/status"
 )
 
-// The spans of rules.md 8.
+// The spans of rules 8.
 const (
 	silentAfter   = 7 * 24 * time.Hour // without contact
 	staleAfter    = 3 * 24 * time.Hour // in contact, without a report

@@ -47,7 +47,7 @@ func identifierOf(kind release.Kind) string {
 	return declarations.IDOSUpdate
 }
 
-// progressOf follows the target from the plan to the installation (rules.md 8). The target must be enforced.
+// progressOf follows the target from the plan to the installation (rules 8). The target must be enforced.
 func progressOf(p *policy.Plan, m *declarations.Manifest, s status.Merged, reported []status.DeclarationStatus) progress {
 	id := identifierOf(p.Target.Kind)
 	token, ok := servedToken(p, m, declarations.KindConfiguration, id)

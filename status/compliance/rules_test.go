@@ -35,7 +35,7 @@ func as(planner func(*life) *policy.Plan, change func(*policy.Plan)) func(*life)
 
 var floor = asks("25G83", "2026-09-01T12:00:00")
 
-// TestStates is the table of rules.md 8, each state against those that come after it.
+// TestStates is the table of rules 8, each state against those that come after it.
 func TestStates(t *testing.T) {
 	outcome := func(o policy.Outcome) func(*life) *policy.Plan {
 		return as(floor, func(p *policy.Plan) { p.Outcome, p.Target, p.Deadline, p.Due, p.Lanes = o, nil, 0, 0, nil })
@@ -111,7 +111,7 @@ func TestStates(t *testing.T) {
 }
 
 // TestPhases: only what is reported for a ServerToken in the manifest counts, and an install-state counts for the target unless
-// pending-version names another version (rules.md 8).
+// pending-version names another version (rules 8).
 func TestPhases(t *testing.T) {
 	entry := func(id, token, valid string, active bool) map[string]any {
 		return map[string]any{"identifier": id, "server-token": token, "valid": valid, "active": active}

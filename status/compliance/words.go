@@ -25,7 +25,7 @@ var notAbove = []*regexp.Regexp{
 	regexp.MustCompile(`already (?:installed|running|on|at|up to date|updated)`),
 }
 
-// alreadyNewer tells whether the reasons of a rejection call the current version the same as or newer than the target (rules.md 8).
+// alreadyNewer tells whether the reasons of a rejection call the current version the same as or newer than the target (rules 8).
 func alreadyNewer(reasons []status.Reason) bool {
 	r := reader{budget: readText}
 	return slices.ContainsFunc(reasons, func(reason status.Reason) bool {
