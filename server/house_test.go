@@ -35,7 +35,6 @@ var table = map[string][]string{
 	"storage/storagetest":  {"storage"},
 	"schemas":              nil,
 	"server/feed":          nil,
-	"server/fleet":         with("storage"),
 	"server/mdm":           {"server/fleet", "storage/nano", "declarations"},
 	"server/api":           with("server/fleet", "schemas"),
 	"server/web":           with("server/fleet", "schemas"),

@@ -35,7 +35,7 @@ func crowd(b *testing.B, n int) *world {
 		rec.Summary = compliance.Judge(compliance.Input{Mac: rec.PlanningMac(false, ""), Plan: plan, Index: book.Index, Now: testDay, Zone: time.UTC}).Summary
 		records[i] = rec
 	}
-	if err := w.index.fill(records); err != nil {
+	if err := w.index.Fill(records); err != nil {
 		b.Fatal(err)
 	}
 	return w

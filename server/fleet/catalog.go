@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"plimsoll/declarations/release"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
 )
 
@@ -19,7 +20,7 @@ const (
 	retryFetch   = time.Hour       // after a fetch from a URL failed
 	refreshEvery = time.Minute     // how often an admin may have a URL fetched
 	staleAfter   = 50 * time.Hour  // without an accepted response from a URL
-	againAfter   = 20 * time.Hour  // after which a second fetch confirms a withdrawal (rules.md 3)
+	againAfter   = 20 * time.Hour  // after which a second fetch confirms a withdrawal (rules 3)
 )
 
 // codeFetchFailed is the code of the error of a source that could not be reached or read.
@@ -333,7 +334,7 @@ func lastFetchTime(now time.Time) time.Time {
 	return at
 }
 
-// untilFetch is the time until the next 19:15 UTC, give or take 10 minutes, an hour after Apple's usual posting time (rules.md 3).
+// untilFetch is the time until the next 19:15 UTC, give or take 10 minutes, an hour after Apple's usual posting time (rules 3).
 func untilFetch(now time.Time) time.Duration {
 	at := time.Date(now.Year(), now.Month(), now.Day(), 19, 15, 0, 0, time.UTC)
 	if !now.Before(at.Add(-10 * time.Minute)) {
@@ -343,7 +344,7 @@ func untilFetch(now time.Time) time.Duration {
 	return at.Sub(now) + jitter
 }
 
-// stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules.md 3), and so is one from elsewhere,
+// stale tells whether the catalogue is older than it should be: the built-in snapshot always is (rules 3), and so is one from elsewhere,
 // however lately it was read, while the URL that is asked now has given none.
 func (f *Fleet) stale(now time.Time) bool {
 	cur := f.book.cur.Load()
@@ -368,7 +369,7 @@ func (f *Fleet) Releases(ctx context.Context, asOf time.Time, limit int, cursor 
 	}
 	now := f.now()
 	all := index.All()
-	return page("releases", limit, cursor, len(all), func(i int) string { r := all[i]; return fmt.Sprintf("%s\x00%s", r.Version, r.Build) }, func(i int) Release {
+	return answer.List("releases", limit, cursor, len(all), func(i int) string { r := all[i]; return fmt.Sprintf("%s\x00%s", r.Version, r.Build) }, func(i int) Release {
 		r := all[i]
 		return Release{
 			Version: string(r.Version), Build: r.Build, Kind: string(r.Kind), Letter: r.Letter, PrerequisiteBuild: r.PrerequisiteBuild,

@@ -67,7 +67,7 @@ func (w *world) refreshNow() RefreshResult {
 	return res
 }
 
-// As an admin would: a first automatic policy; then Apple posts a newer release: the target moves, the deadline stays (rules.md 6.3). A feed
+// As an admin would: a first automatic policy; then Apple posts a newer release: the target moves, the deadline stays (rules 6.3). A feed
 // that lost its releases is refused and said so, and the last good catalogue stays.
 func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	src := &feedSource{body: feedOf("J413AP", "26.6.2 25G83 2026-08-17", "26.7 25H10 2026-08-17", "15.7.9 24G830 2026-08-06")}
@@ -139,7 +139,7 @@ func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	}
 }
 
-// A withdrawn release is debounced: it stays a target until a second fetch at least 20 h later lacked it too (rules.md 3).
+// A withdrawn release is debounced: it stays a target until a second fetch at least 20 h later lacked it too (rules 3).
 func TestWithdrawalIsDebounced(t *testing.T) {
 	with := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27", "26.6.1 25G76 2026-08-06")
 	without := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
@@ -181,7 +181,7 @@ func (s *fileSource) fetch(_ context.Context, prev Validators) ([]byte, Validato
 	return []byte(s.body), v, prev == v, nil
 }
 
-// What is wrong with a file is said as long as it is so, once, and no longer (api.md 3: /readyz).
+// What is wrong with a file is said as long as it is so, once, and no longer (docs/api.md 3: /readyz).
 func TestFaultsOfAFileComeAndGo(t *testing.T) {
 	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
 	for name, fault := range map[string]fileSource{
@@ -308,8 +308,8 @@ func TestAFileTakesBackTheFaultOfAnother(t *testing.T) {
 	}
 }
 
-// A file that cannot be read ends the start (api.md 1). Content that is refused does not: the last good catalogue stays, which on the first run
-// is the built-in snapshot (rules.md 3), and so do the marks. The start says so each time.
+// A file that cannot be read ends the start (docs/api.md 1). Content that is refused does not: the last good catalogue stays, which on the first run
+// is the built-in snapshot (rules 3), and so do the marks. The start says so each time.
 func TestStartWithRefusedFiles(t *testing.T) {
 	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
 	marking := `{"OSVersions":[{"SecurityReleases":[{"ProductVersion":"26.6","ActivelyExploitedCVEs":["CVE-1"]}]}]}`
@@ -388,7 +388,7 @@ func TestExploitedFeedIsBounded(t *testing.T) {
 	}
 }
 
-// A BSI of an older release is optional (rules.md 6.6): once a newer release is out, nobody is counted as overdue for it any more.
+// A BSI of an older release is optional (rules 6.6): once a newer release is out, nobody is counted as overdue for it any more.
 func TestABSIBecomesOptional(t *testing.T) {
 	feed := func(newer string) string {
 		return `{"AssetSets":{"macOS":[{"ProductVersion":"26.6.2","Build":"25G83","PostingDate":"2026-08-17","SupportedDevices":["J413AP"]}` + newer + `]},

@@ -60,7 +60,7 @@ func TestLostAnswers(t *testing.T) {
 				w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "S1", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
 			},
 			func(w *world) error { return w.TokenUpdate(ctx, "MAC-1") },
-			func(w *world, rec *storage.Record) bool { return rec.Facts.Enrolled && w.pushes.waiting("MAC-1") },
+			func(w *world, rec *storage.Record) bool { return rec.Facts.Enrolled && w.pushes.Waiting("MAC-1") },
 		},
 		"status": {
 			func(w *world) { w.enrol("MAC-1", "S1", "26.5", "25F71") },
@@ -74,7 +74,7 @@ func TestLostAnswers(t *testing.T) {
 				w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
 				db := w.faulty()
 				tt.before(w)
-				w.flushBehind(ctx)
+				w.outbox.Flush(ctx)
 				db.Set(storagetest.Fault{LoseAnswer: true, Times: 1, Partition: storage.MacPartition("MAC-1")})
 				w.Contact("MAC-1")
 				if err := tt.send(w); !errors.Is(err, ErrUnavailable) {
@@ -83,9 +83,9 @@ func TestLostAnswers(t *testing.T) {
 				if repeated {
 					w.must(tt.send(w))
 				}
-				w.flushBehind(ctx)
-				w.flushBehind(ctx) // what looking again brought
-				if rec := w.index.get("MAC-1"); !tt.check(w, rec) {
+				w.outbox.Flush(ctx)
+				w.outbox.Flush(ctx) // what looking again brought
+				if rec := w.index.Get("MAC-1"); !tt.check(w, rec) {
 					t.Errorf("the index has %+v", rec)
 				}
 				if fleet, mac := w.timelines("MAC-1"); !slices.Equal(fleet, mac) {
@@ -102,7 +102,7 @@ func TestHungUp(t *testing.T) {
 	w.enrol("MAC-1", "S1", "26.5", "25F71")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := w.Ingest(ctx, "MAC-1", []byte(update266)); err != nil || w.index.get("MAC-1").Facts.Version != "26.6" {
+	if err := w.Ingest(ctx, "MAC-1", []byte(update266)); err != nil || w.index.Get("MAC-1").Facts.Version != "26.6" {
 		t.Errorf("the report was not kept: %v", err)
 	}
 }
@@ -112,22 +112,22 @@ func TestKilledBeforeTheShards(t *testing.T) {
 	w := newWorld(t)
 	w.enrol("MAC-1", "S1", "26.5", "25F71")
 	w.reopen()
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 	fleet, mac := w.timelines("MAC-1")
 	if len(mac) == 0 || !slices.Equal(fleet, mac) {
 		t.Errorf("after the next start the fleet's timeline has %q, the Mac's %q", fleet, mac)
 	}
 	w.reopen()
 	w.Trim(context.Background())
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 	if again, _ := w.timelines("MAC-1"); !slices.Equal(again, fleet) {
 		t.Errorf("nothing was missing, and the timeline became %q", again)
 	}
 	w.must(w.Ingest(context.Background(), "MAC-1", []byte(update266)))
-	w.behind.take() // a replica dies with it
+	w.outbox = w.newOutbox() // a replica dies with what the old one held
 	w.pass(2 * aWhile)
 	w.Trim(context.Background())
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 	if fleet, mac := w.timelines("MAC-1"); !slices.Equal(fleet, mac) {
 		t.Errorf("after the repair the fleet's timeline has %q, the Mac's %q", fleet, mac)
 	}
@@ -213,13 +213,13 @@ func TestPushesThatWait(t *testing.T) {
 	down = errors.New("APNs cannot be reached")
 	w.sweep(context.Background(), w.book.cur.Load(), false) // tells it again
 	w.pushWaiting()
-	before := w.index.get("MAC-1").Revision
+	before := w.index.Get("MAC-1").Revision
 	for range 5 {
 		w.pass(2 * time.Second)
 		w.sweep(context.Background(), w.book.cur.Load(), false)
 		w.pushWaiting()
 	}
-	if now := w.index.get("MAC-1").Revision; now != before {
+	if now := w.index.Get("MAC-1").Revision; now != before {
 		t.Error("while its push waits the Mac is written again and again")
 	}
 	down = nil
@@ -228,28 +228,8 @@ func TestPushesThatWait(t *testing.T) {
 	db.Set(storagetest.Fault{})
 	pushed := len(w.teller.pushed)
 	w.pushWaiting()
-	if rec := w.index.get("MAC-1"); len(w.teller.pushed) != pushed+1 || rec.Tries != 2 {
+	if rec := w.index.Get("MAC-1"); len(w.teller.pushed) != pushed+1 || rec.Tries != 2 {
 		t.Errorf("a push that could not be noted: pushed %d more, told %d times", len(w.teller.pushed)-pushed, rec.Tries)
-	}
-}
-
-// What Macs say of their versions does not fill the memory.
-func TestVersionsThatNobodyHas(t *testing.T) {
-	w := newWorld(t)
-	w.enrol("MAC-1", "S1", "26.5", "25F71")
-	w.enrol("MAC-2", "S2", "26.6", "25G72")
-	for i := range 3 * enoughNames {
-		rec := w.index.get("MAC-1")
-		rec.Facts.Version, rec.Revision = status.Facts{}.Version, rec.Revision+1
-		rec.Summary.Policy = fmt.Sprint("policy ", i)
-		w.must(w.index.take(rec))
-	}
-	if n := len(w.index.names); n > enoughNames {
-		t.Errorf("%d names for two Macs", n)
-	}
-	page, err := w.Devices(context.Background(), DeviceQuery{Version: "26.6"})
-	if err != nil || len(page.Items) != 1 || page.Items[0].ID != "MAC-2" {
-		t.Errorf("Macs with 26.6: %+v, %v", page.Items, err)
 	}
 }
 
@@ -281,17 +261,17 @@ func TestForgottenMacs(t *testing.T) {
 	a, b := quiet(t, url), quiet(t, url)
 	a.enrol("MAC-1", "S1", "26.5", "25F71")
 	a.enrol("MAC-2", "S2", "26.5", "25F71")
-	a.flushBehind(ctx)
+	a.outbox.Flush(ctx)
 	b.must(b.poll(ctx))
 	for _, id := range []string{"MAC-1", "MAC-2"} {
 		a.must(a.Forget(ctx, id, "admin"))
 	}
-	a.flushBehind(ctx)
+	a.outbox.Flush(ctx)
 	shard := storage.ShardOf("MAC-2")
 	seen, err := a.store.Members(ctx, shard)
 	a.must(err)
 	b.enrol("MAC-2", "S2", "26.5", "25F71")
-	b.flushBehind(ctx)
+	b.outbox.Flush(ctx)
 	gone := map[string]storage.Member{}
 	for i, id := range seen.IDs {
 		gone[id] = seen.Members[i]
@@ -314,7 +294,7 @@ func TestSettledWithAnOlderBook(t *testing.T) {
 	a.leading.Store(true)
 	a.enrol("MAC-1", "S1", "26.5", "25F71")
 	a.sync("MAC-1")
-	a.flushBehind(ctx)
+	a.outbox.Flush(ctx)
 	a.must(a.poll(ctx))
 	b.must(b.poll(ctx))
 	if _, err := a.putPolicy(`{"name":"late","priority":1,"assign":{"when":"version == '26.6'"},"updates":{"mode":"automatic","within_days":30}}`, WriteOptions{Confirm: true}); err != nil {
@@ -322,10 +302,10 @@ func TestSettledWithAnOlderBook(t *testing.T) {
 	}
 	a.settleAll()
 	b.must(b.Ingest(ctx, "MAC-1", []byte(update266))) // it has not polled the book yet
-	b.flushBehind(ctx)
+	b.outbox.Flush(ctx)
 	a.must(a.poll(ctx))
 	a.sweep(ctx, a.book.cur.Load(), false)
-	if rec := a.index.get("MAC-1"); rec.Summary.Policy != "late" || a.teller.commands("MAC-1") == 0 {
+	if rec := a.index.Get("MAC-1"); rec.Summary.Policy != "late" || a.teller.commands("MAC-1") == 0 {
 		t.Errorf("governed by %q, told %d times", rec.Summary.Policy, a.teller.commands("MAC-1"))
 	}
 }
@@ -335,21 +315,21 @@ func TestLostWrites(t *testing.T) {
 	ctx, url := context.Background(), storagetest.RedisServer(t).URL()
 	a, b := quiet(t, url), quiet(t, url)
 	a.enrol("MAC-1", "S1", "26.5", "25F71")
-	a.flushBehind(ctx)
+	a.outbox.Flush(ctx)
 	b.must(b.poll(ctx))
 	restore := saved(t, a.db, storage.MacPartition("MAC-1"), storage.ShardPartition(storage.ShardOf("MAC-1")), storage.ShardPartition(storage.ShardOf("MAC-2")))
 	a.must(a.Ingest(ctx, "MAC-1", []byte(update266)))
 	a.enrol("MAC-2", "S2", "26.5", "25F71")
-	a.flushBehind(ctx)
+	a.outbox.Flush(ctx)
 	b.must(b.poll(ctx))
-	if b.devices() != 2 || b.index.get("MAC-1").Facts.Version != "26.6" {
+	if b.devices() != 2 || b.index.Get("MAC-1").Facts.Version != "26.6" {
 		t.Fatalf("before: %d Macs", b.devices())
 	}
 	restore()
 	a.must(a.db.Drop(ctx, storage.MacPartition("MAC-2")))
 	b.must(b.poll(ctx))
 	b.must(b.reread(ctx))
-	if v := b.index.get("MAC-1").Facts.Version; b.devices() != 1 || v != "26.5" {
+	if v := b.index.Get("MAC-1").Facts.Version; b.devices() != 1 || v != "26.5" {
 		t.Errorf("%d Macs, the first with %s", b.devices(), v)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -18,9 +19,9 @@ import (
 
 // resolve finds the one enrollment id that a device is addressed by. A Mac that enrolled on another replica a moment ago is found by its id.
 func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) {
-	ids := f.index.resolve(idOrSerial)
+	ids := f.index.Resolve(idOrSerial)
 	if len(ids) > 1 { // one that checked out claims nothing any more, unless all did
-		if enrolled := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !f.anyEnrolled([]string{id}) }); len(enrolled) > 0 {
+		if enrolled := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !f.index.AnyEnrolled([]string{id}) }); len(enrolled) > 0 {
 			ids = enrolled
 		}
 	}
@@ -33,11 +34,11 @@ func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) 
 		if records[0] != nil && records[0].Facts.ID == idOrSerial {
 			return idOrSerial, nil
 		}
-		return "", notFound(fmt.Sprintf("there is no device with the enrollment id or serial number %q", idOrSerial))
+		return "", answer.NotFound(fmt.Sprintf("there is no device with the enrollment id or serial number %q", idOrSerial))
 	case 1:
 		return ids[0], nil
 	}
-	return "", conflict("several_devices", fmt.Sprintf("several devices claim the serial number %q; address one by its enrollment id: %s", idOrSerial, strings.Join(ids, ", ")))
+	return "", answer.Conflict("several_devices", fmt.Sprintf("several devices claim the serial number %q; address one by its enrollment id: %s", idOrSerial, strings.Join(ids, ", ")))
 }
 
 // examined is a Mac as it stands now, planned and judged at request time, with nothing kept.
@@ -64,7 +65,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 			return err
 		}
 		if st.Record == nil {
-			return notFound(fmt.Sprintf("there is no device %q", idOrSerial))
+			return answer.NotFound(fmt.Sprintf("there is no device %q", idOrSerial))
 		}
 		x = &examined{State: st, now: f.now()}
 		if more != nil {
@@ -80,7 +81,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 	if x.book, err = f.bookFrom(ctx, x.Record.Book); err != nil {
 		return nil, err
 	}
-	f.applyContacts(x.Record)
+	f.contacts.Apply(x.Record)
 	x.mac = x.Record.PlanningMac(false, f.selfURL(x.book, x.Record))
 	if explain {
 		x.plan, x.why = x.book.Explain(x.mac, x.now)
@@ -89,7 +90,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 	}
 	x.v = compliance.Judge(compliance.Input{
 		Mac: x.mac, Plan: x.plan, Index: x.book.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
-		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: outstandingSince(x.Record), CatalogueStale: f.stale(x.now),
+		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.stale(x.now),
 	})
 	return x, nil
 }
@@ -111,7 +112,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
 		Groups: book.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: policy.LocalText(s.Due), DeadlineLocal: policy.LocalText(s.Deadline),
-		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.lastContact(rec)), LastReportAt: instant(facts.LastReportAt),
+		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
 	}
 	if d.Groups == nil {
@@ -127,7 +128,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 	d.State = string(s.StateNow(now))
 	d.OverdueAt = instant(s.OverdueAt)
 	seen := *facts
-	seen.LastContactAt = f.lastContact(rec)
+	seen.LastContactAt = f.contacts.Last(rec)
 	d.Flags = s.FlagsAt(now, &seen, f.stale(now)).Names()
 	if s.Policy != "" {
 		name := s.Policy
@@ -267,7 +268,7 @@ func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, curso
 	if err != nil {
 		return Page[ReportInfo]{}, err
 	}
-	after, err := decodeCursor("reports", cursor)
+	after, err := answer.DecodeCursor("reports", cursor)
 	if err != nil {
 		return Page[ReportInfo]{}, err
 	}
@@ -275,13 +276,13 @@ func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, curso
 	if after != "" {
 		n, err := strconv.Atoi(after)
 		if err != nil {
-			return Page[ReportInfo]{}, badCursor()
+			return Page[ReportInfo]{}, answer.BadCursor()
 		}
 		for start < len(all) && all[start].Number >= n {
 			start++
 		}
 	}
-	return cut("reports", limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
+	return answer.Cut("reports", limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
 }
 
 // Report reads one raw status report.
@@ -295,7 +296,7 @@ func (f *Fleet) Report(ctx context.Context, idOrSerial, reportID string) (Report
 			return Report{ReportInfo: info, Body: all[i].Body}, nil
 		}
 	}
-	return Report{}, notFound(fmt.Sprintf("there is no report %q of this device (any more)", reportID))
+	return Report{}, answer.NotFound(fmt.Sprintf("there is no report %q of this device (any more)", reportID))
 }
 
 // DeviceEvents lists the timeline of a Mac, newest first.
@@ -304,11 +305,11 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 	if err != nil {
 		return Page[Event]{}, err
 	}
-	before, err := decodeCursor("events of "+id, cursor)
+	before, err := answer.DecodeCursor("events of "+id, cursor)
 	if err != nil {
 		return Page[Event]{}, err
 	}
-	size := pageSize(limit)
+	size := answer.PageSize(limit)
 	p := Page[Event]{Items: []Event{}}
 	err = f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
 		events, err := m.Events(before, size+1)
@@ -318,7 +319,7 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 		p = Page[Event]{Items: events}
 		if len(events) > size {
 			p.Items = events[:size]
-			p.Next = encodeCursor("events of "+id, events[size-1].ID)
+			p.Next = answer.EncodeCursor("events of "+id, events[size-1].ID)
 		}
 		return nil
 	})
@@ -333,7 +334,7 @@ func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
 	}
 	_, err = f.change(ctx, id, settling{now: f.now(), telling: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
 		if s.Record == nil || !s.Record.Facts.Enrolled {
-			return false, conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
+			return false, answer.Conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
 		}
 		s.Record.Generation++
 		s.events = append(s.events, Event{Type: "sync_requested", Text: by + " asked the Mac to sync", Data: map[string]any{"by": by}})
@@ -349,7 +350,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 		return err
 	}
 	var serial string
-	if rec := f.index.get(id); rec != nil {
+	if rec := f.index.Get(id); rec != nil {
 		serial = rec.Facts.Serial
 	}
 	if err := f.o.Teller.Forget(ctx, id); err != nil {
@@ -358,10 +359,10 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	if err := f.store.DropMac(ctx, id); err != nil {
 		return fmt.Errorf("forget %s: %w", id, err)
 	}
-	f.contacts.forget(id)
-	f.pushes.forget(id)
-	f.index.remove(id)
-	f.behind.note(id, 0, []Event{{
+	f.contacts.Forget(id)
+	f.pushes.Forget(id)
+	f.index.Remove(id)
+	f.outbox.Add(id, 0, []Event{{
 		ID: newEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
 	}})
 	return nil

@@ -13,6 +13,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"plimsoll/server/fleet/access"
+	"plimsoll/server/fleet/each"
+	"plimsoll/server/fleet/inventory"
+	"plimsoll/server/fleet/notify"
+	"plimsoll/server/fleet/outbox"
 	"plimsoll/storage"
 )
 
@@ -54,16 +59,16 @@ type Fleet struct {
 	log   *slog.Logger
 	owner string // names this replica in leases
 
-	book  bookHolder
-	index index
-	auth  authHolder
+	*access.Access
+	links access.Links
 
-	contacts contacts
-	behind   writeBehind
-	pushes   pushQueue
+	book     bookHolder
+	index    *inventory.Index
+	contacts *inventory.Contacts
+	outbox   *outbox.Outbox
+	pushes   *notify.Queue
 	looks    lookList
 	bodies   bodies
-	feed     subscribers
 
 	woken     chan struct{} // the sweep
 	refresh   sync.Mutex    // one fetch of the catalogue at a time
@@ -74,7 +79,6 @@ type Fleet struct {
 	marking sync.Mutex // one fetch of the exploited feed at a time
 	marked  Validators // of the exploited feed as it was last read, under marking
 
-	linkKey  []byte
 	counters Counters
 	leading  atomic.Bool
 
@@ -106,12 +110,23 @@ func New(o Options) (*Fleet, error) {
 		o: o, store: o.Store, log: o.Log, owner: rand.Text(),
 		woken: make(chan struct{}, 1),
 	}
-	f.index.init()
-	f.contacts.init()
-	f.behind.init()
-	f.pushes.init()
+	f.index = inventory.New()
+	f.contacts = inventory.NewContacts(f.index)
+	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
+	f.outbox = f.newOutbox()
+	f.pushes = notify.New(notify.Options{
+		Pusher: func() notify.Pusher { return f.o.Teller }, Rate: o.PushRate, Note: f.notePush, Log: o.Log,
+		Count: func(pushed, failed int) {
+			f.counters.Pushes.Add(int64(pushed))
+			f.counters.PushesFailed.Add(int64(failed))
+		},
+	})
 	f.looks.init()
 	return f, nil
+}
+
+func (f *Fleet) newOutbox() *outbox.Outbox {
+	return outbox.New(outbox.Options{Store: f.store, Index: f.index, Reconcile: f.look, Log: f.log})
 }
 
 // now is the time in UTC, in whole seconds: that is what is stored.
@@ -123,14 +138,14 @@ func (f *Fleet) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the link key: %w", err)
 	}
-	f.linkKey = key
+	f.links = access.Links{URL: f.o.URL, Key: key}
 	if err := f.reloadBook(ctx); err != nil {
 		return fmt.Errorf("read policies and catalogue: %w", err)
 	}
 	if err := f.readFiles(ctx); err != nil {
 		return err
 	}
-	if err := f.reloadAuth(ctx); err != nil {
+	if err := f.Reload(ctx); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
 	}
 	if !f.o.Alone {
@@ -149,7 +164,7 @@ func (f *Fleet) Start(ctx context.Context) error {
 func (f *Fleet) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context){
-		f.pollLoop, f.rereadLoop, f.contactsLoop, f.behindLoop, f.pushLoop, f.leaderLoop,
+		f.pollLoop, f.rereadLoop, f.contactsLoop, f.outbox.Run, f.pushes.Run, f.leaderLoop,
 	} {
 		g.Go(func() error { loop(ctx); return nil })
 	}
@@ -158,11 +173,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 	end := time.Now().Add(storage.Timeout + time.Second)
 	last, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
-	f.flushBehind(last)
+	f.outbox.Flush(last)
 	almost, cancel := context.WithDeadline(last, end.Add(-time.Second))
 	defer cancel()
 	f.flushContacts(almost)
-	f.flushBehind(last)
+	f.outbox.Flush(last)
 	return err
 }
 
@@ -183,4 +198,19 @@ func (f *Fleet) wake() {
 	case f.woken <- struct{}{}:
 	default:
 	}
+}
+
+// Subscribe returns a channel that signals that there may be new events. It is closed when ctx ends.
+func (f *Fleet) Subscribe(ctx context.Context) <-chan struct{} { return f.outbox.Feed.Subscribe(ctx) }
+
+// each looks after many Macs at once, and returns and logs those that failed.
+func (f *Fleet) each(ctx context.Context, ids []string, fn func(id string) error) (failed []string) {
+	bad := each.Do(ctx, 64, ids, fn)
+	if len(bad) > 0 && ctx.Err() == nil {
+		f.log.Warn("some Macs could not be looked after; they are looked at again", "macs", len(bad), "first", bad[0].Item, "error", bad[0].Err)
+	}
+	for _, b := range bad {
+		failed = append(failed, b.Item)
+	}
+	return failed
 }

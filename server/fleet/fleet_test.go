@@ -53,7 +53,7 @@ func TestNormalUpdate(t *testing.T) {
 	if got := w.sync("MAC-1"); got["plimsoll.os-update"] != nil {
 		t.Fatal("enforcement is still declared to a Mac that has its target")
 	}
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 	page, err := w.DeviceEvents(context.Background(), "C02AAA", 100, "")
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestRestartFindsEverything(t *testing.T) {
 	want := w.sync("MAC-1")
 	token, err := w.Tokens(context.Background(), "MAC-1")
 	w.must(err)
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 	w.reopen()
 	again, err := w.Tokens(context.Background(), "MAC-1")
 	w.must(err)
@@ -102,7 +102,7 @@ func TestRestartFindsEverything(t *testing.T) {
 	}
 }
 
-// A change between two requests of one sync can do no harm (rules.md 7): what was advertised is answered.
+// A change between two requests of one sync can do no harm (rules 7): what was advertised is answered.
 func TestDeclarationsComeFromTheManifest(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -127,7 +127,7 @@ func TestDeclarationsComeFromTheManifest(t *testing.T) {
 	}
 }
 
-// Authenticate begins a new life: everything but identity and groups is cleared (rules.md 4).
+// Authenticate begins a new life: everything but identity and groups is cleared (rules 4).
 func TestNewLife(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -250,7 +250,7 @@ func TestTimePassing(t *testing.T) {
 	if n := count(); n["overdue"] != 1 || n["silent"] != 1 {
 		t.Fatalf("the same events came again: %v", n)
 	}
-	// Back from silence: the passed promise is made anew, once, with fair notice (rules.md 6.4).
+	// Back from silence: the passed promise is made anew, once, with fair notice (rules 6.4).
 	got := w.sync("MAC-1")
 	if at := got["plimsoll.os-update"]["TargetLocalDateTime"]; at != "2026-08-30T12:00:00" {
 		t.Errorf("after more than 7 days of silence the deadline is %v; fair notice of a day, read at UTC+14, ends on 2026-08-30 at noon", at)
@@ -294,12 +294,12 @@ func TestRecordIsSmall(t *testing.T) {
 	}
 	w.settleAll()
 	w.sync(id)
-	b, err := w.index.get(id).Encode()
+	b, err := w.index.Get(id).Encode()
 	if err != nil || len(b) > 600 {
 		t.Errorf("the record has %d bytes, more than 600: %s (%v)", len(b), b, err)
 	}
 	back, err := storage.DecodeRecord(b)
-	if err != nil || back.Summary.State != w.index.get(id).Summary.State || back.Lanes != w.index.get(id).Lanes {
+	if err != nil || back.Summary.State != w.index.Get(id).Summary.State || back.Lanes != w.index.Get(id).Lanes {
 		t.Errorf("the record does not survive: %+v, %v", back, err)
 	}
 }

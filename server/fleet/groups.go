@@ -6,35 +6,27 @@ import (
 	"slices"
 
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
 )
 
 func (f *Fleet) group(g policy.Group) Group {
-	out := Group{Name: g.Name, Devices: g.Devices, ETag: etag(g)}
+	out := Group{Name: g.Name, Devices: g.Devices, ETag: answer.ETag(g)}
 	if out.Devices == nil {
 		out.Devices = []string{}
 	}
 	for _, d := range g.Devices {
-		if !f.anyEnrolled(f.index.resolve(d)) {
+		if !f.index.AnyEnrolled(f.index.Resolve(d)) {
 			out.UnknownMembers++
 		}
 	}
 	return out
 }
 
-func (f *Fleet) anyEnrolled(ids []string) bool {
-	for _, id := range ids {
-		if _, enrolled := f.index.knows(id); enrolled {
-			return true
-		}
-	}
-	return false
-}
-
 func members(devices []string) ([]string, error) {
 	for i, d := range devices {
 		if d == "" || len(d) > 256 {
-			return nil, invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
+			return nil, answer.Invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
 		}
 	}
 	devices = slices.Clone(devices)
@@ -45,7 +37,7 @@ func members(devices []string) ([]string, error) {
 // putGroup writes a group that change makes out of the stored one (nil: none).
 func (f *Fleet) putGroup(ctx context.Context, name string, o WriteOptions, change func(*policy.Group) (policy.Group, error)) (Group, bool, *Impact, error) {
 	if !policy.ValidName(name) {
-		return Group{}, false, nil, invalid("the group is not valid", policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
+		return Group{}, false, nil, answer.Invalid("the group is not valid", policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
 	}
 	var impact *Impact
 	var next policy.Group
@@ -54,10 +46,10 @@ func (f *Fleet) putGroup(ctx context.Context, name string, o WriteOptions, chang
 		before := book.Group(name)
 		current := ""
 		if before != nil {
-			current = etag(*before)
+			current = answer.ETag(*before)
 		}
-		if !matches(o.IfMatch, current) {
-			return nil, false, preconditionFailed("the group")
+		if !answer.Matches(o.IfMatch, current) {
+			return nil, false, answer.PreconditionFailed("the group")
 		}
 		var err error
 		if next, err = change(before); err != nil {
@@ -93,7 +85,7 @@ func (f *Fleet) PutGroup(ctx context.Context, name string, devices []string, o W
 func (f *Fleet) EditGroup(ctx context.Context, name string, add, remove []string, o WriteOptions) (Group, *Impact, error) {
 	g, _, impact, err := f.putGroup(ctx, name, o, func(before *policy.Group) (policy.Group, error) {
 		if before == nil {
-			return policy.Group{}, notFound(fmt.Sprintf("there is no group named %q", name))
+			return policy.Group{}, answer.NotFound(fmt.Sprintf("there is no group named %q", name))
 		}
 		devices, err := members(slices.Concat(before.Devices, add))
 		if err != nil {
@@ -109,7 +101,7 @@ func (f *Fleet) EditGroup(ctx context.Context, name string, add, remove []string
 func (f *Fleet) Group(_ context.Context, name string) (Group, error) {
 	g := f.book.cur.Load().stored.Group(name)
 	if g == nil {
-		return Group{}, notFound(fmt.Sprintf("there is no group named %q", name))
+		return Group{}, answer.NotFound(fmt.Sprintf("there is no group named %q", name))
 	}
 	return f.group(*g), nil
 }
@@ -117,7 +109,7 @@ func (f *Fleet) Group(_ context.Context, name string) (Group, error) {
 // Groups lists the groups by name.
 func (f *Fleet) Groups(_ context.Context, limit int, cursor string) (Page[Group], error) {
 	all := f.book.cur.Load().stored.Groups
-	return page("groups", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) Group { return f.group(all[i]) })
+	return answer.List("groups", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) Group { return f.group(all[i]) })
 }
 
 // DeleteGroup deletes a group; policies that name it go on naming it.
@@ -126,10 +118,10 @@ func (f *Fleet) DeleteGroup(ctx context.Context, name string, o WriteOptions) (*
 	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
 		g := book.Group(name)
 		if g == nil {
-			return nil, false, notFound(fmt.Sprintf("there is no group named %q", name))
+			return nil, false, answer.NotFound(fmt.Sprintf("there is no group named %q", name))
 		}
-		if !matches(o.IfMatch, etag(*g)) {
-			return nil, false, preconditionFailed("the group")
+		if !answer.Matches(o.IfMatch, answer.ETag(*g)) {
+			return nil, false, answer.PreconditionFailed("the group")
 		}
 		return func(tx *storage.BookTx) error { tx.DeleteGroup(name); return nil }, false, nil
 	}, func(in *policy.Input) {

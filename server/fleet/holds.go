@@ -8,6 +8,7 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
 )
 
@@ -38,7 +39,7 @@ func withoutHold(holds []release.Hold, subject string) []release.Hold {
 	return slices.DeleteFunc(slices.Clone(holds), func(h release.Hold) bool { return h.Subject == subject })
 }
 
-// PutHold keeps a build, a version or a major version from being a target (rules.md 3). until nil: until let go.
+// PutHold keeps a build, a version or a major version from being a target (rules 3). until nil: until let go.
 func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors bool, until *time.Time, o WriteOptions) (Hold, bool, *Impact, error) {
 	now := f.now()
 	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By}
@@ -56,7 +57,7 @@ func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors 
 		}
 	}
 	if len(faults) > 0 {
-		return Hold{}, false, nil, invalid("the hold is not valid", faults...)
+		return Hold{}, false, nil, answer.Invalid("the hold is not valid", faults...)
 	}
 	created := false
 	var impact *Impact
@@ -65,11 +66,11 @@ func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors 
 		created = before == nil
 		current := ""
 		if before != nil {
-			current = etag(*before)
+			current = answer.ETag(*before)
 			h.Since = before.Since
 		}
-		if !matches(o.IfMatch, current) {
-			return nil, false, preconditionFailed("the hold")
+		if !answer.Matches(o.IfMatch, current) {
+			return nil, false, answer.PreconditionFailed("the hold")
 		}
 		return func(tx *storage.BookTx) error { return tx.PutHold(h) }, false, nil
 	}, func(in *policy.Input) { in.Holds = append(withoutHold(in.Holds, subject), h) })
@@ -82,7 +83,7 @@ func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors 
 // Holds lists the holds by subject.
 func (f *Fleet) Holds(_ context.Context, limit int, cursor string) (Page[Hold], error) {
 	all := f.book.cur.Load().stored.Holds
-	return page("holds", limit, cursor, len(all), func(i int) string { return all[i].Subject }, func(i int) Hold { return f.hold(all[i]) })
+	return answer.List("holds", limit, cursor, len(all), func(i int) string { return all[i].Subject }, func(i int) Hold { return f.hold(all[i]) })
 }
 
 // DeleteHold lets go.
@@ -91,10 +92,10 @@ func (f *Fleet) DeleteHold(ctx context.Context, subject string, o WriteOptions) 
 	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
 		h := book.Hold(subject)
 		if h == nil {
-			return nil, false, notFound(fmt.Sprintf("there is no hold on %q", subject))
+			return nil, false, answer.NotFound(fmt.Sprintf("there is no hold on %q", subject))
 		}
-		if !matches(o.IfMatch, etag(*h)) {
-			return nil, false, preconditionFailed("the hold")
+		if !answer.Matches(o.IfMatch, answer.ETag(*h)) {
+			return nil, false, answer.PreconditionFailed("the hold")
 		}
 		return func(tx *storage.BookTx) error { tx.DeleteHold(subject); return nil }, false, nil
 	}, func(in *policy.Input) { in.Holds = withoutHold(in.Holds, subject) })
@@ -116,7 +117,7 @@ func (f *Fleet) Pause(context.Context) (Pause, error) {
 // SetPause withdraws all enforcement from everybody, at once.
 func (f *Fleet) SetPause(ctx context.Context, reason string, o WriteOptions) (Pause, *Impact, error) {
 	if reason == "" || len(reason) > 1000 {
-		return Pause{}, nil, invalid("the pause is not valid", policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
+		return Pause{}, nil, answer.Invalid("the pause is not valid", policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
 	}
 	p := &release.Pause{Reason: reason, Since: f.now(), By: o.By}
 	impact, err := f.setPause(ctx, p, o)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"plimsoll/server/fleet/outbox"
 	"plimsoll/storage"
 )
 
@@ -13,7 +14,6 @@ const (
 	historyEvery = 10 * time.Minute
 	trimEvery    = 6 * time.Hour
 	firstTrim    = 15 * time.Minute // after the lease was taken, which may happen more often than every 6 hours
-	maxEvents    = 2000             // of one Mac, whatever their age
 	keepCodes    = 30               // days after an enrolment code expired or was used up
 	// aWhile is longer than the shards are ever behind a Mac whose replica lives.
 	aWhile = time.Minute
@@ -53,7 +53,7 @@ func (f *Fleet) keepHistory(ctx context.Context) {
 // Trim deletes what is older than its retention: raw reports, events, manifests, command results, history, SCEP challenges, enrolment codes; and repairs the index.
 func (f *Fleet) Trim(ctx context.Context) {
 	now := f.now()
-	limits := storage.Limits{Reports: f.o.KeepReports, MaxEvents: maxEvents}
+	limits := storage.Limits{Reports: f.o.KeepReports, MaxEvents: outbox.MaxEvents}
 	if f.o.KeepEvents > 0 {
 		limits.EventsAfter = now.Add(-f.o.KeepEvents)
 	}
@@ -69,7 +69,7 @@ func (f *Fleet) Trim(ctx context.Context) {
 	if err := f.store.DropCodes(ctx, now.AddDate(0, 0, -keepCodes)); err != nil {
 		f.log.Warn("old enrolment codes could not be deleted", "error", err)
 	}
-	f.each(ctx, f.index.ids(), func(id string) error {
+	f.each(ctx, f.index.IDs(), func(id string) error {
 		if err := f.store.Trim(ctx, id, limits); err != nil {
 			return err
 		}
@@ -114,15 +114,15 @@ func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool, members 
 		id := sh.IDs[i]
 		members[id] = true
 		if rec == nil {
-			f.index.remove(id)
+			f.index.Remove(id)
 			gone[id] = sh.Members[i]
 			continue
 		}
-		if err := f.index.take(rec); err != nil {
+		if err := f.index.Take(rec); err != nil {
 			return err
 		}
 		if rec.Events > sh.Members[i].Events && (clean || f.leading.Load()) && f.now().Sub(rec.NotedAt) > aWhile {
-			if err := f.publish(ctx, id, sh.Members[i].Events); err != nil {
+			if err := f.outbox.Publish(ctx, id, sh.Members[i].Events); err != nil {
 				return err
 			}
 		}
@@ -135,15 +135,15 @@ func (f *Fleet) repairIndex(ctx context.Context, shard int, clean bool, members 
 
 // dropUnknown forgets the Macs that no shard has, if they really are no more.
 func (f *Fleet) dropUnknown(ctx context.Context, members map[string]bool) error {
-	unknown := slices.DeleteFunc(f.index.ids(), func(id string) bool { return members[id] })
+	unknown := slices.DeleteFunc(f.index.IDs(), func(id string) bool { return members[id] })
 	records, err := f.store.Records(ctx, unknown)
 	if err != nil && records == nil {
 		return err
 	}
 	for i, rec := range records {
 		if rec == nil {
-			f.index.remove(unknown[i])
-			f.contacts.forget(unknown[i])
+			f.index.Remove(unknown[i])
+			f.contacts.Forget(unknown[i])
 		}
 	}
 	return err

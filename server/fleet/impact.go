@@ -13,7 +13,7 @@ import (
 	"plimsoll/storage"
 )
 
-// The bounds of a write that needs to be confirmed (api.md 3), and of what an Impact shows.
+// The bounds of a write that needs to be confirmed (docs/api.md 3), and of what an Impact shows.
 const (
 	manyMacs    = 10
 	manyPercent = 5
@@ -67,12 +67,7 @@ func (f *Fleet) guard(ctx context.Context, o WriteOptions, out **Impact, check c
 
 // hitsMany says why an impact needs confirmation; empty when it does not.
 func (f *Fleet) hitsMany(i *Impact) string {
-	fleet := 0
-	f.index.scan(func(r *row) {
-		if r.enrolled {
-			fleet++
-		}
-	})
+	fleet := f.index.CountEnrolled()
 	if i.NewlyDueWithin7d <= manyMacs || i.NewlyDueWithin7d*100 <= fleet*manyPercent {
 		return ""
 	}
@@ -91,7 +86,7 @@ func (f *Fleet) impact(cur *current, apply func(*policy.Input)) (*Impact, error)
 		f: f, before: cur, after: &current{Book: after, stored: cur.stored, selfUsed: usesSelf(in.Policies)}, now: f.now(),
 		targets: map[policy.Target]int{}, groups: map[string]*ImpactGroup{},
 	}
-	macs := f.index.enrolled()
+	macs := f.index.Enrolled()
 	workers := runtime.GOMAXPROCS(0)
 	parts := make([]Impact, workers)
 	var wg sync.WaitGroup
@@ -100,7 +95,7 @@ func (f *Fleet) impact(cur *current, apply func(*policy.Input)) (*Impact, error)
 		go func() {
 			defer wg.Done()
 			for i := n * len(macs) / workers; i < (n+1)*len(macs)/workers; i++ {
-				w.weigh(macs[i].record(), &parts[n])
+				w.weigh(macs[i].Record(), &parts[n])
 			}
 		}()
 	}
@@ -145,7 +140,7 @@ func (w *weighing) weigh(rec *storage.Record, out *Impact) {
 	if dueB && !dueA {
 		out.NewlyDueWithin7d++
 	}
-	if before, after := side(a), side(b); len(out.Sample) < sampleSize && !before.same(after) {
+	if before, after := side(a), side(b); len(out.Sample) < sampleSize && !before.Same(after) {
 		out.Sample = append(out.Sample, ImpactSample{Device: rec.Facts.ID, Serial: rec.Facts.Serial, Before: before, After: after})
 	}
 	if !b.Enforced() {
@@ -192,14 +187,6 @@ func side(p *policy.Plan) ImpactSide {
 		return ImpactSide{}
 	}
 	return ImpactSide{Target: policy.TargetOf(p.Target), DeadlineLocal: policy.LocalText(p.Deadline)}
-}
-
-// same tells whether a Mac is told to install the same by the same deadline.
-func (a ImpactSide) same(b ImpactSide) bool {
-	if a.Target == nil || b.Target == nil {
-		return a.Target == b.Target
-	}
-	return *a.Target == *b.Target && *a.DeadlineLocal == *b.DeadlineLocal
 }
 
 func (w *weighing) sum(parts []Impact) *Impact {

@@ -20,37 +20,24 @@ func (f *Fleet) loadIndex(ctx context.Context) error {
 		if err != nil {
 			f.log.Error("some Macs' records cannot be read; they are left out", "error", err)
 		}
-		if err := f.index.fill(records); err != nil {
+		if err := f.index.Fill(records); err != nil {
 			return err
 		}
 		for i, rec := range records { // a process that died had not brought it there yet
 			if f.o.Alone && rec != nil && rec.Events > sh.Members[i].Events {
-				if err := f.publish(ctx, sh.IDs[i], sh.Members[i].Events); err != nil {
+				if err := f.outbox.Publish(ctx, sh.IDs[i], sh.Members[i].Events); err != nil {
 					return err
 				}
 			}
 		}
-		f.index.mu.Lock()
-		f.index.last[n], f.index.revisions[n] = sh.Last, sh.Revision
-		f.index.mu.Unlock()
+		f.index.SetSeen(n, sh.Last, sh.Revision, true)
 	}
 	return nil
 }
 
-// wrote notes that this replica itself wrote the numbers above before, up to after: it need not read them back.
-func (x *index) wrote(shard int, before, after uint64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.last[shard] == before {
-		x.last[shard] = after
-	}
-}
-
 // pollIndex reads what other replicas wrote to a shard since it was looked at last.
 func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
-	f.index.mu.RLock()
-	after := f.index.last[shard]
-	f.index.mu.RUnlock()
+	after, _ := f.index.Seen(shard)
 	sh, err := f.store.Changes(ctx, shard, after)
 	lost := err == nil && sh.Last < after // the database lost its newest writes: the numbers are given again
 	if lost {
@@ -63,16 +50,16 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 	if err != nil && records == nil {
 		return err
 	}
-	take := f.index.take
+	take := f.index.Take
 	if lost {
-		take = f.index.replace
+		take = f.index.Replace
 		f.again.Store(true)
 		f.doubt.Store(true) // for the Macs of which nothing is left
 		f.wake()
 	}
 	for i, rec := range records {
 		if rec == nil {
-			f.index.remove(sh.IDs[i])
+			f.index.Remove(sh.IDs[i])
 			continue
 		}
 		if err := take(rec); err != nil {
@@ -80,12 +67,7 @@ func (f *Fleet) pollIndex(ctx context.Context, shard int) error {
 		}
 		f.lookIfOld(rec)
 	}
-	f.index.mu.Lock()
-	if lost {
-		f.index.last[shard] = sh.Last
-	}
-	f.index.last[shard], f.index.revisions[shard] = max(f.index.last[shard], sh.Last), sh.Revision
-	f.index.mu.Unlock()
-	f.feed.signal()
+	f.index.SetSeen(shard, sh.Last, sh.Revision, lost)
+	f.outbox.Feed.Signal()
 	return nil
 }

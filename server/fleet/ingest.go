@@ -10,7 +10,7 @@ import (
 	"plimsoll/storage"
 )
 
-// Ingest takes a status report (rules.md 8): parsed, merged and judged, and written in one commit with what follows from it.
+// Ingest takes a status report (rules 8): parsed, merged and judged, and written in one commit with what follows from it.
 // It returns after the database acknowledged. ErrInvalid: the body is not a status report at all.
 func (f *Fleet) Ingest(ctx context.Context, id string, body []byte) error {
 	began := time.Now()

@@ -181,16 +181,13 @@ func (f *Fleet) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if revs[1] != f.auth.revision() {
-		if err := f.reloadAuth(ctx); err != nil {
+	if revs[1] != f.Access.Revision() {
+		if err := f.Reload(ctx); err != nil {
 			return err
 		}
 	}
 	for n := range storage.Shards {
-		f.index.mu.RLock()
-		known := f.index.revisions[n]
-		f.index.mu.RUnlock()
-		if revs[n+others] == known {
+		if _, known := f.index.Seen(n); revs[n+others] == known {
 			continue
 		}
 		if err := f.pollIndex(ctx, n); err != nil {

@@ -16,32 +16,13 @@ func TestSelfAddress(t *testing.T) {
 	if got := w.SelfAddress("NOBODY"); got != "" {
 		t.Errorf("of a Mac that is not there: %q", got)
 	}
-	w.o.URL = "http://mdm.example.com"
+	w.links.URL = "http://mdm.example.com"
 	if got := w.SelfAddress("MAC-1"); got != "" {
 		t.Errorf("without https: %q", got)
 	}
-	w.o.URL = "https://mdm.example.com"
+	w.links.URL = "https://mdm.example.com"
 	w.must(w.CheckOut(t.Context(), "MAC-1"))
 	if got := w.SelfAddress("MAC-1"); got != "" {
 		t.Errorf("after the checkout: %q", got)
-	}
-}
-
-// A link is hidden wherever it stands, also where a Mac's own JSON escapes slashes; nothing else is touched.
-func TestHideLinks(t *testing.T) {
-	w := newWorld(t)
-	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
-	address := w.SelfAddress("MAC-1")
-	escaped := strings.ReplaceAll(address, "/", `\/`)
-	for in, want := range map[string]string{
-		`{"DetailsURL":"` + address + `"}`: `{"DetailsURL":"https://mdm.example.com/self/(hidden)"}`,
-		`{"DetailsURL":"` + escaped + `"}`: `{"DetailsURL":"https:\/\/mdm.example.com\/self\/(hidden)"}`,
-		address + " " + address + ".json":  "https://mdm.example.com/self/(hidden) https://mdm.example.com/self/(hidden).json",
-		`{"details_url":"self"}`:           `{"details_url":"self"}`,
-		"https://it.example.com/self/help": "https://it.example.com/self/help",
-	} {
-		if got := string(HideLinks([]byte(in))); got != want {
-			t.Errorf("%s becomes %s", in, got)
-		}
 	}
 }

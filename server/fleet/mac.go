@@ -11,18 +11,18 @@ import (
 	"plimsoll/storage"
 )
 
-// Authenticate begins a new life of a Mac (rules.md 4): everything but identity is cleared, then what Authenticate carries is taken.
+// Authenticate begins a new life of a Mac (rules 4): everything but identity is cleared, then what Authenticate carries is taken.
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
-	f.contacts.forget(id)
-	f.pushes.forget(id)
+	f.contacts.Forget(id)
+	f.pushes.Forget(id)
 	now := f.now()
-	if known, _ := f.index.knows(id); !known {
+	if known, _ := f.index.Knows(id); !known {
 		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
 		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
 		if err != nil {
 			return fmt.Errorf("enter %s into the index: %w", id, err)
 		}
-		f.index.wrote(storage.ShardOf(id), before, after)
+		f.index.Wrote(storage.ShardOf(id), before, after)
 	}
 	_, err := f.change(ctx, id, settling{now: now, begins: true}, func(m *storage.MacTx, s *settling) (bool, error) {
 		s.newLife(id)
@@ -89,8 +89,8 @@ func (f *Fleet) ask(m *storage.MacTx, id string, queries ...string) error {
 // CheckOut ends a Mac's enrolment: it leaves all counts and lists.
 func (f *Fleet) CheckOut(ctx context.Context, id string) error {
 	now := f.now()
-	f.contacts.forget(id)
-	f.pushes.forget(id)
+	f.contacts.Forget(id)
+	f.pushes.Forget(id)
 	_, err := f.change(ctx, id, settling{now: now}, func(m *storage.MacTx, s *settling) (bool, error) {
 		if s.Record == nil {
 			return false, nil
@@ -149,7 +149,7 @@ type advertised struct {
 	items []declarations.Item
 }
 
-// advertise plans for a Mac that asks, compares with what was advertised, and keeps the new advertisement if it differs (rules.md 7).
+// advertise plans for a Mac that asks, compares with what was advertised, and keeps the new advertisement if it differs (rules 7).
 // With serve it becomes the manifest. Nothing is written, and one read is made, when nothing changes.
 func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertised, error) {
 	var a advertised
@@ -166,7 +166,7 @@ func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertise
 				return notEnrolled(id)
 			case rec.Book > book.Revision:
 				return oldBook(rec.Book)
-			case f.contacts.cameBack(rec):
+			case f.contacts.Back(rec.Facts.ID).After(rec.BackAt):
 				return nil
 			}
 			plan := book.Plan(rec.PlanningMac(true, f.selfURL(book, rec)), now)

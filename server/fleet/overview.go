@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status/compliance"
@@ -20,51 +19,17 @@ const dueDays = 30
 // Overview is what the dashboard shows beside Compliance, from the in-memory index and the history.
 func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 	now := f.now()
-	stale := f.stale(now)
+	outlook := f.index.Outlook(now, f.stale(now))
 	o := Overview{Due: make([]DueDay, dueDays), Adoption: []Adoption{}, Attention: []Attention{}}
 	today := now.In(f.o.Zone)
-	position := make(map[string]int, dueDays)
 	for i := range o.Due {
-		o.Due[i].Date = today.AddDate(0, 0, i).Format(time.DateOnly)
-		position[o.Due[i].Date] = i
+		date := today.AddDate(0, 0, i).Format(time.DateOnly)
+		o.Due[i] = DueDay{Date: date, Devices: outlook.Due[date]}
 	}
-	groups := map[string]*Attention{}
-	count := func(code string) {
-		if code == "" {
-			return
-		}
-		g := groups[code]
-		if g == nil {
-			g = &Attention{Code: code}
-			g.Text, g.Advice = meaning(code)
-			groups[code] = g
-		}
-		g.Devices++
-	}
-	var rest []row // those whose most decisive reason has to be worked out
-	f.index.scan(func(r *row) {
-		if !r.enrolled {
-			return
-		}
-		if r.pending && r.deadline != 0 && compliance.States[r.moments.State(now.Unix())] == compliance.Pending {
-			if i, ok := position[declarations.Local(r.deadline).String()[:len(time.DateOnly)]]; ok {
-				o.Due[i].Devices++
-			}
-		}
-		if r.compliant {
-			return
-		}
-		if now.Unix() < r.codeUntil && r.codeStale == stale {
-			count(r.code)
-		} else {
-			rest = append(rest, *r)
-		}
-	})
-	for i := range rest {
-		count(f.index.learnCode(&rest[i], now, stale))
-	}
-	for _, g := range groups {
-		o.Attention = append(o.Attention, *g)
+	for code, n := range outlook.Codes {
+		a := Attention{Code: code, Devices: n}
+		a.Text, a.Advice = meaning(code)
+		o.Attention = append(o.Attention, a)
 	}
 	slices.SortFunc(o.Attention, func(a, b Attention) int {
 		return cmp.Or(cmp.Compare(b.Devices, a.Devices), cmp.Compare(a.Code, b.Code))

@@ -44,7 +44,7 @@ type Attention struct {
 	Devices int    `json:"devices"`
 }
 
-// Self is the page of one Mac as data (rules.md 9). It gives away nothing about any other Mac.
+// Self is the page of one Mac as data (rules 9). It gives away nothing about any other Mac.
 type Self struct {
 	State          string         `json:"state"` // the Mac's state
 	Fine           bool           `json:"fine"`  // nothing is required of the user

@@ -2,48 +2,15 @@ package fleet
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
 )
 
-// etag is the ETag of anything that has a stable JSON.
-func etag(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return `""`
-	}
-	sum := sha256.Sum256(b)
-	return `"` + hex.EncodeToString(sum[:12]) + `"`
-}
-
-// matches tells whether an If-Match header is satisfied by a stored object; current is empty when there is none.
-func matches(ifMatch, current string) bool {
-	if ifMatch == "" {
-		return true
-	}
-	if current == "" {
-		return false
-	}
-	for want := range strings.SplitSeq(ifMatch, ",") {
-		if want = strings.TrimPrefix(strings.TrimSpace(want), "W/"); want == "*" || want == current {
-			return true
-		}
-	}
-	return false
-}
-
-func preconditionFailed(what string) error {
-	return &Error{Kind: ErrConflict, Code: "precondition_failed", Text: what + " is not what If-Match names: somebody changed it in between, or it does not exist"}
-}
-
-// PutPolicy creates or replaces a policy (rules.md 5). Its effect is in force on this replica when it returns, and the Macs are told behind it.
+// PutPolicy creates or replaces a policy (rules 5). Its effect is in force on this replica when it returns, and the Macs are told behind it.
 func (f *Fleet) PutPolicy(ctx context.Context, p policy.Policy, o WriteOptions) (PolicyResult, error) {
 	var res PolicyResult
 	err := f.guard(ctx, o, &res.Impact, func(book *storage.Book, ready *policy.Book) (func(*storage.BookTx) error, bool, error) {
@@ -51,29 +18,29 @@ func (f *Fleet) PutPolicy(ctx context.Context, p policy.Policy, o WriteOptions) 
 		before := book.Policy(p.Name)
 		faults, warnings := policy.Validate(&p, before, ready, now)
 		if len(faults) > 0 {
-			return nil, false, invalid("the policy is not valid", faults...)
+			return nil, false, answer.Invalid("the policy is not valid", faults...)
 		}
-		if p.DetailsURL == policy.DetailsSelf && !f.hasSelfPages() {
+		if p.DetailsURL == policy.DetailsSelf && !f.links.Pages() {
 			warnings = append(warnings, policy.Reason{
 				Code: policy.CodeNoSelfPage, Text: `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`,
 				Advice: "Give the server an https address (--url).", Evidence: map[string]any{},
 			})
 		}
 		if o.Create && before != nil {
-			return nil, false, conflict("exists", fmt.Sprintf("a policy named %q exists", p.Name))
+			return nil, false, answer.Conflict("exists", fmt.Sprintf("a policy named %q exists", p.Name))
 		}
 		current := ""
 		if before != nil {
-			current = etag(before.Policy)
+			current = answer.ETag(before.Policy)
 		}
-		if !matches(o.IfMatch, current) {
-			return nil, false, preconditionFailed("the policy")
+		if !answer.Matches(o.IfMatch, current) {
+			return nil, false, answer.PreconditionFailed("the policy")
 		}
 		if _, q := policy.Clash(&p, book.Policies); q != nil {
-			return nil, false, conflict("equal_priority", fmt.Sprintf("policy %q has priority %d too: exactly one policy governs a Mac, so priorities must differ", q.Name, p.Priority))
+			return nil, false, answer.Conflict("equal_priority", fmt.Sprintf("policy %q has priority %d too: exactly one policy governs a Mac, so priorities must differ", q.Name, p.Priority))
 		}
 		stored := policy.Stored{Policy: p, CreatedAt: now, UpdatedAt: now, Asks: policy.Asks(before, &p, now)}
-		res.Policy, res.Warnings, res.ETag = p, warnings, etag(p)
+		res.Policy, res.Warnings, res.ETag = p, warnings, answer.ETag(p)
 		res.Created, res.Changed = before == nil, true
 		if before != nil {
 			stored.CreatedAt = before.CreatedAt
@@ -110,15 +77,15 @@ func find(policies []policy.Stored, name string) *policy.Stored {
 func (f *Fleet) Policy(_ context.Context, name string) (policy.Policy, string, error) {
 	p := f.book.cur.Load().stored.Policy(name)
 	if p == nil {
-		return policy.Policy{}, "", notFound(fmt.Sprintf("there is no policy named %q", name))
+		return policy.Policy{}, "", answer.NotFound(fmt.Sprintf("there is no policy named %q", name))
 	}
-	return p.Policy, etag(p.Policy), nil
+	return p.Policy, answer.ETag(p.Policy), nil
 }
 
 // Policies lists the policies by name.
 func (f *Fleet) Policies(_ context.Context, limit int, cursor string) (Page[policy.Policy], error) {
 	all := f.book.cur.Load().stored.Policies
-	return page("policies", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Policy { return all[i].Policy })
+	return answer.List("policies", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Policy { return all[i].Policy })
 }
 
 // DeletePolicy deletes a policy; what it governed falls to the next that applies.
@@ -127,10 +94,10 @@ func (f *Fleet) DeletePolicy(ctx context.Context, name string, o WriteOptions) (
 	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
 		p := book.Policy(name)
 		if p == nil {
-			return nil, false, notFound(fmt.Sprintf("there is no policy named %q", name))
+			return nil, false, answer.NotFound(fmt.Sprintf("there is no policy named %q", name))
 		}
-		if !matches(o.IfMatch, etag(p.Policy)) {
-			return nil, false, preconditionFailed("the policy")
+		if !answer.Matches(o.IfMatch, answer.ETag(p.Policy)) {
+			return nil, false, answer.PreconditionFailed("the policy")
 		}
 		return func(tx *storage.BookTx) error { tx.DeletePolicy(name); return nil }, false, nil
 	}, func(in *policy.Input) {

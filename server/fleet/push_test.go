@@ -14,15 +14,10 @@ import (
 // pushWaiting does what the push loop does, once.
 func (w *world) pushWaiting() {
 	w.t.Helper()
-	ids := w.pushes.take(pushBatch)
-	if w.push(context.Background(), ids) {
-		w.pushes.done(ids)
-	} else {
-		w.pushes.back(ids)
-	}
+	w.pushes.Once(context.Background())
 }
 
-// The order of telling a Mac is: queue the command, push, note it (rules.md 10). Outstanding ends after 4 h, then 8; a Mac whose push was never
+// The order of telling a Mac is: queue the command, push, note it (rules 10). Outstanding ends after 4 h, then 8; a Mac whose push was never
 // noted, because the process died in between, is told again.
 func TestTelling(t *testing.T) {
 	w := newWorld(t)
@@ -37,8 +32,8 @@ func TestTelling(t *testing.T) {
 	}
 	n := w.teller.commands("MAC-1")
 	w.settleAll()
-	if got := w.teller.commands("MAC-1") - n; got != 1 || w.index.get("MAC-1").Told != "" {
-		t.Fatalf("%d commands queued, told %q before the push", got, w.index.get("MAC-1").Told)
+	if got := w.teller.commands("MAC-1") - n; got != 1 || w.index.Get("MAC-1").Told != "" {
+		t.Fatalf("%d commands queued, told %q before the push", got, w.index.Get("MAC-1").Told)
 	}
 	w.settleAll()
 	if got := w.teller.commands("MAC-1") - n; got != 1 {
@@ -46,12 +41,12 @@ func TestTelling(t *testing.T) {
 	}
 	down = errors.New("APNs cannot be reached")
 	w.pushWaiting()
-	if rec := w.index.get("MAC-1"); rec.Told != "" || rec.Push != "" {
+	if rec := w.index.Get("MAC-1"); rec.Told != "" || rec.Push != "" {
 		t.Fatalf("after APNs could not be reached: told %q, push %q", rec.Told, rec.Push)
 	}
 	down = nil
 	w.pushWaiting()
-	rec := w.index.get("MAC-1")
+	rec := w.index.Get("MAC-1")
 	if rec.Told != rec.Advertised || rec.Told == "" {
 		t.Fatalf("after the push: told %q, advertised %q", rec.Told, rec.Advertised)
 	}
@@ -87,7 +82,7 @@ func TestTelling(t *testing.T) {
 	}
 	failed = map[string]error{"MAC-1": errors.New("BadDeviceToken: the device token is not valid")}
 	w.pushWaiting()
-	if d := w.device("MAC-1"); w.index.get("MAC-1").Push == "" {
+	if d := w.device("MAC-1"); w.index.Get("MAC-1").Push == "" {
 		t.Errorf("the reason why the push failed is not kept: %+v", d.Reasons)
 	}
 	told := w.teller.commands("MAC-1")
@@ -95,21 +90,21 @@ func TestTelling(t *testing.T) {
 	if got := w.teller.commands("MAC-1") - told; got != 0 {
 		t.Errorf("a failed push was followed by %d commands with nothing having changed", got)
 	}
-	w.must(w.BootstrapToken(context.Background(), "MAC-1", !w.index.get("MAC-1").Facts.BootstrapToken))
+	w.must(w.BootstrapToken(context.Background(), "MAC-1", !w.index.Get("MAC-1").Facts.BootstrapToken))
 	if got := w.teller.commands("MAC-1") - told; got != 1 {
 		t.Errorf("after a failed push a change of the Mac queued %d commands, want 1: nothing is outstanding", got)
 	}
 	w.pushWaiting()
 	failed = nil
 	w.must(w.TokenUpdate(context.Background(), "MAC-1"))
-	if rec := w.index.get("MAC-1"); rec.Push != "" || rec.Told != "" {
+	if rec := w.index.Get("MAC-1"); rec.Push != "" || rec.Told != "" {
 		t.Errorf("a new push token does not end the failure: %q, told %q", rec.Push, rec.Told)
 	}
 	if got := w.teller.commands("MAC-1") - told; got != 2 {
 		t.Errorf("with a new push token %d commands were queued, want one more", got-1)
 	}
 	w.pushWaiting()
-	if rec := w.index.get("MAC-1"); rec.Told != rec.Advertised {
+	if rec := w.index.Get("MAC-1"); rec.Told != rec.Advertised {
 		t.Errorf("after the push with the new token: told %q, advertised %q", rec.Told, rec.Advertised)
 	}
 }
@@ -156,7 +151,7 @@ func TestCommandFailed(t *testing.T) {
 	w.pushWaiting()
 	w.sync("MAC-1")
 	w.must(w.CommandFailed(context.Background(), "MAC-1"))
-	if rec := w.index.get("MAC-1"); rec.Push != "" {
+	if rec := w.index.Get("MAC-1"); rec.Push != "" {
 		t.Errorf("a Mac that has synced is noted as one that could not be told: %q", rec.Push)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type replica struct {
 	*Fleet
 	teller *fakeTeller
+	db     *storagetest.FaultyDB
 	stop   func()
 }
 
@@ -27,8 +28,8 @@ func startReplica(t *testing.T, url string) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}}
-	r.Fleet, err = New(Options{Store: storage.New(db), Teller: r.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
+	r := &replica{db: storagetest.Faulty(db), teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}}
+	r.Fleet, err = New(Options{Store: storage.New(r.db), Teller: r.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,16 +80,15 @@ func TestReplicaDiesBeforeItNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "one leads, and the other replica knows the Mac", func() bool {
-		rec := b.index.get("MAC")
+		rec := b.index.Get("MAC")
 		return rec != nil && rec.Facts.Enrolled && a.leading.Load() != b.leading.Load() && !a.doubt.Load() && !b.doubt.Load()
 	})
-	a.behind.flush.Lock() // as if it died here
-	t.Cleanup(a.behind.flush.Unlock)
+	a.db.Set(storagetest.Fault{Down: true, Partition: storage.ShardPartition(storage.ShardOf("MAC"))}) // as if it died here
 	if err := a.BootstrapToken(ctx, "MAC", true); err != nil {
 		t.Fatal(err)
 	}
 	startReplica(t, url)
-	eventually(t, "the other replica knows what changed", func() bool { return b.index.get("MAC").Facts.BootstrapToken })
+	eventually(t, "the other replica knows what changed", func() bool { return b.index.Get("MAC").Facts.BootstrapToken })
 }
 
 // A policy written on one replica is in force on all, the index is right on all, exactly one leads, and another takes over.

@@ -7,11 +7,12 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
-// The bounds of a delay that a user takes (rules.md 9).
+// The bounds of a delay that a user takes (rules 9).
 const (
 	delayBefore = 24 * time.Hour
 	delayStep   = time.Hour
@@ -22,8 +23,8 @@ const (
 // link while --url is not https.
 func (f *Fleet) visit(ctx context.Context, link string) (*examined, error) {
 	rec := f.ByLink(link)
-	if rec == nil || !f.hasSelfPages() {
-		return nil, notFound("there is no such page")
+	if rec == nil || !f.links.Pages() {
+		return nil, answer.NotFound("there is no such page")
 	}
 	return f.examine(ctx, rec.Facts.ID, false, nil)
 }
@@ -107,15 +108,15 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	}
 	const slack = 5 * time.Minute
 	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) || userNow > declarations.LocalAt(x.now.Add(slack), declarations.FirstZone) {
-		return Self{}, invalid("the delay is not valid", policy.FieldError{Field: "now", Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
+		return Self{}, answer.Invalid("the delay is not valid", policy.FieldError{Field: "now", Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
 	}
 	switch s := f.self(x); {
 	case s.MaxHours == 0:
-		return Self{}, conflict("delay_not_allowed", "nothing is due that can be delayed")
+		return Self{}, answer.Conflict("delay_not_allowed", "nothing is due that can be delayed")
 	case s.DelaysLeft == 0:
-		return Self{}, conflict("no_delays_left", fmt.Sprintf("all %d hours have been taken", s.MaxHours))
+		return Self{}, answer.Conflict("no_delays_left", fmt.Sprintf("all %d hours have been taken", s.MaxHours))
 	case userNow < x.plan.Deadline.Add(-delayBefore):
-		return Self{}, conflict("too_early", "the deadline can be delayed from 24 hours before it")
+		return Self{}, answer.Conflict("too_early", "the deadline can be delayed from 24 hours before it")
 	}
 	next := f.delayed(x)
 	next.Hours++
@@ -137,7 +138,7 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 	}
 	s := f.self(x)
 	if s.Offered == nil {
-		return Self{}, conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
+		return Self{}, answer.Conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
 	}
 	if err := f.take(ctx, x.Record.Facts.ID, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
@@ -152,7 +153,7 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 func (f *Fleet) take(ctx context.Context, id string, e Event, change func(*storage.Record)) error {
 	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
 		if s.Record == nil || !s.Record.Facts.Enrolled {
-			return false, notFound("there is no such page")
+			return false, answer.NotFound("there is no such page")
 		}
 		change(s.Record)
 		s.events = append(s.events, e)

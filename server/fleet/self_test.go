@@ -22,7 +22,7 @@ func (w *world) linkOf(id string) string {
 }
 
 // A user delays by an hour at a time, from 24 h before the deadline: the new deadline is the later of the deadline + 1 h and now + 2 h,
-// at most max_hours (rules.md 9).
+// at most max_hours (rules 9).
 func TestUserDelays(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -80,7 +80,7 @@ func TestUserDelays(t *testing.T) {
 	}
 }
 
-// An upgrade that is offered on demand is enforced when the user asks, with a deadline that is past everywhere (rules.md 9).
+// An upgrade that is offered on demand is enforced when the user asks, with a deadline that is past everywhere (rules 9).
 func TestUserAsksForUpgrade(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -88,7 +88,7 @@ func TestUserAsksForUpgrade(t *testing.T) {
 	if _, err := w.putPolicy(`{"name":"everyone","priority":10,"os":{"track":"26","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":30},"details_url":"self"}`, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	link := w.link(w.index.get("MAC-1"))
+	link := w.links.Of("MAC-1", w.index.Get("MAC-1").Life)
 	s, err := w.Self(ctx, link)
 	if err != nil || s.Offered == nil || s.Offered.Version != "26.6.2" || !s.Fine {
 		t.Fatalf("before: %+v, %v", s, err)
@@ -119,7 +119,7 @@ func TestUserAsksForUpgrade(t *testing.T) {
 // Without https Macs have no pages of their own, and whoever asks for them is told.
 func TestNoPagesWithoutHTTPS(t *testing.T) {
 	w := newWorld(t)
-	w.o.URL = "http://mdm.example.com"
+	w.links.URL = "http://mdm.example.com"
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
 	res, err := w.putPolicy(`{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-28T12:00:00"},"details_url":"self"}`, WriteOptions{})
 	if err != nil || len(res.Warnings) != 1 || res.Warnings[0].Code != "self_page_missing" {
@@ -128,7 +128,7 @@ func TestNoPagesWithoutHTTPS(t *testing.T) {
 	if got := w.sync("MAC-1")["plimsoll.os-update"]; got == nil || got["DetailsURL"] != nil {
 		t.Errorf("enforced: %v", got)
 	}
-	if _, err := w.Self(context.Background(), w.link(w.index.get("MAC-1"))); !errors.Is(err, ErrNotFound) {
+	if _, err := w.Self(context.Background(), w.links.Of("MAC-1", w.index.Get("MAC-1").Life)); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a link that was given out while it was https: %v", err)
 	}
 }

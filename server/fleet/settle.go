@@ -121,28 +121,28 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 	})
 	if err != nil {
 		if wrote && errors.Is(err, ErrUnavailable) { // it may be committed all the same
-			f.behind.doubt(id, eventsOf(s.before.Record))
+			f.outbox.AddUnknown(id, eventsOf(s.before.Record))
 		}
 		return nil, err
 	}
-	if before := s.before.Record; !wrote && before != nil && f.index.behind(id, before.Revision) {
-		if err := f.index.take(before); err != nil {
+	if before := s.before.Record; !wrote && before != nil && f.index.IsStale(id, before.Revision) {
+		if err := f.index.Take(before); err != nil {
 			return nil, err
 		}
 	}
 	if wrote {
-		f.index.put(s.Record, s.encoded)
+		f.index.Put(s.Record, s.encoded)
 		f.lookIfOld(s.Record)
-		f.contacts.written(s.Record, f.index.contact(s.Record.Facts.ID))
+		f.contacts.Written(s.Record)
 		if s.note {
-			f.behind.note(id, s.Record.Events, all)
+			f.outbox.Add(id, s.Record.Events, all)
 		}
 		if len(all) > 0 {
-			f.feed.signal()
+			f.outbox.Feed.Signal()
 		}
 	}
 	if s.push {
-		f.pushes.add(id, s.Record.Advertised)
+		f.pushes.Add(id, s.Record.Advertised)
 	}
 	return s, nil
 }
@@ -151,7 +151,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []compliance.Event, wrote bool, err error) {
 	rec := s.Record
 	if !s.life {
-		f.applyContacts(rec)
+		f.contacts.Apply(rec)
 	}
 	s.plan = book.Plan(rec.PlanningMac(s.asks, f.selfURL(book, rec)), s.now)
 	f.keepAdvertisement(book, s)
@@ -184,7 +184,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 			rec.NotedAt = s.now
 		}
 		rec.Events += len(events)
-		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules.md 7)
+		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules 7)
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
 		if s.encoded, err = m.SetRecord(rec); err != nil {
 			return nil, false, err
@@ -199,7 +199,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 	return events, wrote, m.AddEvents(events)
 }
 
-// keepAdvertisement keeps what is planned if it differs from what was advertised (rules.md 7).
+// keepAdvertisement keeps what is planned if it differs from what was advertised (rules 7).
 func (f *Fleet) keepAdvertisement(book *current, s *settling) {
 	rec := s.Record
 	rec.Lanes = s.plan.NextLanes
@@ -227,7 +227,7 @@ func (f *Fleet) serve(m *storage.MacTx, s *settling) error {
 	return m.SetManifest(s.Manifest, s.plan.Declarations)
 }
 
-// tell queues a command when the Mac holds something else than is planned, and is not told so already (rules.md 10).
+// tell queues a command when the Mac holds something else than is planned, and is not told so already (rules 10).
 func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 	rec := s.Record
 	if s.asks || s.noting || !rec.Facts.Enrolled {
@@ -240,10 +240,10 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 		return nil
 	}
 	// Nothing is outstanding any more when the push failed.
-	if rec.Told == token && rec.Push == "" && s.now.Before(rec.ToldAt.Add(patience(rec.Tries))) && !s.telling {
+	if rec.Told == token && rec.Push == "" && s.now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries))) && !s.telling {
 		return nil
 	}
-	if f.pushes.pending(rec.Facts.ID, token) && !s.telling {
+	if next, inHand := f.pushes.Pending(rec.Facts.ID); (next == token || inHand == token) && !s.telling {
 		return nil
 	}
 	switch err := f.o.Teller.Queue(m.Tx(), rec.Facts.ID, declarations.TokensJSON(token, rec.AdvertisedAt)); {
@@ -259,32 +259,11 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 		rec.Tries = 0
 	}
 	s.push = true
-	if !f.pushes.possible.Load() {
+	if !f.pushes.Possible() {
 		rec.Told, rec.ToldAt = token, s.now
 		rec.Tries++
 	} // else it is noted after the push, so that a crash in between tells the Mac again
 	return nil
-}
-
-// patience is how long a Mac that was told n times may take to fetch before it is told again (rules.md 10).
-func patience(n int) time.Duration {
-	switch {
-	case n <= 1:
-		return 4 * time.Hour
-	case n == 2:
-		return 8 * time.Hour
-	case n == 3:
-		return 16 * time.Hour
-	}
-	return 24 * time.Hour
-}
-
-// outstandingSince is when a Mac was told what it has not fetched yet; zero: it was not told, or has fetched it.
-func outstandingSince(rec *storage.Record) time.Time {
-	if rec.Told == "" || rec.Told != rec.Advertised || rec.Told == rec.Manifest {
-		return time.Time{}
-	}
-	return rec.ToldAt
 }
 
 func (f *Fleet) judging(book *current, s *settling) compliance.Input {
@@ -294,7 +273,7 @@ func (f *Fleet) judging(book *current, s *settling) compliance.Input {
 	}
 	return compliance.Input{
 		Mac: s.Record.PlanningMac(false, ""), Plan: s.plan, Index: book.Index, Status: s.Status, Manifest: s.Manifest,
-		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push, ToldAt: outstandingSince(s.Record),
+		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push, ToldAt: s.Record.OutstandingSince(),
 	}
 }
 

@@ -112,23 +112,17 @@ func (l *lookList) tried(ids, failed []string, now time.Time) {
 func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
 	now := f.now()
 	due := f.looks.due(now)
-	var rest [][]byte // the records of those that have to be planned to know
-	passed := map[string]bool{}
-	f.index.scan(func(r *row) {
-		switch {
-		case !r.enrolled:
-		case r.boundaryPassed(now.Unix()), r.tell != 0 && r.tell <= now.Unix() && !f.pushes.waiting(r.id):
-			passed[r.id] = true
-			due = append(due, r.id)
-		case all:
-			rest = append(rest, r.data)
-		}
-	})
-	for _, data := range rest {
+	over, rest := f.index.Due(now, all, f.pushes.Waiting)
+	passed := make(map[string]bool, len(over))
+	for _, id := range over {
+		passed[id] = true
+	}
+	due = append(due, over...)
+	for i := range rest { // these have to be planned to know
 		if ctx.Err() != nil {
 			return 0
 		}
-		if rec := (&row{data: data}).record(); f.plannedOtherwise(book, rec, now) {
+		if rec := rest[i].Record(); f.plannedOtherwise(book, rec, now) {
 			due = append(due, rec.Facts.ID)
 		}
 	}
@@ -153,11 +147,8 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 // command line use this, so that nothing has to be waited for.
 func (f *Fleet) Sweep(ctx context.Context) error {
 	failed := f.sweep(ctx, f.book.cur.Load(), true)
-	for ids := f.pushes.take(pushBatch); len(ids) > 0; ids = f.pushes.take(pushBatch) {
-		f.push(ctx, ids)
-		f.pushes.done(ids)
-	}
-	f.flushBehind(ctx)
+	f.pushes.Once(ctx)
+	f.outbox.Flush(ctx)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
@@ -174,11 +165,11 @@ func (f *Fleet) lookAgain(ctx context.Context, id string, passed bool) error {
 	_, err := f.change(ctx, id, settling{now: f.now(), passed: passed}, func(m *storage.MacTx, s *settling) (bool, error) {
 		rec := s.Record
 		if rec == nil {
-			f.index.remove(id)
-			f.contacts.forget(id)
+			f.index.Remove(id)
+			f.contacts.Forget(id)
 			return false, nil
 		}
-		f.applyContacts(rec) // the index, which told of this Mac, knows of them
+		f.contacts.Apply(rec) // the index, which told of this Mac, knows of them
 		if compliance.WentStale(&rec.Facts, rec.RaisedAt, s.now) {
 			rec.Generation++
 			rec.RaisedAt = s.now
@@ -223,9 +214,4 @@ func outcomeOf(s compliance.State) policy.Outcome {
 		return policy.Satisfied
 	}
 	return policy.Targeted
-}
-
-// boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
-func (r *row) boundaryPassed(now int64) bool {
-	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) || r.moments.WentStale(r.raised, now)
 }

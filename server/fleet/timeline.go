@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
+	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/inventory"
 	"plimsoll/storage"
 )
 
@@ -26,14 +29,14 @@ func (p *positions) encode() string {
 	for _, n := range p {
 		b = binary.AppendUvarint(b, n)
 	}
-	return encodeCursor(eventsList, string(b))
+	return answer.EncodeCursor(eventsList, string(b))
 }
 
 func decodePositions(cursor string) (p positions, err error) {
 	if cursor == "" {
 		return p, nil
 	}
-	key, err := decodeCursor(eventsList, cursor)
+	key, err := answer.DecodeCursor(eventsList, cursor)
 	if err != nil {
 		return p, err
 	}
@@ -41,12 +44,12 @@ func decodePositions(cursor string) (p positions, err error) {
 	for i := range p {
 		n, size := binary.Uvarint(b)
 		if size <= 0 {
-			return p, badCursor()
+			return p, answer.BadCursor()
 		}
 		p[i], b = n, b[size:]
 	}
 	if len(b) > 0 {
-		return p, badCursor()
+		return p, answer.BadCursor()
 	}
 	return p, nil
 }
@@ -64,23 +67,21 @@ func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[Fleet
 	if err != nil {
 		return Page[FleetEvent]{}, err
 	}
-	size := pageSize(limit)
-	shards := make([]int, storage.Shards)
-	for n := range shards {
-		shards[n] = n
-	}
+	size := answer.PageSize(limit)
 	var found [storage.Shards][]storage.NumberedEvent
 	// The first failure ends it: a store that is down must not be waited for by each shard in turn.
-	reading, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	failed := parallel(reading, 16, shards, func(n int) (err error) {
-		if found[n], err = f.store.FleetEvents(reading, n, pos[n], size); err != nil {
-			stop(err)
-		}
-		return err
-	})
-	if len(failed) > 0 {
-		return Page[FleetEvent]{}, fmt.Errorf("read the events: %w", context.Cause(reading))
+	work, reading := errgroup.WithContext(ctx)
+	work.SetLimit(16)
+	for n := range found {
+		work.Go(func() (err error) {
+			if err = reading.Err(); err == nil {
+				found[n], err = f.store.FleetEvents(reading, n, pos[n], size)
+			}
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return Page[FleetEvent]{}, fmt.Errorf("read the events: %w", err)
 	}
 	p := Page[FleetEvent]{Items: []FleetEvent{}}
 	for len(p.Items) < size {
@@ -121,21 +122,17 @@ type historyRow struct {
 	Policies map[string]HistoryDay `json:"policies"`
 }
 
-func historyDay(date string, t *tally, names []string) HistoryDay {
-	d := HistoryDay{Date: date, Devices: t.devices, States: t.stateCounts(), Flags: t.flagCounts(), Versions: make(map[string]int, len(t.versions))}
-	for v, n := range t.versions {
-		d.Versions[names[v]] = n
-	}
-	return d
+func historyDay(date string, t *inventory.Tally) HistoryDay {
+	return HistoryDay{Date: date, Devices: t.Devices, States: t.States(), Flags: t.Flags(), Versions: t.Versions()}
 }
 
 func (f *Fleet) today(now time.Time) historyRow {
 	date := now.Format(time.DateOnly)
-	all, byPolicy, names := f.count(now)
-	row := historyRow{All: historyDay(date, all, names), Policies: map[string]HistoryDay{}}
+	all, byPolicy := f.index.Count(now, f.stale(now))
+	row := historyRow{All: historyDay(date, all), Policies: map[string]HistoryDay{}}
 	for name, t := range byPolicy {
 		if name != "" {
-			row.Policies[name] = historyDay(date, t, names)
+			row.Policies[name] = historyDay(date, t)
 		}
 	}
 	return row
@@ -147,7 +144,7 @@ func (f *Fleet) History(ctx context.Context, policyName string, days, limit int,
 	if err != nil {
 		return Page[HistoryDay]{}, err
 	}
-	return page("history of "+policyName, limit, cursor, len(rows), func(i int) string { return rows[i].Date }, func(i int) HistoryDay { return rows[i] })
+	return answer.List("history of "+policyName, limit, cursor, len(rows), func(i int) string { return rows[i].Date }, func(i int) HistoryDay { return rows[i] })
 }
 
 func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]HistoryDay, error) {
@@ -183,12 +180,12 @@ func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]His
 	}
 	d, ok := pick(f.today(now))
 	if !ok && f.book.cur.Load().stored.Policy(policyName) != nil {
-		d, ok = historyDay(today, &tally{}, nil), true
+		d, ok = historyDay(today, &inventory.Tally{}), true
 	}
 	if ok {
 		rows = append(rows, d)
 	} else if len(rows) == 0 {
-		return nil, notFound(fmt.Sprintf("there is no policy named %q, and no history of one", policyName))
+		return nil, answer.NotFound(fmt.Sprintf("there is no policy named %q, and no history of one", policyName))
 	}
 	return rows, nil
 }

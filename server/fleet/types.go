@@ -43,77 +43,6 @@ type Validators struct {
 // Fetch brings a feed's bytes. notModified is true when the source says that nothing changed since prev.
 type Fetch func(ctx context.Context, prev Validators) (body []byte, v Validators, notModified bool, err error)
 
-// Scope is what an API token may do.
-type Scope string
-
-// The scopes; Admin includes the others.
-const (
-	ScopeAdmin   Scope = "admin"
-	ScopeRead    Scope = "read"
-	ScopeMetrics Scope = "metrics"
-)
-
-// Principal is who makes a request.
-type Principal struct {
-	Name  string // of the token; "admin-token" for --admin-token
-	Scope Scope
-}
-
-// May tells whether the principal's scope includes want.
-func (p Principal) May(want Scope) bool { return p.Scope == ScopeAdmin || p.Scope == want }
-
-// WriteOptions are what every guarded write takes.
-type WriteOptions struct {
-	By      string // the principal's name
-	DryRun  bool   // change nothing, answer the impact
-	Confirm bool   // the admin has seen the impact
-	// IfMatch is the ETag that the stored object must have, with quotes; "*" asks that it exists; empty asks nothing.
-	IfMatch string
-	// Create refuses a name that exists.
-	Create bool
-}
-
-// Impact tells whom a write hits and when (api.md 4).
-type Impact struct {
-	Devices          int            `json:"devices"`
-	NewlyTargeted    int            `json:"newly_targeted"`
-	DueWithin24h     int            `json:"due_within_24h"`
-	DueWithin7d      int            `json:"due_within_7d"`
-	NewlyDueWithin7d int            `json:"newly_due_within_7d"`
-	TooLate          int            `json:"too_late"` // Macs within 2 h of their deadline, which macOS may enforce all the same
-	TokensChanged    int            `json:"tokens_changed"`
-	ByTarget         []ImpactTarget `json:"by_target"`
-	ByGroup          []ImpactGroup  `json:"by_group"`
-	Sample           []ImpactSample `json:"sample"` // at most 20 of those that would be told otherwise
-}
-
-// ImpactTarget counts the Macs that would have a target.
-type ImpactTarget struct {
-	Target  policy.Target `json:"target"`
-	Devices int           `json:"devices"`
-}
-
-// ImpactGroup counts the Macs of a group that would be targeted, and that would be due within 7 days.
-type ImpactGroup struct {
-	Group       string `json:"group"`
-	Devices     int    `json:"devices"`
-	DueWithin7d int    `json:"due_within_7d"`
-}
-
-// ImpactSample is one Mac before and after.
-type ImpactSample struct {
-	Device string     `json:"device"`
-	Serial string     `json:"serial"`
-	Before ImpactSide `json:"before"`
-	After  ImpactSide `json:"after"`
-}
-
-// ImpactSide is what a Mac is told on one side of a write.
-type ImpactSide struct {
-	Target        *policy.Target `json:"target"`
-	DeadlineLocal *string        `json:"deadline_local"`
-}
-
 // PolicyResult answers a write of a policy. Impact is set for a dry run only.
 type PolicyResult struct {
 	Policy   policy.Policy   `json:"policy"`
@@ -175,7 +104,7 @@ type OS struct {
 	Letter            string `json:"letter"`
 }
 
-// Device is a Mac as the API shows it (api.md 4).
+// Device is a Mac as the API shows it (docs/api.md 4).
 type Device struct {
 	ID             string          `json:"id"`
 	UDID           string          `json:"udid"`
@@ -210,12 +139,6 @@ type DeviceQuery struct {
 	Sort                                                  string // "serial" (default), "deadline" or "last_seen"
 	Limit                                                 int    // 0: 100
 	Cursor                                                string
-}
-
-// Page is one page of a list; Next is empty at its end.
-type Page[T any] struct {
-	Items []T
-	Next  string
 }
 
 // ServedDeclaration is one declaration of a manifest beside what the Mac reports of it.
@@ -279,7 +202,7 @@ type CatalogueState struct {
 	Stale     bool      `json:"stale"`
 }
 
-// Compliance is the fleet in numbers (api.md 3). Maps hold every state and flag, zeros included.
+// Compliance is the fleet in numbers (docs/api.md 3). Maps hold every state and flag, zeros included.
 type Compliance struct {
 	AsOf      time.Time      `json:"as_of"`
 	Devices   int            `json:"devices"`
@@ -302,31 +225,6 @@ type HistoryDay struct {
 
 // Event is one event of a timeline.
 type Event = compliance.Event
-
-// TokenInfo is an API token without its secret.
-type TokenInfo struct {
-	Name      string    `json:"name"`
-	Scope     Scope     `json:"scope"`
-	CreatedAt time.Time `json:"created_at"`
-	By        string    `json:"by"`
-}
-
-// NewToken is an API token with its secret, shown once.
-type NewToken struct {
-	TokenInfo
-	Token string `json:"token"`
-}
-
-// CodeInfo is an enrolment code. The code itself is shown: it is meant to be handed out.
-type CodeInfo struct {
-	Code      string     `json:"code"`
-	Label     string     `json:"label"`
-	ExpiresAt *time.Time `json:"expires_at"`
-	Uses      int        `json:"uses"`      // allowed; 0: any number
-	UsesLeft  *int       `json:"uses_left"` // null: any number
-	CreatedAt time.Time  `json:"created_at"`
-	By        string     `json:"by"`
-}
 
 // RefreshResult answers an explicit refresh of the catalogue.
 type RefreshResult struct {

@@ -144,7 +144,7 @@ func (w *world) settleAll() {
 	if failed := w.sweep(context.Background(), w.book.cur.Load(), true); failed > 0 {
 		w.t.Fatalf("%d Macs could not be settled", failed)
 	}
-	w.flushBehind(context.Background())
+	w.outbox.Flush(context.Background())
 }
 
 const capabilities = `"management":{"client-capabilities":{"supported-versions":["1.0.0"],"supported-features":{},"supported-payloads":{"declarations":{

@@ -1,4 +1,6 @@
-package fleet
+// Package answer holds what use cases answer with: errors for the one who asked, pages of lists with their cursors, ETags,
+// and the impact of a write.
+package answer
 
 import (
 	"time"
@@ -38,10 +40,20 @@ func (e *Error) Error() string {
 // Unwrap is the kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
-func invalid(text string, fields ...policy.FieldError) *Error {
+// Invalid refuses an object for its fields.
+func Invalid(text string, fields ...policy.FieldError) *Error {
 	return &Error{Kind: ErrInvalid, Code: "invalid", Text: text, Fields: fields}
 }
 
-func notFound(text string) *Error { return &Error{Kind: ErrNotFound, Code: "not_found", Text: text} }
+// NotFound says that there is no such object.
+func NotFound(text string) *Error {
+	return &Error{Kind: ErrNotFound, Code: "not_found", Text: text}
+}
 
-func conflict(code, text string) *Error { return &Error{Kind: ErrConflict, Code: code, Text: text} }
+// Conflict refuses a write for the state that the object is in.
+func Conflict(code, text string) *Error { return &Error{Kind: ErrConflict, Code: code, Text: text} }
+
+// PreconditionFailed refuses a write of an object, such as "the policy", that is not the one that If-Match names.
+func PreconditionFailed(object string) *Error {
+	return Conflict("precondition_failed", object+" is not what If-Match names: somebody changed it in between, or it does not exist")
+}

@@ -1,4 +1,4 @@
-package fleet
+package inventory
 
 import "strings"
 
@@ -6,7 +6,7 @@ import "strings"
 const enoughNames = 1000
 
 // number is the number that stands for a policy's name or a version in rows.
-func (x *index) number(name string) uint32 {
+func (x *Index) number(name string) uint32 {
 	n, ok := x.numbers[name]
 	if !ok {
 		n = uint32(len(x.names))
@@ -17,7 +17,7 @@ func (x *index) number(name string) uint32 {
 }
 
 // renumber drops the names that no row has any more: what Macs say is not trusted, and every version ever said would stay.
-func (x *index) renumber() {
+func (x *Index) renumber() {
 	old := x.names
 	x.names, x.numbers = nil, map[string]uint32{}
 	x.number("")
@@ -30,7 +30,7 @@ func (x *index) renumber() {
 }
 
 // numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
-func (x *index) numberOf(name string) (uint32, bool) {
+func (x *Index) numberOf(name string) (uint32, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	n, ok := x.numbers[name]
@@ -41,7 +41,7 @@ func (x *index) numberOf(name string) (uint32, bool) {
 const shareLimit = 10000
 
 // share replaces a string by the copy that many Macs share.
-func (x *index) share(s *string) {
+func (x *Index) share(s *string) {
 	if *s == "" {
 		return
 	}

@@ -1,0 +1,257 @@
+// Package access says who may do what: API tokens and their scopes, enrolment codes, SCEP challenges, and the links of
+// Macs' own pages.
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
+	"plimsoll/storage"
+)
+
+// Scope is what an API token may do.
+type Scope string
+
+// The scopes; Admin includes the others.
+const (
+	ScopeAdmin   Scope = "admin"
+	ScopeRead    Scope = "read"
+	ScopeMetrics Scope = "metrics"
+)
+
+// Principal is who makes a request.
+type Principal struct {
+	Name  string // of the token; "admin-token" for --admin-token
+	Scope Scope
+}
+
+// May tells whether the principal's scope includes want.
+func (p Principal) May(want Scope) bool { return p.Scope == ScopeAdmin || p.Scope == want }
+
+// How often a token that is not known may have the store looked at: guessing must not be an attack on it.
+const (
+	lookEvery = 250 * time.Millisecond
+	lookTime  = 2 * time.Second // at most for one look: strangers wait for it
+)
+
+// TokenInfo is an API token without its secret.
+type TokenInfo struct {
+	Name      string    `json:"name"`
+	Scope     Scope     `json:"scope"`
+	CreatedAt time.Time `json:"created_at"`
+	By        string    `json:"by"`
+}
+
+// NewToken is an API token with its secret, shown once.
+type NewToken struct {
+	TokenInfo
+	Token string `json:"token"`
+}
+
+// Options are what Access is made of.
+type Options struct {
+	Store *storage.Store
+	// AdminToken is an admin token that is valid while the process runs; empty: none.
+	AdminToken string
+	// Alone: no other process can have the store open, so that a token that is not known here is known nowhere.
+	Alone bool
+	Now   func() time.Time // UTC, whole seconds
+}
+
+// Access knows tokens, codes and challenges. Safe for concurrent use; Reload must come before anything else.
+type Access struct {
+	o     Options
+	store *storage.Store
+
+	mu     sync.RWMutex
+	auth   storage.Auth // tokens and codes as they stood at one revision
+	byHash map[string]storage.Token
+
+	looking sync.Mutex // one look at a time
+	looked  time.Time  // when the last look began, or failed; under looking
+	failed  error      // why the last look failed, under looking
+}
+
+// New makes an Access.
+func New(o Options) *Access { return &Access{o: o, store: o.Store} }
+
+func (a *Access) known(hash string) (storage.Token, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	t, ok := a.byHash[hash]
+	return t, ok
+}
+
+// Revision is that of the tokens which are in force here.
+func (a *Access) Revision() uint64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.auth.Revision
+}
+
+// Reload reads tokens and codes and puts them in force, unless newer ones already are.
+func (a *Access) Reload(ctx context.Context) error {
+	auth, err := a.store.Auth(ctx)
+	if err != nil {
+		return err
+	}
+	byHash := make(map[string]storage.Token, len(auth.Tokens))
+	for _, t := range auth.Tokens {
+		byHash[t.Hash] = t
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if auth.Revision >= a.auth.Revision {
+		a.auth, a.byHash = auth, byHash
+	}
+	return nil
+}
+
+// lookForTokens reads the tokens again if they changed. It returns once a look is over that began after the call: all who
+// wait share it.
+func (a *Access) lookForTokens(ctx context.Context) error {
+	came := time.Now()
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	if a.looked.After(came) {
+		return a.failed
+	}
+	if wait := lookEvery - time.Since(a.looked); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	a.looked = time.Now()
+	// Others wait for it too: it does not end with the one who began it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	revs, err := a.store.Revisions(ctx, storage.AuthPartition)
+	if err == nil && revs[0] != a.Revision() {
+		err = a.Reload(ctx)
+	}
+	if a.failed = err; err != nil {
+		a.looked = time.Now() // a store that is away is not waited for once more by those who came meanwhile
+	}
+	return err
+}
+
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// newSecret is 32 random bytes as text.
+func newSecret() (string, error) {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("make a secret: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+// IsAdminToken tells whether a secret is the token of the command line, without asking the store.
+func (a *Access) IsAdminToken(secret string) bool {
+	return a.o.AdminToken != "" && subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(hashSecret(a.o.AdminToken))) == 1
+}
+
+// Identify tells whose token a secret is; answer.ErrForbidden when nobody's, which the store is asked for first: another
+// replica may have made it just now. Secrets are looked up by their hash, the one of the command line is compared in
+// constant time.
+func (a *Access) Identify(ctx context.Context, secret string) (Principal, error) {
+	if a.IsAdminToken(secret) {
+		return Principal{Name: "admin-token", Scope: ScopeAdmin}, nil
+	}
+	hash := hashSecret(secret)
+	t, ok := a.known(hash)
+	if !ok && !a.o.Alone {
+		if err := a.lookForTokens(ctx); err != nil {
+			return Principal{}, fmt.Errorf("look for a token: %w", err)
+		}
+		t, ok = a.known(hash)
+	}
+	if !ok {
+		return Principal{}, fmt.Errorf("the token is not known: %w", answer.ErrForbidden)
+	}
+	return Principal{Name: t.Name, Scope: Scope(t.Scope)}, nil
+}
+
+// FirstToken makes an admin token when there is neither one on the command line nor any other; empty when there is.
+func (a *Access) FirstToken(ctx context.Context) (string, error) {
+	if a.o.AdminToken != "" {
+		return "", nil
+	}
+	secret, err := newSecret()
+	if err != nil {
+		return "", err
+	}
+	kept, err := a.store.FirstToken(ctx, storage.Token{Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: "plimsoll"})
+	if err != nil || !kept {
+		return "", err
+	}
+	return secret, a.Reload(ctx)
+}
+
+var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
+
+// CreateToken makes an API token; its secret is returned once and never kept.
+func (a *Access) CreateToken(ctx context.Context, by, name string, scope Scope) (NewToken, error) {
+	var faults []policy.FieldError
+	if !tokenName.MatchString(name) {
+		faults = append(faults, policy.FieldError{Field: "name", Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
+	}
+	if scope != ScopeAdmin && scope != ScopeRead && scope != ScopeMetrics {
+		faults = append(faults, policy.FieldError{Field: "scope", Reason: "must be admin, read or metrics"})
+	}
+	if len(faults) > 0 {
+		return NewToken{}, answer.Invalid("the token is not valid", faults...)
+	}
+	secret, err := newSecret()
+	if err != nil {
+		return NewToken{}, err
+	}
+	t := storage.Token{Name: name, Scope: string(scope), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: by}
+	if err := a.store.AddToken(ctx, t); err != nil {
+		if errors.Is(err, answer.ErrConflict) {
+			return NewToken{}, answer.Conflict("exists", fmt.Sprintf("a token named %q exists", name))
+		}
+		return NewToken{}, err
+	}
+	return NewToken{TokenInfo: tokenInfo(t), Token: secret}, a.Reload(ctx)
+}
+
+func tokenInfo(t storage.Token) TokenInfo {
+	return TokenInfo{Name: t.Name, Scope: Scope(t.Scope), CreatedAt: t.CreatedAt, By: t.By}
+}
+
+// ListTokens lists the API tokens by name, without their secrets.
+func (a *Access) ListTokens(_ context.Context, limit int, cursor string) (answer.Page[TokenInfo], error) {
+	a.mu.RLock()
+	all := a.auth.Tokens
+	a.mu.RUnlock()
+	return answer.List("tokens", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) TokenInfo { return tokenInfo(all[i]) })
+}
+
+// DeleteToken takes a token out of force.
+func (a *Access) DeleteToken(ctx context.Context, name string) error {
+	if err := a.store.DeleteToken(ctx, name); err != nil {
+		if errors.Is(err, answer.ErrNotFound) {
+			return answer.NotFound(fmt.Sprintf("there is no token named %q", name))
+		}
+		return err
+	}
+	return a.Reload(ctx)
+}

@@ -1,0 +1,47 @@
+package fleet
+
+import (
+	"plimsoll/server/fleet/access"
+	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/notify"
+)
+
+// The kinds of error that a use case can end with (errors.Is), the store's own.
+var (
+	ErrNotFound    = answer.ErrNotFound
+	ErrConflict    = answer.ErrConflict
+	ErrInvalid     = answer.ErrInvalid
+	ErrForbidden   = answer.ErrForbidden
+	ErrUnavailable = answer.ErrUnavailable
+	ErrNoPush      = notify.ErrNoPush
+)
+
+// What use cases take and answer with, wherever it is made.
+type (
+	Error        = answer.Error
+	WriteOptions = answer.WriteOptions
+	Impact       = answer.Impact
+	ImpactTarget = answer.ImpactTarget
+	ImpactGroup  = answer.ImpactGroup
+	ImpactSample = answer.ImpactSample
+	ImpactSide   = answer.ImpactSide
+
+	// Page is one page of a list; Next is empty at its end.
+	Page[T any] = answer.Page[T]
+
+	Scope     = access.Scope
+	Principal = access.Principal
+	TokenInfo = access.TokenInfo
+	NewToken  = access.NewToken
+	CodeInfo  = access.CodeInfo
+)
+
+// The scopes; Admin includes the others.
+const (
+	ScopeAdmin   = access.ScopeAdmin
+	ScopeRead    = access.ScopeRead
+	ScopeMetrics = access.ScopeMetrics
+)
+
+// HideLinks takes the links of Macs' own pages out of a text, for those who may only read.
+func HideLinks(text []byte) []byte { return access.HideLinks(text) }
