@@ -3,7 +3,7 @@ FUZZTIME ?= 2s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots faults soak
+.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots faults soak clients
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -60,3 +60,12 @@ screenshots: ## pictures of the dashboard's pages in out/screenshots
 
 generate: ## write the generated files again
 	$(GO) generate ./...
+
+OAPI := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
+OGEN := github.com/ogen-go/ogen/cmd/ogen@v1.25.0
+
+clients: ## generate a client from the OpenAPI document with two generators, into out/clients
+	@.ci/need go
+	mkdir -p out/clients/oapi
+	$(GO) run $(OAPI) -package client -generate types,client -o out/clients/oapi/client.go schemas/openapi.json
+	$(GO) run $(OGEN) --target out/clients/ogen --package client --clean schemas/openapi.json

@@ -15,24 +15,41 @@ import (
 
 // Operation is one operation of the OpenAPI document.
 type Operation struct {
-	Method string // "GET"
-	Path   string // with its parameters: "/v1/devices/{id}"
-	Scope  string // of the token that it needs; empty: none
+	Method string   // "GET"
+	Path   string   // with its parameters: "/v1/devices/{id}"
+	Scope  string   // of the token that it needs; empty: none
+	Query  []string // the parameters of the query that it takes
 }
 
 // Operations lists what the OpenAPI document describes, in no order.
 func Operations() []Operation {
 	var list []Operation
-	for path, item := range contract().paths {
+	c := contract()
+	for path, item := range c.paths {
 		for method, op := range item {
 			o, ok := op.(map[string]any)
 			if !ok {
 				continue // the path's parameters
 			}
-			list = append(list, Operation{Method: strings.ToUpper(method), Path: path, Scope: scope(o)})
+			list = append(list, Operation{Method: strings.ToUpper(method), Path: path, Scope: scope(o), Query: c.query(o)})
 		}
 	}
 	return list
+}
+
+// query lists the parameters of an operation's query.
+func (d *document) query(op map[string]any) (names []string) {
+	list, _ := op["parameters"].([]any)
+	for _, p := range list {
+		o, _ := p.(map[string]any)
+		if ref, ok := o["$ref"].(string); ok {
+			o, _ = d.get(strings.Split(strings.TrimPrefix(ref, "#/"), "/")).(map[string]any)
+		}
+		if name, ok := o["name"].(string); ok && o["in"] == "query" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func scope(op map[string]any) string {

@@ -83,13 +83,10 @@ func (s *set) reason(e *jsonschema.ValidationError) string {
 			return w
 		}
 	case *kind.Pattern:
-		if w, ok := sch[inWords].(string); ok {
+		if w, ok := words[k.Want]; ok {
 			return w
 		}
 	case *kind.Format:
-		if w, ok := sch[inWords].(string); ok {
-			return w
-		}
 		if k.Want == "date-time" {
 			return "must be a time with zone such as 2026-12-01T12:00:00Z"
 		}
@@ -103,9 +100,6 @@ func (s *set) reason(e *jsonschema.ValidationError) string {
 	}
 	return text
 }
-
-// inWords is the keyword under which a schema says in words what its pattern or format asks for.
-const inWords = "x-reason"
 
 func between(sch map[string]any, low, high, unit string) string {
 	l, hasLow := sch[low].(json.Number)

@@ -45,9 +45,6 @@ func ValidateValue(name string, v any) []FieldError {
 	return slices.Compact(faults)
 }
 
-// localFormat is the name of our own format: a wall-clock time without zone, in whole seconds.
-const localFormat = "local-date-time"
-
 // set is all schemas, ready to validate; raw keeps them as data, to find the words for a fault.
 type set struct {
 	byName map[string]*jsonschema.Schema
@@ -89,10 +86,9 @@ var compiled = sync.OnceValue(func() *set {
 	return s
 })
 
-// register makes a compiler check formats, ours too.
+// register makes a compiler check formats.
 func register(c *jsonschema.Compiler) {
 	c.AssertFormat()
-	c.RegisterFormat(&jsonschema.Format{Name: localFormat, Validate: localTime})
 	c.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: dateTime})
 }
 
@@ -120,18 +116,6 @@ func (s *set) at(url string) map[string]any {
 	}
 	m, _ := v.(map[string]any)
 	return m
-}
-
-func localTime(v any) error {
-	s, ok := v.(string)
-	if !ok {
-		return nil
-	}
-	const layout = "2006-01-02T15:04:05"
-	if _, err := time.Parse(layout, s); err != nil || len(s) != len(layout) {
-		return fmt.Errorf("it is not of the form 2026-12-01T12:00:00, without zone")
-	}
-	return nil
 }
 
 // dateTime is what encoding/json reads into a time.Time, which is narrower than RFC 3339: no leap seconds.

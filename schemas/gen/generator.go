@@ -193,18 +193,21 @@ func nullable(p object) {
 	}
 	if ref, ok := p["$ref"]; ok {
 		delete(p, "$ref")
-		p["anyOf"] = []any{object{"$ref": ref}, object{"type": "null"}}
+		p["oneOf"] = []any{object{"$ref": ref}, object{"type": "null"}}
 	}
 }
 
 // references are pointers to our own pages, which mean nothing to a client.
-var references = regexp.MustCompile(`\s*\((?:rules|api)\.md[^)]*\)`)
+var references = regexp.MustCompile(`\s*\((?:rules|docs/api\.md|rules\.md|api\.md)(?: [^)]*)?\)`)
 
 // tidy removes marks and our own references, and joins the lines of descriptions.
 func tidy(v any) {
 	switch v := v.(type) {
 	case object:
 		delete(v, "x-refined")
+		if _, closed := v["additionalProperties"]; v["type"] == "object" && v["properties"] == nil && !closed {
+			v["additionalProperties"] = true // said, because generators of clients need to be told
+		}
 		if s, ok := v["description"].(string); ok {
 			v["description"] = strings.Join(strings.Fields(references.ReplaceAllString(s, "")), " ")
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"plimsoll/status/compliance"
 )
 
 // openapi is the document written by hand, with the definitions as its components.
@@ -26,6 +28,12 @@ func (g *generator) openapi(path string) (object, error) {
 	for name, def := range g.defs {
 		components[name] = hoist(def)
 	}
+	// The words of the filters: clients' generators take no reference into another schema.
+	state, flag := object{"type": "string"}, object{"type": "string"}
+	states(state)
+	state["enum"] = state["enum"].([]any)[1:] // no filter asks for Macs without a state
+	oneOf(compliance.FlagNames...)(flag)
+	components["State"], components["Flag"] = state, flag
 	doc["components"].(object)["schemas"] = components
 	for path, item := range doc["paths"].(object) {
 		for method, op := range item.(object) {
@@ -53,7 +61,13 @@ func spread(method string, op object) error {
 	}
 	if scope, ok := op["x-scope"]; ok {
 		op["security"] = []any{object{"bearer": []any{scope}}, object{"basic": []any{scope}}}
-		codes = append(codes, 401, 403, 429, 503)
+		codes = append(codes, 401, 403, 429)
+		if responses["default"] == nil { // else NanoMDM's members stand beside ours
+			codes = append(codes, 503)
+			if scope != "metrics" {
+				codes = append(codes, 400) // a parameter that the route does not know
+			}
+		}
 		if method == "get" && len(responses) == 1 && responses["default"] == nil && scope != "metrics" {
 			revalidated(op, responses)
 		}

@@ -9,29 +9,18 @@ import (
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
+	"plimsoll/schemas"
 	"plimsoll/server/fleet"
 	"plimsoll/status/compliance"
-)
-
-const (
-	versionPattern = `^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$`
-	timePattern    = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
-	namePattern    = `^[a-z0-9][a-z0-9._-]{0,62}$`
 )
 
 // mapped is the schema of the types whose JSON is not what reflection sees.
 func mapped(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[release.Version]():
-		return &jsonschema.Schema{
-			Type: "string", Pattern: versionPattern, Examples: []any{"26.6.1"},
-			Extras: object{"x-reason": "must be a version such as 26.6.1"},
-		}
+		return &jsonschema.Schema{Type: "string", Pattern: schemas.VersionPattern, Examples: []any{"26.6.1"}}
 	case reflect.TypeFor[declarations.Local]():
-		return &jsonschema.Schema{
-			Type: "string", Format: "local-date-time", Examples: []any{"2026-12-01T12:00:00"},
-			Extras: object{"x-reason": "must be a local time such as 2026-12-01T12:00:00, without zone"},
-		}
+		return &jsonschema.Schema{Type: "string", Pattern: schemas.LocalPattern, Examples: []any{"2026-12-01T12:00:00"}}
 	case reflect.TypeFor[release.Day]():
 		return &jsonschema.Schema{Extras: object{"type": []any{"string", "null"}, "format": "date"}}
 	case reflect.TypeFor[release.Kind]():
@@ -61,22 +50,22 @@ var rules = map[string]func(object){
 	"Assign.groups":                  list(1000, text(1, 255)),
 	"Assign.exclude_groups":          list(1000, text(1, 255)),
 	"Assign.when":                    text(0, 4000),
-	"PolicyOS.track":                 pattern(`^(current|latest|[1-9][0-9]{1,2})$`, `must be "current", "latest" or a major version such as "26"`),
+	"PolicyOS.track":                 pattern(schemas.TrackPattern),
 	"PolicyOS.upgrade":               oneOf("enforce", "self_service", "hold"),
 	"PolicyOS.upgrade_within_days":   between(1, 365),
 	"Updates.mode":                   oneOf("automatic", "minimum", "exact", "none"),
 	"Updates.within_days":            between(1, 365),
 	"Updates.exploited_within_days":  between(1, 365),
-	"Updates.time":                   pattern(timePattern, "must be a time of day such as 12:00"),
+	"Updates.time":                   pattern(schemas.TimePattern),
 	"Updates.min_age_days":           between(0, 90),
 	"Updates.versions":               list(20, nil),
 	"Updates.build":                  text(1, 32),
 	"BackgroundSecurity.mode":        oneOf("automatic", "none"),
 	"BackgroundSecurity.within_days": between(1, 365),
-	"BackgroundSecurity.time":        pattern(timePattern, "must be a time of day such as 12:00"),
+	"BackgroundSecurity.time":        pattern(schemas.TimePattern),
 	"Policy.notice_days":             between(0, 90),
 	"Delay.max_hours":                between(0, 24),
-	"Policy.details_url":             both(text(0, 2000), pattern(`^(self|https?://[^\s]+)$`, `must be an http or https URL, or "self"`)),
+	"Policy.details_url":             both(text(0, 2000), pattern(schemas.DetailsPattern)),
 	"Deferrals.MajorPeriodInDays":    between(1, 90),
 	"Deferrals.MinorPeriodInDays":    between(1, 90),
 	"Deferrals.SystemPeriodInDays":   between(1, 90),
@@ -87,7 +76,7 @@ var rules = map[string]func(object){
 	"HoldWrite.successors":           func(p object) { p["default"] = true },
 	"HoldWrite.until":                nullable,
 	"PauseWrite.reason":              text(1, 1000),
-	"TokenWrite.name":                pattern(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`, "must be 1 to 63 letters, digits, dots, hyphens, underscores and @, and begin with a letter or a digit"),
+	"TokenWrite.name":                pattern(schemas.TokenNamePattern),
 	"CodeWrite.label":                text(0, 200),
 	"CodeWrite.expires_at":           nullable,
 	"CodeWrite.uses":                 between(0, math.MaxInt32),
@@ -107,7 +96,7 @@ func states(p object) {
 	oneOf(all...)(p)
 }
 
-var name = pattern(namePattern, "must be 1 to 63 characters long, begin with a letter or a digit, and have only a-z, 0-9, dots, hyphens and underscores")
+var name = pattern(schemas.NamePattern)
 
 var member = text(1, 256)
 
@@ -128,8 +117,8 @@ func text(low, high int) func(object) {
 	}
 }
 
-func pattern(re, words string) func(object) {
-	return func(p object) { p["pattern"], p["x-reason"] = re, words }
+func pattern(re string) func(object) {
+	return func(p object) { p["pattern"] = re }
 }
 
 func oneOf(values ...string) func(object) {

@@ -3,6 +3,8 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,8 +68,12 @@ func New(o Options) *API {
 	e.HTTPErrorHandler = a.answerError
 	e.Use(a.observe, middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: notCompressed}))
 	limit := a.limitToken()
+	known := queries()
 	for _, r := range a.routes(o) {
 		h := r.handler
+		if strings.HasPrefix(r.path, "/v1/") && !slices.Contains(nanomdmPaths, r.path) {
+			h = onlyKnown(known[r.method+" "+r.path], h)
+		}
 		if r.scope != "" {
 			h = a.authenticated(r.scope, limit(h))
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,6 +142,9 @@ func (a *API) answerError(err error, c echo.Context) {
 	if p.status == http.StatusUnauthorized {
 		// Basic works too, but is not asked for: a browser would remember it and send it along for others.
 		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="plimsoll"`)
+		if slices.Contains(nanomdmPaths, c.Path()) { // its clients wait for the challenge before they send a password
+			h.Add(echo.HeaderWWWAuthenticate, `Basic realm="plimsoll"`)
+		}
 	}
 	if p.retry > 0 {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(p.retry))

@@ -26,12 +26,21 @@ func nanomdm(h http.Handler) echo.HandlerFunc {
 		w := held{header: c.Response().Header(), status: http.StatusOK}
 		h.ServeHTTP(&w, r)
 		if w.status >= http.StatusBadRequest {
-			return w.problem()
+			return forEnqueue(c, w.problem())
 		}
 		c.Response().WriteHeader(w.status)
 		_, _ = c.Response().Write(w.body.Bytes()) // who went away needs no answer
 		return nil
 	}
+}
+
+// forEnqueue adds NanoMDM's own member for what went wrong with the command, which its clients look for, where no other says it.
+func forEnqueue(c echo.Context, p *problem) *problem {
+	if c.Path() != "/v1/enqueue/:ids" || p.more["command_error"] != nil || p.more["push_error"] != nil || p.more["status"] != nil {
+		return p
+	}
+	p.more = map[string]any{"command_error": p.text}
+	return p
 }
 
 // held is an answer that is held back until it is known whether it is an error.

@@ -60,3 +60,38 @@ func TestNanoMDMsAnswers(t *testing.T) {
 		})
 	}
 }
+
+// On NanoMDM's routes its clients find what they know: the challenge for Basic, and command_error for a command that is not queued.
+func TestNanoMDMsClients(t *testing.T) {
+	r := newRig(t)
+	for target, want := range map[string][]string{
+		"/v1/pushcert": {`Bearer realm="plimsoll"`, `Basic realm="plimsoll"`}, "/v1/enqueue/A": {`Bearer realm="plimsoll"`, `Basic realm="plimsoll"`},
+		"/v1/policies/a": {`Bearer realm="plimsoll"`},
+	} {
+		res := r.do(call{method: "PUT", target: target, as: "-"})
+		if diff := cmp.Diff(want, res.Header().Values("WWW-Authenticate")); res.Code != 401 || diff != "" {
+			t.Errorf("%s: %d\n%s", target, res.Code, diff)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+		want   string
+	}{
+		{"a bad command", 400, `{"error":"decode the command: EOF"}`, "decode the command: EOF"},
+		{"the store away", 503, `{}`, "the store is not reachable"},
+		{"NanoMDM's own words", 500, `{"command_error":"no id"}`, "no id"},
+		{"what is no JSON", 500, "internal server error\n", "something went wrong here; the log says more"},
+	} {
+		r.api = New(Options{Fleet: r.fleet, Log: slog.New(slog.DiscardHandler), Enqueue: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.body)
+		})})
+		res := r.want(call{method: "PUT", target: "/v1/enqueue/A", body: "x"}, c.status, nil)
+		var got map[string]any
+		if err := json.Unmarshal(res.Body.Bytes(), &got); err != nil || got["command_error"] != c.want || got["error"] != c.want {
+			t.Errorf("%s: %s, want command_error %q (%v)", c.name, res.Body, c.want, err)
+		}
+	}
+}

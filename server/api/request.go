@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -30,6 +33,45 @@ func param(c echo.Context, name string) (string, error) {
 		return "", noSuchRoute()
 	}
 	return v, nil
+}
+
+// queries are the parameters that each route takes in its query, as the OpenAPI document has them, by method and path in echo's form.
+func queries() map[string][]string {
+	known := map[string][]string{}
+	for _, op := range schemas.Operations() {
+		known[op.Method+" "+strings.NewReplacer("{", ":", "}", "").Replace(op.Path)] = op.Query
+	}
+	return known
+}
+
+// onlyKnown refuses a query parameter that a route does not take: one that is mistyped would be ignored, and the answer would be about
+// other Macs than those that were asked for.
+func onlyKnown(names []string, next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		for _, name := range slices.Sorted(maps.Keys(c.QueryParams())) {
+			if slices.Contains(names, name) {
+				continue
+			}
+			p := badParameter(cut(name, 100), "is not one that this route takes")
+			p.code = "unknown_parameter"
+			if len(names) > 0 {
+				p.fields[0].Reason += "; it takes " + strings.Join(names, ", ")
+			}
+			return p
+		}
+		return next(c)
+	}
+}
+
+// cut shortens a text of the client's, at the edge of a character.
+func cut(s string, to int) string {
+	if len(s) <= to {
+		return s
+	}
+	for to > 0 && !utf8.RuneStart(s[to]) {
+		to--
+	}
+	return s[:to] + "…"
 }
 
 // query is a parameter of the query, empty when it is not given.

@@ -15,6 +15,9 @@ type route struct {
 	handler      echo.HandlerFunc
 }
 
+// nanomdmPaths are the paths of NanoMDM's own routes, on which its clients find what they know.
+var nanomdmPaths = []string{"/v1/pushcert", "/v1/push/:ids", "/v1/enqueue/:ids"}
+
 func (a *API) routes(o Options) []route {
 	const (
 		get    = http.MethodGet

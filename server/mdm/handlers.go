@@ -2,10 +2,12 @@ package mdm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -76,6 +78,31 @@ type attempt struct {
 	teller *Teller
 	fleet  *fleet.Fleet
 	away   error // what the store said
+	status int   // in place of a 500 that is the client's own mistake; 0: none is
+}
+
+// mistakes are the kinds of error that the one who queues a command can mend, with their statuses.
+var mistakes = []struct {
+	kind   error
+	status int
+}{
+	{fleet.ErrConflict, http.StatusConflict}, // the UUID is in use
+	{fleet.ErrNotFound, http.StatusNotFound},
+	{fleet.ErrInvalid, http.StatusBadRequest},
+}
+
+// mistake is the status of errors that are all the client's; 0 when one of them is not.
+func mistake(errs []error) (status int) {
+	for _, m := range mistakes {
+		if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, m.kind) }) {
+			status = cmp.Or(status, m.status)
+			errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, m.kind) })
+		}
+	}
+	if len(errs) > 0 {
+		return 0
+	}
+	return status
 }
 
 var errAway = errors.New("the store is not reachable")
@@ -93,6 +120,8 @@ func (a *attempt) WriteHeader(status int) {
 	if a.away != nil && status == http.StatusInternalServerError {
 		status = http.StatusServiceUnavailable
 		a.Header().Set("Retry-After", retryAfter)
+	} else if a.status != 0 && status == http.StatusInternalServerError {
+		status = a.status
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -100,6 +129,11 @@ func (a *attempt) WriteHeader(status int) {
 // EnqueueCommand is the store's.
 func (a *attempt) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Command) (map[string]error, error) {
 	failed, err := a.teller.store.EnqueueCommand(ctx, ids, cmd)
+	errs := slices.Collect(maps.Values(failed))
+	if err != nil {
+		errs = append(errs, err)
+	}
+	a.status = mistake(errs)
 	for id, why := range failed {
 		failed[id] = a.told(why)
 	}

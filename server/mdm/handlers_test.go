@@ -57,3 +57,30 @@ func TestNanoMDMsAPIWhileTheStoreIsAway(t *testing.T) {
 	}
 	want(t, "enqueue again", w.put("/v1/enqueue/"+both, cmd), http.StatusOK)
 }
+
+// The client's own mistakes at enqueue are no fault of ours: 409 for a UUID in use, 404 for a Mac that is not enrolled.
+func TestMistakesAtEnqueue(t *testing.T) {
+	w := newWorld(t)
+	ids := w.enrolled(2)
+	command := func(requestType string) []byte {
+		return []byte(`<plist version="1.0"><dict><key>CommandUUID</key><string>ABC</string><key>Command</key><dict><key>RequestType</key><string>` + requestType + `</string></dict></dict></plist>`)
+	}
+	const unknown = "99999999-9999-4999-8999-999999999999"
+	want(t, "the first", w.put("/v1/enqueue/"+ids[0]+"?nopush=1", command("ProfileList")), http.StatusOK)
+	want(t, "the very same again", w.put("/v1/enqueue/"+ids[0]+"?nopush=1", command("ProfileList")), http.StatusOK)
+	for _, c := range []struct {
+		name, ids string
+		status    int
+	}{
+		{"a UUID in use", ids[0], http.StatusConflict},
+		{"a Mac that is not enrolled", unknown, http.StatusNotFound},
+		{"one of each", ids[0] + "," + unknown, http.StatusConflict},
+		{"one that is right", ids[0] + "," + ids[1], http.StatusMultiStatus},
+	} {
+		got := w.put("/v1/enqueue/"+c.ids+"?nopush=1", command("DeviceInformation"))
+		want(t, c.name, got, c.status)
+		if !strings.Contains(got.body, "command_error") {
+			t.Errorf("%s: %s", c.name, got.body)
+		}
+	}
+}
