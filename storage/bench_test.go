@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
@@ -32,7 +32,7 @@ func benchRecord() *Record {
 			ServedAt: at.Add(-50 * time.Minute), Codes: []string{compliance.NotFetched, compliance.NoBootstrapToken},
 		},
 	}
-	r.Lanes[policy.Patch] = policy.LaneState{Since: at.Add(-time.Hour), Target: "25G83", Promise: deadline, Served: deadline}
+	r.Lanes[plan.Patch] = plan.LaneState{Since: at.Add(-time.Hour), Target: "25G83", Promise: deadline, Served: deadline}
 	return r
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
@@ -17,10 +17,10 @@ type Record struct {
 	Facts status.Facts
 	// Life counts the Authenticates: it tells one life of an enrollment from the next.
 	Life    int
-	Lanes   policy.LaneStates
+	Lanes   plan.LaneStates
 	BackAt  time.Time // the last contact that ended a silence of more than 7 days
-	Delayed *policy.Delayed
-	Wish    *policy.Wish
+	Delayed *plan.Delayed
+	Wish    *plan.Wish
 
 	Generation uint64
 	// RaisedAt is when the server itself last raised the generation.
@@ -55,8 +55,8 @@ type Record struct {
 }
 
 // PlanningMac is the record as planning sees it. asks: the Mac itself asks.
-func (r *Record) PlanningMac(asks bool, selfURL string) *policy.Mac {
-	return &policy.Mac{
+func (r *Record) PlanningMac(asks bool, selfURL string) *plan.Mac {
+	return &plan.Mac{
 		Facts: r.Facts, Lanes: r.Lanes, Generation: r.Generation, Asks: asks, BackAt: r.BackAt,
 		Delayed: r.Delayed, Wish: r.Wish, SelfURL: selfURL,
 	}
@@ -92,9 +92,9 @@ func (r *Record) Encode() ([]byte, error) {
 		}
 	}
 	for l, s := range r.Lanes {
-		if s != (policy.LaneState{}) {
+		if s != (plan.LaneState{}) {
 			w.Lanes = append(w.Lanes, wireLane{
-				Lane: policy.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
+				Lane: plan.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
 				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2),
 			})
 		}
@@ -143,7 +143,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 		if l.Lane < 0 || int(l.Lane) >= len(r.Lanes) {
 			continue
 		}
-		r.Lanes[l.Lane] = policy.LaneState{
+		r.Lanes[l.Lane] = plan.LaneState{
 			Since: c.get(l.Since), Target: l.Target, Promise: getLocal(l.Promise, deadline), Served: getLocal(l.Served, deadline),
 			Renewed: l.Bits&1 != 0, Returned: l.Bits&2 != 0,
 		}
@@ -186,14 +186,14 @@ func sameSummary(a, b *compliance.Summary) bool {
 		slices.Equal(a.Codes, b.Codes)
 }
 
-func sameDelayed(a, b *policy.Delayed) bool {
+func sameDelayed(a, b *plan.Delayed) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.Lane == b.Lane && a.Since.Equal(b.Since) && a.Until == b.Until && a.Hours == b.Hours
 }
 
-func sameWish(a, b *policy.Wish) bool {
+func sameWish(a, b *plan.Wish) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

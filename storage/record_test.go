@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
@@ -44,7 +44,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			},
 		}
 		for i := range r.Lanes {
-			r.Lanes[i] = policy.LaneState{Since: at.Draw(t, "since"), Target: word.Draw(t, "target"), Promise: local.Draw(t, "promise"), Served: local.Draw(t, "served"), Renewed: rapid.Bool().Draw(t, "renewed")}
+			r.Lanes[i] = plan.LaneState{Since: at.Draw(t, "since"), Target: word.Draw(t, "target"), Promise: local.Draw(t, "promise"), Served: local.Draw(t, "served"), Renewed: rapid.Bool().Draw(t, "renewed")}
 		}
 		if rapid.Bool().Draw(t, "utc") {
 			r.Summary.OverdueAt = r.Summary.Deadline.At(0)

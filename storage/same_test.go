@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 )
 
 // Same looks at every field, so that nobody forgets one that is added.
@@ -13,7 +13,7 @@ func TestRecordSame(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	later := at.Add(time.Second)
 	full := func() *Record {
-		return &Record{Delayed: &policy.Delayed{Since: at}, Wish: &policy.Wish{At: at}}
+		return &Record{Delayed: &plan.Delayed{Since: at}, Wish: &plan.Wish{At: at}}
 	}
 	if !full().Same(full()) {
 		t.Fatal("a record differs from its like")
@@ -66,7 +66,7 @@ func TestRecordSame(t *testing.T) {
 
 func TestRecordSameForPointers(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for name, r := range map[string]*Record{"delayed": {Delayed: &policy.Delayed{Since: at}}, "wish": {Wish: &policy.Wish{At: at}}} {
+	for name, r := range map[string]*Record{"delayed": {Delayed: &plan.Delayed{Since: at}}, "wish": {Wish: &plan.Wish{At: at}}} {
 		if r.Same(&Record{}) || (&Record{}).Same(r) {
 			t.Errorf("%s: with and without are the same", name)
 		}

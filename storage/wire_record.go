@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
@@ -36,8 +36,8 @@ type wireRecord struct {
 	Life      int             `json:"L,omitempty"`
 	Lanes     []wireLane      `json:"p,omitempty"`
 	Back      int64           `json:"ba,omitempty"`
-	Delayed   *policy.Delayed `json:"de,omitempty"`
-	Wish      *policy.Wish    `json:"wi,omitempty"`
+	Delayed   *plan.Delayed   `json:"de,omitempty"`
+	Wish      *plan.Wish      `json:"wi,omitempty"`
 	Gen       uint64          `json:"g,omitempty"`
 	Raised    int64           `json:"ga,omitempty"`
 	Adv       string          `json:"a,omitempty"`
@@ -59,12 +59,12 @@ type wireRecord struct {
 }
 
 type wireLane struct {
-	Lane    policy.Lane `json:"l,omitempty"`
-	Since   int64       `json:"s,omitempty"`
-	Target  string      `json:"t,omitempty"`
-	Promise int64       `json:"p,omitempty"`
-	Served  int64       `json:"v,omitempty"`
-	Bits    int         `json:"b,omitempty"` // 1 renewed, 2 returned
+	Lane    plan.Lane `json:"l,omitempty"`
+	Since   int64     `json:"s,omitempty"`
+	Target  string    `json:"t,omitempty"`
+	Promise int64     `json:"p,omitempty"`
+	Served  int64     `json:"v,omitempty"`
+	Bits    int       `json:"b,omitempty"` // 1 renewed, 2 returned
 }
 
 type wireSummary struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 )
 
 // read is what is read of a record without encoding/json.
@@ -110,8 +110,8 @@ func TestWireRecordHasEveryField(t *testing.T) {
 	for name, r := range map[string]wireRecord{
 		"nothing":               {},
 		"empty lists":           {Lanes: []wireLane{}, Sum: wireSummary{Codes: []string{}}},
-		"a delay of no JSON":    {Delayed: &policy.Delayed{Since: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		"a delay and a wish":    {Delayed: &policy.Delayed{Since: time.Unix(0, 0).UTC(), Until: 1785000000, Hours: 3}, Wish: &policy.Wish{Major: 27}},
+		"a delay of no JSON":    {Delayed: &plan.Delayed{Since: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"a delay and a wish":    {Delayed: &plan.Delayed{Since: time.Unix(0, 0).UTC(), Until: 1785000000, Hours: 3}, Wish: &plan.Wish{Major: 27}},
 		"a member after a list": {Lanes: make([]wireLane, 3), Back: 4},
 	} {
 		t.Run(name, func(t *testing.T) { sameAsJSON(t, &r) })

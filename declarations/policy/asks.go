@@ -10,7 +10,7 @@ func (r *Rule) asksFor() int {
 	return r.Track
 }
 
-// Asks keeps since when a policy goes on asking for which majors (rules.md 5, upgrade_within_days). It is to be called with
+// Asks keeps since when a policy goes on asking for which majors (rules 5, upgrade_within_days). It is to be called with
 // every write of a policy; before is nil for a new one. Lowering the track cuts the list, raising it adds a step, and
 // not demanding upgrades any more clears it: so an edit that goes on asking for a major never moves its beginning.
 func Asks(before *Stored, p *Policy, now time.Time) []Ask {

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rules.md 5, upgrade_within_days: an edit that goes on asking for a major never moves its beginning.
+// rules 5, upgrade_within_days: an edit that goes on asking for a major never moves its beginning.
 func TestAsks(t *testing.T) {
 	track := func(word, upgrade string) string {
 		return `{"os":{"track":"` + word + `","upgrade":"` + upgrade + `"},"updates":{"mode":"automatic","within_days":14}}`

@@ -1,9 +1,15 @@
 package policy
 
 import (
-	"time"
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/expr-lang/expr/vm"
 
 	"plimsoll/declarations/release"
+	"plimsoll/status"
 )
 
 // Group is a named set of serial numbers or enrollment ids.
@@ -22,77 +28,116 @@ type Input struct {
 	Pause    *release.Pause
 }
 
-// Book is an Input made ready for planning. It is immutable and safe for concurrent use.
+// Book is an Input made ready for the question which policy governs a Mac. It is immutable and safe for concurrent use.
 type Book struct {
 	Input
 	Index *release.Index
-	compiled
+	Rules []*Compiled // highest priority first
+
+	groups   []string
+	members  map[string][]int // the groups (by index) of a serial number or enrollment id
+	machines *sync.Pool
 }
 
-// Explanation is the plan as GET /v1/devices/{id}/plan shows it (api.md 4).
-type Explanation struct {
-	Policy        *string             `json:"policy"`
-	Policies      []ExplainedPolicy   `json:"policies"`
-	Lanes         []ExplainedLane     `json:"lanes"`
-	Releases      []ExplainedRelease  `json:"releases"`
-	Target        *Target             `json:"target"`
-	DueLocal      *string             `json:"due_local"`
-	DeadlineLocal *string             `json:"deadline_local"`
-	DeadlineWords []string            `json:"deadline_words"`
-	Declarations  []ExplainedDocument `json:"declarations"`
-	LeftOut       []Reason            `json:"left_out"`
-	Outcome       Outcome             `json:"outcome"`
-	Reasons       []Reason            `json:"reasons"`
+// Compiled is a stored policy made ready.
+type Compiled struct {
+	Rule
+	*Stored
+	// LeftOut tells which parts of the policy do not resolve any more.
+	LeftOut []Reason
+	// WhenError is why the expression does not compile any more; empty when it does.
+	WhenError string
+
+	everyGroup bool // no groups are named
+	groups     []int
+	exclude    []int
+	when       *vm.Program // nil: no expression
 }
 
-// Target is a release as a target; Build is always the release's.
-type Target struct {
-	Kind    release.Kind    `json:"kind"`
-	Version release.Version `json:"version"`
-	Build   string          `json:"build"`
-}
-
-// ExplainedPolicy tells why a policy won or lost.
-type ExplainedPolicy struct {
-	Name     string `json:"name"`
-	Priority int    `json:"priority"`
-	Applies  bool   `json:"applies"`
-	Won      bool   `json:"won"`
-	Why      string `json:"why"`
-}
-
-// ExplainedLane is a lane with its target and dates.
-type ExplainedLane struct {
-	Lane          string  `json:"lane"`
-	Target        *Target `json:"target"`
-	DueLocal      *string `json:"due_local"`
-	DueSetBy      *Target `json:"due_set_by"`
-	DeadlineLocal *string `json:"deadline_local"`
-	PromiseLocal  *string `json:"promise_local"`
-}
-
-// ExplainedRelease tells what a release is to the Mac: "target", "missed" or "ignored", and why.
-type ExplainedRelease struct {
-	Version  string  `json:"version"`
-	Build    string  `json:"build"`
-	Letter   string  `json:"letter,omitempty"`
-	Role     string  `json:"role"`
-	Why      string  `json:"why"`
-	DueLocal *string `json:"due_local"`
-}
-
-// ExplainedDocument is a declaration that the Mac would be given.
-type ExplainedDocument struct {
-	Identifier  string `json:"identifier"`
-	Type        string `json:"type"`
-	ServerToken string `json:"server_token"`
-	Payload     any    `json:"payload"`
-}
-
-// earlier is the earlier of two instants, where zero means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
+// Compile makes an Input ready. Of a stored policy that does not resolve any more, the broken part is left out, and
+// Compiled.LeftOut says so; the error is for an Input without a catalogue only.
+func Compile(in Input) (*Book, error) {
+	if in.Catalog == nil {
+		return nil, errors.New("policies cannot be compiled without a catalogue")
 	}
-	return a
+	b := &Book{Input: in, Index: release.NewIndex(in.Catalog)}
+	b.machines = &sync.Pool{New: func() any { return &vm.VM{MemoryBudget: maxWhenMemory} }}
+	b.compileGroups()
+	for i := range in.Policies {
+		b.Rules = append(b.Rules, b.compileRule(&in.Policies[i]))
+	}
+	slices.SortStableFunc(b.Rules, func(x, y *Compiled) int {
+		return cmp.Or(cmp.Compare(y.Priority, x.Priority), cmp.Compare(x.Name, y.Name))
+	})
+	return b, nil
+}
+
+func (b *Book) compileGroups() {
+	for i := range b.Groups {
+		b.groups = append(b.groups, b.Groups[i].Name)
+	}
+	slices.Sort(b.groups)
+	b.groups = slices.Compact(b.groups)
+	b.members = map[string][]int{}
+	for i := range b.Groups {
+		n, _ := slices.BinarySearch(b.groups, b.Groups[i].Name)
+		for _, device := range b.Groups[i].Devices {
+			if list := b.members[device]; !slices.Contains(list, n) {
+				b.members[device] = append(list, n)
+			}
+		}
+	}
+}
+
+func (b *Book) compileRule(s *Stored) *Compiled {
+	r := &Compiled{Stored: s, everyGroup: len(s.Assign.Groups) == 0}
+	var odd []string
+	r.Rule, odd = s.rule()
+	for _, text := range odd {
+		r.LeftOut = append(r.LeftOut, PartLeftOut(s.Name, text))
+	}
+	r.groups, r.exclude = b.groupIndexes(s.Assign.Groups), b.groupIndexes(s.Assign.ExcludeGroups)
+	if s.Assign.When != "" {
+		program, err := compileWhen(s.Assign.When)
+		if err != nil {
+			r.WhenError = err.Error()
+		}
+		r.when = program
+	}
+	return r
+}
+
+func (b *Book) groupIndexes(names []string) []int {
+	var list []int
+	for _, name := range names {
+		if n, ok := slices.BinarySearch(b.groups, name); ok {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// groupsOf lists the indexes of the groups that a Mac is in, sorted.
+func (b *Book) groupsOf(f *status.Facts) []int {
+	byID, bySerial := b.members[f.ID], b.members[f.Serial]
+	if f.Serial == "" || len(bySerial) == 0 {
+		return byID
+	}
+	if f.ID == "" || len(byID) == 0 {
+		return bySerial
+	}
+	both := slices.Concat(byID, bySerial)
+	slices.Sort(both)
+	return slices.Compact(both)
+}
+
+// GroupsOf names the groups that a Mac is in, sorted.
+func (b *Book) GroupsOf(f *status.Facts) []string {
+	list := b.groupsOf(f)
+	names := make([]string, len(list))
+	for i, n := range list {
+		names[i] = b.groups[n]
+	}
+	slices.Sort(names)
+	return names
 }

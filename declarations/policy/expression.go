@@ -21,7 +21,7 @@ const (
 	maxWhenMemory = 10_000 // in expr's units: elements made while it runs
 )
 
-// macVersion is the version in assign.when: a type of its own, so that it is compared number by number (rules.md 2)
+// macVersion is the version in assign.when: a type of its own, so that it is compared number by number (rules 2)
 // and nothing else can be done with it by mistake.
 type macVersion struct{ v release.Version }
 

@@ -4,32 +4,53 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"plimsoll/declarations/release"
+	"plimsoll/status"
 )
 
-// govern finds the policy that governs the Mac: of those that apply to it the one with the highest priority (rules.md 5).
-func (pl *planner) govern() {
-	groups := pl.b.groupsOf(&pl.m.Facts)
-	for _, r := range pl.b.rules {
-		applies, known, why := pl.applies(r, groups)
-		decided := pl.rule != nil || pl.unknownRule != nil
-		if pl.trace {
-			pl.considered = append(pl.considered, consideration{r, applies, known, !decided && applies && known, why})
+// Governing tells which policy governs a Mac.
+type Governing struct {
+	// Rule governs; nil when none does, or when it is not known which.
+	Rule *Compiled
+	// Unknown is the policy of which it is not known whether it applies; nil if there is none.
+	Unknown *Compiled
+	// Considered has every policy, highest priority first, when they were asked for.
+	Considered []Consideration
+}
+
+// Consideration is what became of one policy.
+type Consideration struct {
+	Rule         *Compiled
+	Applies, Won bool
+	Why          string // a clause without a full stop
+}
+
+// Govern finds the policy that governs a Mac: of those that apply to it the one with the highest priority (rules 5). With every, the
+// policies that lose are considered too.
+func (b *Book) Govern(f *status.Facts, every bool) Governing {
+	var g Governing
+	a := assignment{b: b, f: f, groups: b.groupsOf(f)}
+	for _, r := range b.Rules {
+		applies, known, why := a.applies(r)
+		decided := g.Rule != nil || g.Unknown != nil
+		if every {
+			g.Considered = append(g.Considered, Consideration{r, applies, !decided && applies && known, why})
 		}
 		if decided || known && !applies {
 			continue
 		}
 		if known {
-			pl.rule, pl.plan.Policy = r, r.stored
+			g.Rule = r
 		} else {
-			pl.unknownRule = r
+			g.Unknown = r
 		}
-		if !pl.trace {
-			return
+		if !every {
+			break
 		}
 	}
+	return g
 }
 
-// The reasons why a policy does or does not apply, as Explain says them.
+// The reasons why a policy does or does not apply.
 const (
 	whyEvery      = "applies to every Mac"
 	whyGroup      = "the Mac is in a group of the policy"
@@ -41,25 +62,36 @@ const (
 	whyWhenBroken = "the expression in when does not resolve any more"
 )
 
-func (pl *planner) applies(r *rule, groups []int) (applies, known bool, why string) {
+// assignment asks of one Mac which policies apply to it.
+type assignment struct {
+	b      *Book
+	f      *status.Facts
+	groups []int
+	env    *env // made when the first expression is evaluated
+}
+
+func (a *assignment) applies(r *Compiled) (applies, known bool, why string) {
 	why = whyEvery
 	if !r.everyGroup {
-		if why = whyGroup; !share(groups, r.groups) {
+		if why = whyGroup; !share(a.groups, r.groups) {
 			return false, true, whyNoGroup
 		}
 	}
-	if share(groups, r.exclude) {
+	if share(a.groups, r.exclude) {
 		return false, true, whyExcluded
 	}
-	if r.whenError != "" {
+	if r.WhenError != "" {
 		return false, false, whyWhenBroken
 	}
 	if r.when == nil {
 		return true, true, why
 	}
-	machine := pl.b.machines.Get().(*vm.VM)
-	applies, known = runWhen(machine, r.when, pl.env())
-	pl.b.machines.Put(machine)
+	if a.env == nil {
+		a.env = a.b.envOf(a.f)
+	}
+	machine := a.b.machines.Get().(*vm.VM)
+	applies, known = runWhen(machine, r.when, a.env)
+	a.b.machines.Put(machine)
 	switch {
 	case !known:
 		return false, false, whyNotKnown
@@ -80,28 +112,17 @@ func share(a, b []int) bool {
 	return false
 }
 
-// env is what expressions see of the Mac; it is made when the first is evaluated.
-func (pl *planner) env() *env {
-	if pl.environment == nil {
-		f := &pl.m.Facts
-		e := &env{
-			Serial: f.Serial, Name: f.Name, Model: f.Model, Board: f.Board, Groups: pl.b.GroupsOf(f), Major: pl.major,
-			Version: macVersion{f.Version}, Build: f.Build, Letter: release.NormalLetter(f.Letter), BootstrapToken: f.BootstrapToken,
-		}
-		if f.Version == "" {
-			e.Letter = unknownLetter
-		}
-		if pl.table != nil {
-			e.MaxMajor = pl.table.maxMajor
-		}
-		pl.environment = e
+// envOf is what expressions see of a Mac.
+func (b *Book) envOf(f *status.Facts) *env {
+	e := &env{
+		Serial: f.Serial, Name: f.Name, Model: f.Model, Board: f.Board, Groups: b.GroupsOf(f), Major: f.Version.Major(),
+		Version: macVersion{f.Version}, Build: f.Build, Letter: release.NormalLetter(f.Letter), BootstrapToken: f.BootstrapToken,
 	}
-	return pl.environment
-}
-
-// consideration is what became of one policy.
-type consideration struct {
-	rule                *rule
-	applies, known, won bool
-	why                 string
+	if f.Version == "" {
+		e.Letter = unknownLetter
+	}
+	if board := b.Index.Board(f.Board); board != nil {
+		e.MaxMajor = board.MaxMajor
+	}
+	return e
 }

@@ -7,9 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"plimsoll/declarations"
 	"plimsoll/declarations/release"
-	"plimsoll/status"
 )
 
 func at(t rapid.TB, s string) time.Time {
@@ -21,21 +19,6 @@ func at(t rapid.TB, s string) time.Time {
 	}
 	t.Fatalf("%q is not a time", s)
 	return time.Time{}
-}
-
-func local(t rapid.TB, s string) declarations.Local {
-	t.Helper()
-	if s == "" {
-		return 0
-	}
-	if len(s) == len("2006-01-02T15:04") {
-		s += ":00"
-	}
-	l, err := declarations.ParseLocal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }
 
 // rel reads "26.6.1 25G76 2026-08-06 J1AP,J2AP" and, for a BSI, "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128"; the
@@ -107,9 +90,9 @@ type world struct {
 }
 
 // given makes a world with one policy, asking since the given time, and releases.
-func given(t rapid.TB, policy, since string, releases ...string) *world {
+func given(t rapid.TB, src, since string, releases ...string) *world {
 	t.Helper()
-	return &world{t, Input{Revision: 1, Policies: []Stored{stored(t, policy, since)}, Catalog: catalog(t, releases...)}}
+	return &world{t, Input{Revision: 1, Policies: []Stored{stored(t, src, since)}, Catalog: catalog(t, releases...)}}
 }
 
 func (w *world) book() *Book {
@@ -119,153 +102,4 @@ func (w *world) book() *Book {
 		w.t.Fatal(err)
 	}
 	return b
-}
-
-func (w *world) hold(subject, since string) {
-	w.in.Holds = append(w.in.Holds, release.Hold{Subject: subject, Reason: "broken", Successors: false, Since: at(w.t, since)})
-}
-
-// mac is an enrolled Mac on board J1AP that has reported everything.
-func mac(version, build string) *Mac {
-	return &Mac{Facts: status.Facts{
-		ID: "ID-1", Serial: "C02AAAA", Model: "Mac14,2", Board: "J1AP", Version: release.Version(version), Build: build, Enrolled: true,
-		Capabilities: status.Capabilities{Known: true, Enforcement: true, Settings: true, Items: 1<<len(status.SubscribedItems) - 1},
-	}}
-}
-
-// step plans at a time, checks what must hold of every plan, keeps the promises, and serves the declarations when the Mac asks.
-func (w *world) step(m *Mac, now string, asks bool) *Plan {
-	w.t.Helper()
-	m.Asks = asks
-	n := at(w.t, now)
-	p := w.book().Plan(m, n)
-	checkPlan(w.t, w.book(), m, n, p)
-	m.Lanes = p.NextLanes
-	if asks {
-		m.Lanes = m.Lanes.MarkServed(p)
-	}
-	return p
-}
-
-// checkPlan states what holds of every plan.
-func checkPlan(t rapid.TB, b *Book, m *Mac, now time.Time, p *Plan) {
-	t.Helper()
-	again := *m
-	again.Lanes = p.NextLanes
-	q := b.Plan(&again, now)
-	if q.Token != p.Token || q.Deadline != p.Deadline || q.NextLanes != p.NextLanes {
-		t.Errorf("planning twice at %v differs:\n%v -> %v\n%+v\n%+v\nfrom %+v", now, p.Deadline, q.Deadline, p.NextLanes, q.NextLanes, m.Lanes)
-	}
-	if r := p.Target; r != nil {
-		if r.Version.Compare(m.Facts.Version) < 0 || r.Kind == release.KindOS && r.Version.Compare(m.Facts.Version) == 0 {
-			t.Errorf("target %s for a Mac on %s", name(r), m.Facts.Version)
-		}
-		if !r.Available || !contains(r.Devices, m.Facts.Board) {
-			t.Errorf("target %s (%s) is not for %s", name(r), r.Build, m.Facts.Board)
-		}
-		if p.Deadline < p.Due {
-			t.Errorf("deadline %s before the due date %s", p.Deadline, p.Due)
-		}
-	}
-	if p.Outcome != Satisfied && p.Outcome != Targeted && len(p.Reasons) == 0 {
-		t.Errorf("outcome %s without a reason", p.Outcome)
-	}
-	for _, r := range append(append([]Reason{}, p.Reasons...), p.LeftOut...) {
-		if r.Text == "" || strings.ContainsAny(r.Text, "{}[]") || r.Advice == "" || r.Evidence == nil {
-			t.Errorf("reason %+v is not complete", r)
-		}
-	}
-	items := declarations.ItemsOf(p.Declarations)
-	for i := range p.Declarations {
-		if p.Declarations[i].Item() != items[i] {
-			t.Errorf("declarations are not in the order of items: %v", items)
-		}
-	}
-	if got := declarations.DeclarationsToken(items, m.Generation); got != p.Token {
-		t.Errorf("token %q, want %q", p.Token, got)
-	}
-	for _, it := range items { // an activation without its configuration is rejected whole
-		if id, ok := strings.CutSuffix(it.Identifier, declarations.ActivationSuffix); ok {
-			if _, found := declarations.Find(items, declarations.KindConfiguration, id); !found {
-				t.Errorf("activation %s without its configuration", it.Identifier)
-			}
-		} else if _, found := declarations.Find(items, declarations.KindActivation, it.Identifier+declarations.ActivationSuffix); !found {
-			t.Errorf("configuration %s without its activation", it.Identifier)
-		}
-	}
-	_, os := declarations.Find(items, declarations.KindConfiguration, declarations.IDOSUpdate)
-	_, bsi := declarations.Find(items, declarations.KindConfiguration, declarations.IDBSI)
-	if os && bsi || (os || bsi) != p.Enforced() {
-		t.Errorf("enforced %v, but os %v and bsi %v are declared", p.Enforced(), os, bsi)
-	}
-	if !p.NextAt.IsZero() && !p.NextAt.After(now) {
-		t.Errorf("NextAt %v is not after %v", p.NextAt, now)
-	}
-	x, e := b.Explain(m, now)
-	if x.Token != p.Token || x.NextLanes != p.NextLanes || (e.Target == nil) != (p.Target == nil) {
-		t.Error("Explain decides otherwise than Plan")
-	}
-	targets := 0
-	for _, r := range e.Releases {
-		if r.Why == "" {
-			t.Errorf("release %s is not explained", r.Build)
-		}
-		if r.Role == roleTarget {
-			if targets++; p.Target == nil || r.Build != p.Target.Build {
-				t.Errorf("%s is explained as the target", r.Build)
-			}
-		}
-	}
-	if p.Target != nil && (targets != 1 || len(e.DeadlineWords) == 0) {
-		t.Errorf("the target %s is explained %d times, in %d words", p.Target.Build, targets, len(e.DeadlineWords))
-	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
-// want is what a test expects of a plan; empty fields are not looked at, except that no target means none.
-type want struct {
-	outcome       Outcome
-	target        string // build
-	due, deadline string
-	reason        string // the first
-	gated         string
-	optional      bool
-}
-
-func (w want) check(t rapid.TB, p *Plan) {
-	t.Helper()
-	if p.Outcome != w.outcome {
-		t.Errorf("outcome %s, want %s (%v)", p.Outcome, w.outcome, p.Reasons)
-	}
-	build := ""
-	if p.Target != nil {
-		build = p.Target.Build
-	}
-	if build != w.target {
-		t.Errorf("target %q, want %q", build, w.target)
-	}
-	if w.due != "" && p.Due != local(t, w.due) {
-		t.Errorf("due %s, want %s", p.Due, w.due)
-	}
-	if w.deadline != "" && p.Deadline != local(t, w.deadline) {
-		t.Errorf("deadline %s, want %s", p.Deadline, w.deadline)
-	}
-	first := ""
-	if len(p.Reasons) > 0 {
-		first = p.Reasons[0].Code
-	}
-	if first != w.reason {
-		t.Errorf("first reason %q, want %q", first, w.reason)
-	}
-	if p.Gated != w.gated || p.Optional != w.optional {
-		t.Errorf("gated %q, optional %v, want %q, %v", p.Gated, p.Optional, w.gated, w.optional)
-	}
 }

@@ -1,4 +1,4 @@
-// Package policy decides what a Mac is told: policies, whom they apply to, and the plan, as pure functions.
+// Package policy holds what admins write, how it is checked, and to which Macs it applies, as pure functions.
 package policy
 
 import (
@@ -8,7 +8,7 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// Policy is what an admin posts (rules.md 5). Pointers and empty strings mean "left out"; what was left out stays left out, so that
+// Policy is what an admin posts (rules 5). Pointers and empty strings mean "left out"; what was left out stays left out, so that
 // what GET gives can be PUT back unchanged. The effective values come from Rule.
 type Policy struct {
 	Name               string                 `json:"name"`
@@ -68,7 +68,7 @@ type Stored struct {
 	Policy
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
-	// Asks tells since when this policy's os goes on asking for which majors (rules.md 5, upgrade_within_days).
+	// Asks tells since when this policy's os goes on asking for which majors (rules 5, upgrade_within_days).
 	Asks []Ask `json:"asks,omitempty"`
 }
 
@@ -81,7 +81,7 @@ type Ask struct {
 // AnyMajor stands for the track "latest" in an Ask.
 const AnyMajor = 1 << 30
 
-// Reason is one answer to "why": a code with a sentence, what to do about it, and the evidence (rules.md 6 and 8).
+// Reason is one answer to "why": a code with a sentence, what to do about it, and the evidence (rules 6 and 8).
 type Reason struct {
 	Code     string         `json:"code"`
 	Text     string         `json:"text"`

@@ -9,7 +9,7 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// The words of a policy (rules.md 5).
+// The words of a policy (rules 5).
 const (
 	ModeAutomatic = "automatic"
 	ModeMinimum   = "minimum"
@@ -26,7 +26,7 @@ const (
 	DetailsSelf = "self"
 )
 
-// The defaults of rules.md 5.
+// The defaults of rules 5.
 const (
 	defaultTime              = 12 * 3600
 	defaultUpgradeWithinDays = 90

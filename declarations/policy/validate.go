@@ -35,7 +35,7 @@ const (
 // ValidName tells whether a policy may have this name.
 func ValidName(name string) bool { return nameForm.MatchString(name) }
 
-// Validate finds everything that is wrong with a policy (rules.md 5). before is the policy that it replaces, nil for a new
+// Validate finds everything that is wrong with a policy (rules 5). before is the policy that it replaces, nil for a new
 // one: what was already wrong with that, in fields that the write does not change, is no fault of the write, so putting
 // an unchanged or relabelled policy never fails. Warnings are about what is allowed and may still surprise.
 // Whether the name or the priority is taken is for Clash to tell, and whether the deadline has passed for DeadlinePast.
@@ -62,7 +62,7 @@ func Clash(p *Policy, others []Stored) (sameName, samePriority *Stored) {
 	return sameName, samePriority
 }
 
-// DeadlinePast tells whether the policy's own deadline has already passed everywhere: at UTC-12 (rules.md 8).
+// DeadlinePast tells whether the policy's own deadline has already passed everywhere: at UTC-12 (rules 8).
 func DeadlinePast(p *Policy, now time.Time) bool {
 	u := p.Updates
 	if u == nil || u.Mode != ModeMinimum && u.Mode != ModeExact || u.Deadline == 0 {
@@ -75,14 +75,14 @@ func warningsOf(p *Policy, book *Book) []Reason {
 	var out []Reason
 	for _, g := range slices.Concat(p.Assign.Groups, p.Assign.ExcludeGroups) {
 		if _, ok := slices.BinarySearch(book.groups, g); !ok {
-			out = append(out, reason(CodeUnknownGroup, map[string]any{"group": g}))
+			out = append(out, texts.Reason(CodeUnknownGroup, map[string]any{"group": g}))
 		}
 	}
 	if p.Settings != nil && p.Settings.Beta != nil {
-		out = append(out, reason(CodeBetaGate, nil))
+		out = append(out, texts.Reason(CodeBetaGate, nil))
 	}
 	if r := p.Rule(); r.Mode == ModeAutomatic && r.MinAgeDays > 0 && r.WithinDays-r.MinAgeDays < r.NoticeDays {
-		out = append(out, reason(CodeShortWindow, map[string]any{"min_age_days": r.MinAgeDays, "within_days": r.WithinDays}))
+		out = append(out, texts.Reason(CodeShortWindow, map[string]any{"min_age_days": r.MinAgeDays, "within_days": r.WithinDays}))
 	}
 	return out
 }

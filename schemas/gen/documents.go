@@ -6,6 +6,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/api"
 	"plimsoll/server/fleet"
@@ -51,7 +52,7 @@ func documents() []document {
 		{of: fleet.Release{}},
 		{of: fleet.RefreshResult{}},
 		{of: fleet.Device{}},
-		{of: policy.Explanation{}},
+		{of: plan.Explanation{}},
 		{of: fleet.ServedManifest{}},
 		{of: fleet.StatusItems{}},
 		{of: fleet.ReportInfo{}},
@@ -81,16 +82,16 @@ func documents() []document {
 
 // names are the names that a type has in the schemas where it is not its own.
 var names = map[reflect.Type]string{
-	reflect.TypeFor[policy.OS]():          "PolicyOS",
-	reflect.TypeFor[policy.Explanation](): "Plan",
-	reflect.TypeFor[api.PolicyBody]():     "PolicyWrite",
-	reflect.TypeFor[api.GroupBody]():      "GroupWrite",
-	reflect.TypeFor[api.GroupEditBody]():  "GroupEdit",
-	reflect.TypeFor[api.HoldBody]():       "HoldWrite",
-	reflect.TypeFor[api.PauseBody]():      "PauseWrite",
-	reflect.TypeFor[api.TokenBody]():      "TokenWrite",
-	reflect.TypeFor[api.CodeBody]():       "CodeWrite",
-	reflect.TypeFor[api.ErrorBody]():      "Error",
+	reflect.TypeFor[policy.OS]():         "PolicyOS",
+	reflect.TypeFor[plan.Explanation]():  "Plan",
+	reflect.TypeFor[api.PolicyBody]():    "PolicyWrite",
+	reflect.TypeFor[api.GroupBody]():     "GroupWrite",
+	reflect.TypeFor[api.GroupEditBody](): "GroupEdit",
+	reflect.TypeFor[api.HoldBody]():      "HoldWrite",
+	reflect.TypeFor[api.PauseBody]():     "PauseWrite",
+	reflect.TypeFor[api.TokenBody]():     "TokenWrite",
+	reflect.TypeFor[api.CodeBody]():      "CodeWrite",
+	reflect.TypeFor[api.ErrorBody]():     "Error",
 }
 
 func typeName(t reflect.Type) string {

@@ -7,7 +7,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/schemas"
 	"plimsoll/server/fleet"
@@ -27,8 +27,8 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return enum(release.KindOS, release.KindBSI)
 	case reflect.TypeFor[fleet.Scope]():
 		return enum(fleet.ScopeAdmin, fleet.ScopeRead, fleet.ScopeMetrics)
-	case reflect.TypeFor[policy.Outcome]():
-		return enum(policy.Unmanaged, policy.Unknown, policy.Unsupported, policy.Held, policy.Targeted, policy.Satisfied)
+	case reflect.TypeFor[plan.Outcome]():
+		return enum(plan.Unmanaged, plan.Unknown, plan.Unsupported, plan.Held, plan.Targeted, plan.Satisfied)
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ var rules = map[string]func(object){
 	"CodeWrite.uses":                 between(0, math.MaxInt32),
 	"Device.state":                   states,
 	"Device.flags":                   list(0, oneOf(compliance.FlagNames...)),
-	"ExplainedLane.lane":             oneOf(policy.Patch.String(), policy.Upgrade.String(), policy.BSI.String()),
+	"ExplainedLane.lane":             oneOf(plan.Patch.String(), plan.Upgrade.String(), plan.BSI.String()),
 	"ExplainedRelease.role":          oneOf("target", "missed", "ignored"),
 	"Release.kind":                   oneOf(string(release.KindOS), string(release.KindBSI)),
 	"Health.status":                  oneOf("ok"),

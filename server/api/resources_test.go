@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet"
 )
 
@@ -169,7 +169,7 @@ func TestOneDevice(t *testing.T) {
 	if d.DeadlineLocal == nil || *d.DeadlineLocal != "2027-03-01T12:00:00" {
 		t.Errorf("deadline %v", d.DeadlineLocal)
 	}
-	var plan policy.Explanation
+	var plan plan.Explanation
 	r.get("/v1/devices/SERIAL1/plan", &plan)
 	if len(plan.Policies) != 1 || !plan.Policies[0].Won || len(plan.DeadlineWords) == 0 {
 		t.Errorf("the plan: %+v", plan)

@@ -7,13 +7,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/storage"
 )
 
 // current is the book in force on this replica: as stored, and made ready for planning.
 type current struct {
-	*policy.Book
+	*plan.Book
 	stored   *storage.Book
 	selfUsed bool // a policy sends the users of Macs to their own page
 }
@@ -35,7 +36,7 @@ func (f *Fleet) reloadBook(ctx context.Context) error {
 	if cur := f.book.cur.Load(); cur != nil && cur.Revision >= stored.Revision {
 		return nil
 	}
-	book, err := policy.Compile(stored.Input)
+	book, err := plan.Compile(stored.Input)
 	if err != nil {
 		return fmt.Errorf("compile the book: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/status"
@@ -44,9 +45,9 @@ func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) 
 // examined is a Mac as it stands now, planned and judged at request time, with nothing kept.
 type examined struct {
 	storage.State
-	mac  *policy.Mac
-	plan *policy.Plan
-	why  policy.Explanation
+	mac  *plan.Mac
+	plan *plan.Plan
+	why  plan.Explanation
 	v    compliance.Verdict
 	book *current
 	now  time.Time
@@ -111,7 +112,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model, ModelName: facts.ModelName, Board: facts.Board,
 		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
 		Groups: book.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
-		Phase: string(s.Phase), Reasons: reasons, DueLocal: policy.LocalText(s.Due), DeadlineLocal: policy.LocalText(s.Deadline),
+		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
 		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
 	}
@@ -135,7 +136,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 		d.Policy = &name
 	}
 	if s.Kind != "" {
-		d.Target = &policy.Target{Kind: s.Kind, Version: s.Version, Build: s.Build}
+		d.Target = &plan.Target{Kind: s.Kind, Version: s.Version, Build: s.Build}
 	}
 	return d
 }
@@ -150,10 +151,10 @@ func instant(t time.Time) *time.Time {
 }
 
 // Plan explains what a Mac is told, and why.
-func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (policy.Explanation, error) {
+func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (plan.Explanation, error) {
 	x, err := f.examine(ctx, idOrSerial, true, nil)
 	if err != nil {
-		return policy.Explanation{}, err
+		return plan.Explanation{}, err
 	}
 	return x.why, nil
 }

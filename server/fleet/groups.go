@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
@@ -42,7 +43,7 @@ func (f *Fleet) putGroup(ctx context.Context, name string, o WriteOptions, chang
 	var impact *Impact
 	var next policy.Group
 	created := false
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		before := book.Group(name)
 		current := ""
 		if before != nil {
@@ -115,7 +116,7 @@ func (f *Fleet) Groups(_ context.Context, limit int, cursor string) (Page[Group]
 // DeleteGroup deletes a group; policies that name it go on naming it.
 func (f *Fleet) DeleteGroup(ctx context.Context, name string, o WriteOptions) (*Impact, error) {
 	var impact *Impact
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		g := book.Group(name)
 		if g == nil {
 			return nil, false, answer.NotFound(fmt.Sprintf("there is no group named %q", name))

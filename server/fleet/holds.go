@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
@@ -61,7 +62,7 @@ func (f *Fleet) PutHold(ctx context.Context, subject, reason string, successors 
 	}
 	created := false
 	var impact *Impact
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		before := book.Hold(subject)
 		created = before == nil
 		current := ""
@@ -89,7 +90,7 @@ func (f *Fleet) Holds(_ context.Context, limit int, cursor string) (Page[Hold], 
 // DeleteHold lets go.
 func (f *Fleet) DeleteHold(ctx context.Context, subject string, o WriteOptions) (*Impact, error) {
 	var impact *Impact
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		h := book.Hold(subject)
 		if h == nil {
 			return nil, false, answer.NotFound(fmt.Sprintf("there is no hold on %q", subject))
@@ -132,7 +133,7 @@ func (f *Fleet) ClearPause(ctx context.Context, o WriteOptions) (Pause, *Impact,
 
 func (f *Fleet) setPause(ctx context.Context, p *release.Pause, o WriteOptions) (*Impact, error) {
 	var impact *Impact
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		if p != nil && book.Pause != nil {
 			p.Since = book.Pause.Since
 		}

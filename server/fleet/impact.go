@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/storage"
 )
@@ -23,7 +24,7 @@ const (
 )
 
 // checkFunc looks at a write against a book, and returns what writes it; nil when nothing changes. past: a new deadline lies in the past.
-type checkFunc func(book *storage.Book, ready *policy.Book) (write func(*storage.BookTx) error, past bool, err error)
+type checkFunc func(book *storage.Book, ready *plan.Book) (write func(*storage.BookTx) error, past bool, err error)
 
 // guard makes a write of the book: checked, its impact computed, confirmed where it would hit many people at once, written, in force.
 // With DryRun it only answers the impact.
@@ -78,13 +79,13 @@ func (f *Fleet) hitsMany(i *Impact) string {
 func (f *Fleet) impact(cur *current, apply func(*policy.Input)) (*Impact, error) {
 	in := cur.Input
 	apply(&in)
-	after, err := policy.Compile(in)
+	after, err := plan.Compile(in)
 	if err != nil {
 		return nil, fmt.Errorf("compile the book with the change: %w", err)
 	}
 	w := &weighing{
 		f: f, before: cur, after: &current{Book: after, stored: cur.stored, selfUsed: usesSelf(in.Policies)}, now: f.now(),
-		targets: map[policy.Target]int{}, groups: map[string]*ImpactGroup{},
+		targets: map[plan.Target]int{}, groups: map[string]*ImpactGroup{},
 	}
 	macs := f.index.Enrolled()
 	workers := runtime.GOMAXPROCS(0)
@@ -110,7 +111,7 @@ type weighing struct {
 	now           time.Time
 
 	mu      sync.Mutex
-	targets map[policy.Target]int
+	targets map[plan.Target]int
 	groups  map[string]*ImpactGroup
 }
 
@@ -148,7 +149,7 @@ func (w *weighing) weigh(rec *storage.Record, out *Impact) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.targets[*policy.TargetOf(b.Target)]++
+	w.targets[*plan.TargetOf(b.Target)]++
 	for _, name := range w.after.GroupsOf(&rec.Facts) {
 		g := w.groups[name]
 		if g == nil {
@@ -162,7 +163,7 @@ func (w *weighing) weigh(rec *storage.Record, out *Impact) {
 	}
 }
 
-func policyName(p *policy.Plan) string {
+func policyName(p *plan.Plan) string {
 	if p.Policy == nil {
 		return ""
 	}
@@ -170,23 +171,23 @@ func policyName(p *policy.Plan) string {
 }
 
 // left is the time left to a declared deadline, read in the server's zone.
-func (w *weighing) left(p *policy.Plan) (time.Duration, bool) {
+func (w *weighing) left(p *plan.Plan) (time.Duration, bool) {
 	if !p.Enforced() {
 		return 0, false
 	}
 	return p.Deadline.In(w.f.o.Zone).Sub(w.now), true
 }
 
-func (w *weighing) dueWithin(p *policy.Plan, d time.Duration) bool {
+func (w *weighing) dueWithin(p *plan.Plan, d time.Duration) bool {
 	left, ok := w.left(p)
 	return ok && left <= d
 }
 
-func side(p *policy.Plan) ImpactSide {
+func side(p *plan.Plan) ImpactSide {
 	if !p.Enforced() {
 		return ImpactSide{}
 	}
-	return ImpactSide{Target: policy.TargetOf(p.Target), DeadlineLocal: policy.LocalText(p.Deadline)}
+	return ImpactSide{Target: plan.TargetOf(p.Target), DeadlineLocal: plan.LocalText(p.Deadline)}
 }
 
 func (w *weighing) sum(parts []Impact) *Impact {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status/compliance"
 )
@@ -91,7 +91,7 @@ func (f *Fleet) adoption(ctx context.Context, now time.Time) ([]Adoption, error)
 	slices.Sort(dates)
 	out := []Adoption{}
 	for _, r := range releases {
-		a := Adoption{Version: string(r.Version), Posted: r.Posted.String(), Target: policy.TargetOf(r), Days: []AdoptionDay{}}
+		a := Adoption{Version: string(r.Version), Posted: r.Posted.String(), Target: plan.TargetOf(r), Days: []AdoptionDay{}}
 		for _, date := range dates {
 			if date < a.Posted {
 				continue

@@ -1,7 +1,7 @@
 package fleet
 
 import (
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 )
 
 // Overview is what the dashboard shows of the fleet beside Compliance.
@@ -23,10 +23,10 @@ type DueDay struct {
 
 // Adoption is how a release spread.
 type Adoption struct {
-	Version string         `json:"version"`
-	Posted  string         `json:"posted"`
-	Days    []AdoptionDay  `json:"days"`
-	Target  *policy.Target `json:"target"`
+	Version string        `json:"version"`
+	Posted  string        `json:"posted"`
+	Days    []AdoptionDay `json:"days"`
+	Target  *plan.Target  `json:"target"`
 }
 
 // AdoptionDay is one day of an Adoption: Devices of all Macs on that major.
@@ -46,23 +46,23 @@ type Attention struct {
 
 // Self is the page of one Mac as data (rules 9). It gives away nothing about any other Mac.
 type Self struct {
-	State          string         `json:"state"` // the Mac's state
-	Fine           bool           `json:"fine"`  // nothing is required of the user
-	Name           string         `json:"name"`
-	ModelName      string         `json:"model_name"`
-	CurrentVersion string         `json:"current_version"`
-	CurrentLetter  string         `json:"current_letter"`
-	Policy         string         `json:"policy"`   // label, or name, of the governing policy; empty when none governs
-	Required       *policy.Target `json:"required"` // version and build that will be installed; null: nothing
-	Letter         string         `json:"letter"`   // of a required Background Security Improvement
-	Exploited      bool           `json:"exploited"`
-	DeadlineLocal  *string        `json:"deadline_local"`
-	Overdue        bool           `json:"overdue"`
-	Phase          string         `json:"phase"`
-	Reasons        []SelfReason   `json:"reasons"`
+	State          string       `json:"state"` // the Mac's state
+	Fine           bool         `json:"fine"`  // nothing is required of the user
+	Name           string       `json:"name"`
+	ModelName      string       `json:"model_name"`
+	CurrentVersion string       `json:"current_version"`
+	CurrentLetter  string       `json:"current_letter"`
+	Policy         string       `json:"policy"`   // label, or name, of the governing policy; empty when none governs
+	Required       *plan.Target `json:"required"` // version and build that will be installed; null: nothing
+	Letter         string       `json:"letter"`   // of a required Background Security Improvement
+	Exploited      bool         `json:"exploited"`
+	DeadlineLocal  *string      `json:"deadline_local"`
+	Overdue        bool         `json:"overdue"`
+	Phase          string       `json:"phase"`
+	Reasons        []SelfReason `json:"reasons"`
 	// Offered is the upgrade that the user may ask for; null: none. Asked: it was asked for.
-	Offered *policy.Target `json:"offered"`
-	Asked   bool           `json:"asked"`
+	Offered *plan.Target `json:"offered"`
+	Asked   bool         `json:"asked"`
 	// DelaysLeft is how many hours the user may still take in this obligation; CanDelay: an hour may be taken now.
 	// DelayFromLocal is when delaying becomes possible (24 h before the deadline); null when it is, or never will be.
 	DelaysLeft     int     `json:"delays_left"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/storage"
@@ -13,16 +14,16 @@ import (
 // PutPolicy creates or replaces a policy (rules 5). Its effect is in force on this replica when it returns, and the Macs are told behind it.
 func (f *Fleet) PutPolicy(ctx context.Context, p policy.Policy, o WriteOptions) (PolicyResult, error) {
 	var res PolicyResult
-	err := f.guard(ctx, o, &res.Impact, func(book *storage.Book, ready *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &res.Impact, func(book *storage.Book, ready *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		now := f.now()
 		before := book.Policy(p.Name)
-		faults, warnings := policy.Validate(&p, before, ready, now)
+		faults, warnings := policy.Validate(&p, before, ready.Book, now)
 		if len(faults) > 0 {
 			return nil, false, answer.Invalid("the policy is not valid", faults...)
 		}
 		if p.DetailsURL == policy.DetailsSelf && !f.links.Pages() {
 			warnings = append(warnings, policy.Reason{
-				Code: policy.CodeNoSelfPage, Text: `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`,
+				Code: plan.CodeNoSelfPage, Text: `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`,
 				Advice: "Give the server an https address (--url).", Evidence: map[string]any{},
 			})
 		}
@@ -91,7 +92,7 @@ func (f *Fleet) Policies(_ context.Context, limit int, cursor string) (Page[poli
 // DeletePolicy deletes a policy; what it governed falls to the next that applies.
 func (f *Fleet) DeletePolicy(ctx context.Context, name string, o WriteOptions) (*Impact, error) {
 	var impact *Impact
-	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *policy.Book) (func(*storage.BookTx) error, bool, error) {
+	err := f.guard(ctx, o, &impact, func(book *storage.Book, _ *plan.Book) (func(*storage.BookTx) error, bool, error) {
 		p := book.Policy(name)
 		if p == nil {
 			return nil, false, answer.NotFound(fmt.Sprintf("there is no policy named %q", name))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/status/compliance"
@@ -53,8 +54,8 @@ func (f *Fleet) self(x *examined) Self {
 		}
 	}
 	if x.plan.Enforced() {
-		out.Required, out.Letter, out.Exploited = policy.TargetOf(x.plan.Target), x.plan.Target.Letter, x.plan.Target.Exploited
-		out.DeadlineLocal = policy.LocalText(x.plan.Deadline)
+		out.Required, out.Letter, out.Exploited = plan.TargetOf(x.plan.Target), x.plan.Target.Letter, x.plan.Target.Exploited
+		out.DeadlineLocal = plan.LocalText(x.plan.Deadline)
 		out.Overdue = s.StateNow(x.now) == compliance.Overdue
 	}
 	out.Fine = out.Required == nil && (out.State == string(compliance.Compliant) || out.State == string(compliance.Unmanaged))
@@ -65,7 +66,7 @@ func (f *Fleet) self(x *examined) Self {
 
 // offer finds the upgrade that the policy offers on demand, and whether the user asked for it.
 func (f *Fleet) offer(x *examined, out *Self) {
-	out.Offered = policy.TargetOf(x.book.Offer(x.mac, x.now))
+	out.Offered = plan.TargetOf(x.book.Offer(x.mac, x.now))
 	for _, l := range x.plan.Lanes {
 		out.Asked = out.Asked || l.Wished
 	}
@@ -83,20 +84,20 @@ func (f *Fleet) delays(x *examined, out *Self) {
 	}
 	from := x.plan.Deadline.Add(-delayBefore)
 	if x.now.Before(from.At(declarations.FirstZone)) {
-		out.DelayFromLocal = policy.LocalText(from)
+		out.DelayFromLocal = plan.LocalText(from)
 		return
 	}
 	out.CanDelay = true
 }
 
 // delayed is what the user took in the obligation that the declared lane is in now.
-func (f *Fleet) delayed(x *examined) policy.Delayed {
+func (f *Fleet) delayed(x *examined) plan.Delayed {
 	lane := x.plan.Lane
 	since := x.plan.NextLanes[lane].Since
 	if d := x.Record.Delayed; d != nil && d.Lane == lane && d.Since.Equal(since) {
 		return *d
 	}
-	return policy.Delayed{Lane: lane, Since: since}
+	return plan.Delayed{Lane: lane, Since: since}
 }
 
 // SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is what the user's
@@ -143,7 +144,7 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 	if err := f.take(ctx, x.Record.Facts.ID, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
 		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
-	}, func(rec *storage.Record) { rec.Wish = &policy.Wish{Major: s.Offered.Version.Major(), At: x.now} }); err != nil {
+	}, func(rec *storage.Record) { rec.Wish = &plan.Wish{Major: s.Offered.Version.Major(), At: x.now} }); err != nil {
 		return Self{}, err
 	}
 	return f.Self(ctx, link)

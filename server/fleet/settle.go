@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -35,7 +35,7 @@ type settling struct {
 	begins bool
 	events []compliance.Event // of the cause itself
 
-	plan    *policy.Plan
+	plan    *plan.Plan
 	encoded []byte // the record as it was written
 	// push: a command was queued, and the Mac is to be woken.
 	push bool

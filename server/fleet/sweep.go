@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -200,18 +200,18 @@ func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Ti
 }
 
 // outcomeOf is the plan's outcome that a kept state stands for.
-func outcomeOf(s compliance.State) policy.Outcome {
+func outcomeOf(s compliance.State) plan.Outcome {
 	switch s {
 	case compliance.Unmanaged:
-		return policy.Unmanaged
+		return plan.Unmanaged
 	case compliance.Unknown:
-		return policy.Unknown
+		return plan.Unknown
 	case compliance.Unsupported:
-		return policy.Unsupported
+		return plan.Unsupported
 	case compliance.Held:
-		return policy.Held
+		return plan.Held
 	case compliance.Compliant:
-		return policy.Satisfied
+		return plan.Satisfied
 	}
-	return policy.Targeted
+	return plan.Targeted
 }

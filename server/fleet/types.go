@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -120,7 +121,7 @@ type Device struct {
 	State          string          `json:"state"`
 	Phase          string          `json:"phase"`
 	Reasons        []policy.Reason `json:"reasons"`
-	Target         *policy.Target  `json:"target"`
+	Target         *plan.Target    `json:"target"`
 	DueLocal       *string         `json:"due_local"`
 	DeadlineLocal  *string         `json:"deadline_local"`
 	OverdueAt      *time.Time      `json:"overdue_at"`

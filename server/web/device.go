@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 )
@@ -52,7 +53,7 @@ type reasonModel struct {
 
 // planModel explains the plan step by step.
 type planModel struct {
-	Policies     []policy.ExplainedPolicy
+	Policies     []plan.ExplainedPolicy
 	Lanes        []laneModel
 	Releases     []releaseModel // that count
 	Ignored      []releaseModel
@@ -159,7 +160,7 @@ func (w *Web) reportOf(path string, r *fleet.ReportInfo) reportModel {
 	return reportModel{ID: r.ID, Link: path + "/reports/" + url.PathEscape(r.ID), At: w.when(r.ReceivedAt), Bytes: r.Bytes, Full: r.Full, Odd: r.Odd}
 }
 
-func (w *Web) deviceModelOf(d *fleet.Device, plan *policy.Explanation, served *fleet.ServedManifest) deviceModel {
+func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fleet.ServedManifest) deviceModel {
 	m := deviceModel{
 		ID: d.ID, Path: devicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
 		OS: osWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled, BootstrapToken: d.BootstrapToken,
@@ -254,7 +255,7 @@ func indent(b []byte) string {
 
 var laneWords = map[string]string{"patch": "Update within its macOS", "upgrade": "Upgrade to another macOS", "bsi": "Background Security Improvement"}
 
-func planOf(p *policy.Explanation) planModel {
+func planOf(p *plan.Explanation) planModel {
 	m := planModel{Policies: p.Policies, Words: p.DeadlineWords, LeftOut: reasonsOf(p.LeftOut)}
 	for _, l := range p.Lanes {
 		m.Lanes = append(m.Lanes, laneModel{

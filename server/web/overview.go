@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 	"plimsoll/status/compliance"
@@ -169,8 +170,8 @@ var groupWords = map[string]string{
 	compliance.DownloadingLong: "Downloading for more than a day", compliance.OtherPhase: "Report a state of the update that this server does not know",
 	compliance.FailureDisk: "The installation failed for lack of disk space", compliance.FailureBattery: "The installation failed because of the battery or power",
 	compliance.InstallFailed: "The installation failed", compliance.MacOSTooOld: "macOS is too old to be told by declaration",
-	policy.CodeNotInCatalogue: "The catalogue has no release for them", policy.CodeHeld: "Only a hold stands in the way", policy.CodeUnsupported: "No release that satisfies the policy exists for them",
-	policy.CodeAssignmentUnknown: "Whether a policy applies depends on a fact that is not known yet",
+	plan.CodeNotInCatalogue: "The catalogue has no release for them", plan.CodeHeld: "Only a hold stands in the way", plan.CodeUnsupported: "No release that satisfies the policy exists for them",
+	plan.CodeAssignmentUnknown: "Whether a policy applies depends on a fact that is not known yet",
 }
 
 // underway are the reasons that pass by themselves.

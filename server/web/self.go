@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
@@ -271,7 +272,7 @@ func selfNotes(s *fleet.Self) []string {
 	return out
 }
 
-func selfTarget(t *policy.Target, letter string) string {
+func selfTarget(t *plan.Target, letter string) string {
 	if t.Kind == release.KindBSI {
 		return "the Background Security Improvement macOS " + osWords(string(t.Version), letter)
 	}

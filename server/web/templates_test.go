@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 )
@@ -164,7 +165,7 @@ func TestModelsTakeAnything(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			var (
 				d          fleet.Device
-				plan       policy.Explanation
+				plan       plan.Explanation
 				served     fleet.ServedManifest
 				counts     fleet.Compliance
 				overview   fleet.Overview

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 )
 
@@ -146,7 +146,7 @@ func shortWall(local *string) string {
 }
 
 // targetWords is a release as people name it: "macOS 26.6.2", or the improvement with its build.
-func targetWords(t *policy.Target) string {
+func targetWords(t *plan.Target) string {
 	switch {
 	case t == nil:
 		return ""

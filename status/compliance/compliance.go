@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -76,8 +77,8 @@ func (f Flags) Names() []string {
 
 // Input is everything that a verdict depends on.
 type Input struct {
-	Mac      *policy.Mac
-	Plan     *policy.Plan
+	Mac      *plan.Mac
+	Plan     *plan.Plan
 	Index    *release.Index
 	Status   status.Merged
 	Manifest *declarations.Manifest // nil: never synced

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/status"
 )
 
 // FuzzJudge: whatever a Mac reports, there is an answer, it is complete, and judging again changes nothing.
 func FuzzJudge(f *testing.F) {
-	token := func(d *policy.Plan, id string) string {
+	token := func(d *plan.Plan, id string) string {
 		for _, d := range d.Declarations {
 			if d.Identifier == id {
 				return d.ServerToken

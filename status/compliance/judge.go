@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
@@ -13,7 +13,7 @@ import (
 // judge is one judgement in the making.
 type judge struct {
 	in  Input
-	p   *policy.Plan
+	p   *plan.Plan
 	f   *status.Facts
 	now time.Time // UTC, whole seconds
 
@@ -54,10 +54,10 @@ func Judge(in Input) Verdict {
 func newJudge(in Input) *judge {
 	j := &judge{in: in, p: in.Plan, now: in.Now.UTC().Truncate(time.Second)}
 	if j.p == nil {
-		j.p = &policy.Plan{Outcome: policy.Unknown}
+		j.p = &plan.Plan{Outcome: plan.Unknown}
 	}
 	if in.Mac == nil {
-		j.in.Mac = &policy.Mac{}
+		j.in.Mac = &plan.Mac{}
 	}
 	if in.Zone == nil {
 		j.in.Zone = time.UTC
@@ -98,13 +98,13 @@ func isEnforcement(id string) bool {
 // state is the first state of the table of rules 8 that matches, time not looked at.
 func (j *judge) state() State {
 	switch j.p.Outcome {
-	case policy.Unmanaged:
+	case plan.Unmanaged:
 		return Unmanaged
-	case policy.Unsupported:
+	case plan.Unsupported:
 		return Unsupported
-	case policy.Held:
+	case plan.Held:
 		return Held
-	case policy.Targeted, policy.Satisfied:
+	case plan.Targeted, plan.Satisfied:
 	default:
 		return Unknown
 	}
@@ -216,7 +216,7 @@ func (j *judge) withdrawn() string {
 }
 
 // lane is the plan of the lane that the target comes from, nil if there is none.
-func (j *judge) lane() *policy.LanePlan {
+func (j *judge) lane() *plan.LanePlan {
 	for i := range j.p.Lanes {
 		if l := &j.p.Lanes[i]; l.Lane == j.p.Lane {
 			return l

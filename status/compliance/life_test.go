@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -41,28 +42,28 @@ func local(s string) declarations.Local {
 }
 
 // air is a MacBook Air (M2) on macOS 26.5, enrolled on the evening of 2026-08-20.
-func air() policy.Mac {
-	return policy.Mac{Facts: status.Facts{
+func air() plan.Mac {
+	return plan.Mac{Facts: status.Facts{
 		ID: "AIR", Serial: "C02AIR", Model: "Mac14,2", Board: "J413AP", Version: "26.5", Build: "25F71", BootstrapToken: true,
 		Enrolled: true, EnrolledAt: at("2026-08-20T18:00"), LastContactAt: at("2026-08-20T18:00"), LastReportAt: at("2026-08-20T18:00"),
 	}}
 }
 
 // asks is a plan by hand: the release is the target until the Mac has it, as rules 6.2 would have it for a floor.
-func asks(build, deadline string) func(*life) *policy.Plan {
-	return func(l *life) *policy.Plan {
+func asks(build, deadline string) func(*life) *plan.Plan {
+	return func(l *life) *plan.Plan {
 		r := l.index.Build(build)
-		p := &policy.Plan{Policy: &policy.Stored{Policy: policy.Policy{Name: "everyone"}}, Outcome: policy.Satisfied}
+		p := &plan.Plan{Policy: &policy.Stored{Policy: policy.Policy{Name: "everyone"}}, Outcome: plan.Satisfied}
 		f := &l.mac.Facts
 		have := f.Version.Compare(r.Version) >= 0
 		if r.Kind == release.KindBSI {
 			have = f.Version.Compare(r.Version) > 0 || f.SupplementalBuild == r.Build || f.Letter >= r.Letter
-			p.Lane = policy.BSI
+			p.Lane = plan.BSI
 		}
 		if !have {
-			p.Outcome, p.Target = policy.Targeted, r
+			p.Outcome, p.Target = plan.Targeted, r
 			p.Due, p.Deadline = local(deadline), local(deadline)
-			p.Lanes = []policy.LanePlan{{Lane: p.Lane, Target: r, Due: p.Due, Deadline: p.Deadline}}
+			p.Lanes = []plan.LanePlan{{Lane: p.Lane, Target: r, Due: p.Due, Deadline: p.Deadline}}
 		}
 		declare(p, l.mac.Generation)
 		return p
@@ -70,7 +71,7 @@ func asks(build, deadline string) func(*life) *policy.Plan {
 }
 
 // declare gives a plan its declarations and token.
-func declare(p *policy.Plan, generation uint64) {
+func declare(p *plan.Plan, generation uint64) {
 	add := func(d declarations.Declaration) {
 		p.Declarations = append(p.Declarations, d, declarations.Activation(d))
 	}
@@ -91,8 +92,8 @@ func declare(p *policy.Plan, generation uint64) {
 type life struct {
 	t        *testing.T
 	index    *release.Index
-	planner  func(*life) *policy.Plan
-	mac      policy.Mac
+	planner  func(*life) *plan.Plan
+	mac      plan.Mac
 	merged   status.Merged
 	manifest *declarations.Manifest
 	push     string

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
@@ -48,7 +48,7 @@ func identifierOf(kind release.Kind) string {
 }
 
 // progressOf follows the target from the plan to the installation (rules 8). The target must be enforced.
-func progressOf(p *policy.Plan, m *declarations.Manifest, s status.Merged, reported []status.DeclarationStatus) progress {
+func progressOf(p *plan.Plan, m *declarations.Manifest, s status.Merged, reported []status.DeclarationStatus) progress {
 	id := identifierOf(p.Target.Kind)
 	token, ok := servedToken(p, m, declarations.KindConfiguration, id)
 	if !ok {
@@ -117,7 +117,7 @@ func phaseWord(state string) Phase {
 }
 
 // servedToken is the ServerToken of a planned declaration, if the manifest has it under that token.
-func servedToken(p *policy.Plan, m *declarations.Manifest, kind declarations.Kind, id string) (string, bool) {
+func servedToken(p *plan.Plan, m *declarations.Manifest, kind declarations.Kind, id string) (string, bool) {
 	item, ok := m.Find(kind, id)
 	if !ok {
 		return "", false

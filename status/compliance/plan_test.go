@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -22,7 +23,7 @@ func TestRealPlans(t *testing.T) {
 		name    string
 		policy  policy.Policy
 		input   func(*policy.Input)
-		mac     func(*policy.Mac)
+		mac     func(*plan.Mac)
 		want    State
 		reasons string // the first ones
 		target  string
@@ -32,16 +33,16 @@ func TestRealPlans(t *testing.T) {
 		{"no policy", minimum("26.6.1"), func(in *policy.Input) { in.Policies = nil }, nil, Unmanaged, "not_governed never_synced", ""},
 		{"paused", minimum("26.6.1"), func(in *policy.Input) { in.Pause = &release.Pause{Reason: "wait", Since: at("2026-08-21T08:00")} }, nil, Unmanaged, "paused never_synced", ""},
 		{"manages nothing", policy.Policy{Name: "none", Updates: &policy.Updates{Mode: "none"}}, nil, nil, Unmanaged, "nothing_managed never_synced", ""},
-		{"no version", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Version, m.Facts.Build = "", "" }, Unknown, "version_unknown never_synced", ""},
-		{"no board", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Board = "" }, Unknown, "board_unknown never_synced", ""},
-		{"a board that the catalogue does not have", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Board = "J999AP" }, Unknown, "not_in_catalogue never_synced", ""},
-		{"macOS 13", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Version, m.Facts.Build = "13.7.8", "22H730" }, Incompatible, "macos_too_old never_synced", "26.6.2 25G83"},
-		{"macOS 12 cannot sync at all", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Version, m.Facts.Build = "12.7.6", "21H1320" }, Incompatible, "macos_too_old", "26.6.2 25G83"},
-		{"enforcement is not among what it lists", minimum("26.6.1"), nil, func(m *policy.Mac) { m.Facts.Capabilities.Known = true }, Incompatible, "type_not_supported never_synced", "26.6.2 25G83"},
+		{"no version", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "", "" }, Unknown, "version_unknown never_synced", ""},
+		{"no board", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Board = "" }, Unknown, "board_unknown never_synced", ""},
+		{"a board that the catalogue does not have", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Board = "J999AP" }, Unknown, "not_in_catalogue never_synced", ""},
+		{"macOS 13", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "13.7.8", "22H730" }, Incompatible, "macos_too_old never_synced", "26.6.2 25G83"},
+		{"macOS 12 cannot sync at all", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "12.7.6", "21H1320" }, Incompatible, "macos_too_old", "26.6.2 25G83"},
+		{"enforcement is not among what it lists", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Capabilities.Known = true }, Incompatible, "type_not_supported never_synced", "26.6.2 25G83"},
 		{"everything is held", minimum("26.6.1"), func(in *policy.Input) {
 			in.Holds = []release.Hold{{Subject: "26", Reason: "VPN", Since: at("2026-08-21T08:00")}}
 		}, nil, Held, "held never_synced", ""},
-		{"the version named is for other boards", exact("26.6.2"), nil, func(m *policy.Mac) {
+		{"the version named is for other boards", exact("26.6.2"), nil, func(m *plan.Mac) {
 			m.Facts.Model, m.Facts.Board, m.Facts.Version, m.Facts.Build = "MacBookPro15,1", "J680AP", "15.7.7", "24G720"
 		}, Unsupported, "not_offered_for_board unsupported never_synced", ""},
 		{"the version named was withdrawn", exact("26.6.1"), func(in *policy.Input) {
@@ -58,7 +59,7 @@ func TestRealPlans(t *testing.T) {
 			if tt.input != nil {
 				tt.input(&in)
 			}
-			book, err := policy.Compile(in)
+			book, err := plan.Compile(in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,13 +85,13 @@ func TestRealPlans(t *testing.T) {
 
 // TestARealPlanIsFollowed: the tokens of a real plan lead from planned to active.
 func TestARealPlanIsFollowed(t *testing.T) {
-	book, err := policy.Compile(policy.Input{Catalog: release.Snapshot(), Policies: []policy.Stored{{Policy: policy.Policy{
+	book, err := plan.Compile(policy.Input{Catalog: release.Snapshot(), Policies: []policy.Stored{{Policy: policy.Policy{
 		Name: "floor", Updates: &policy.Updates{Mode: "minimum", Version: "26.6.1", Deadline: local("2026-09-01T12:00:00")},
 	}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{t: t, index: book.Index, mac: air(), planner: func(l *life) *policy.Plan { return book.Plan(&l.mac, l.now) }}
+	l := &life{t: t, index: book.Index, mac: air(), planner: func(l *life) *plan.Plan { return book.Plan(&l.mac, l.now) }}
 	var phases []Phase
 	for _, do := range []func(*life){func(*life) {}, syncs, activates} {
 		l.now = at("2026-08-22T10:00")
@@ -111,11 +112,7 @@ func TestARealPlanIsFollowed(t *testing.T) {
 
 // TestThePlansCodesAreDocumented: whatever a plan can say is in the table.
 func TestThePlansCodesAreDocumented(t *testing.T) {
-	for _, r := range policy.ReasonTexts {
-		switch r.Code {
-		case policy.CodeUnknownGroup, policy.CodeBetaGate, policy.CodeShortWindow:
-			continue // warnings about a policy that is written, not about a Mac
-		}
+	for _, r := range append(plan.ReasonTexts, policy.ReasonText{Code: policy.CodePolicyPart}) {
 		if _, ok := ranks[r.Code]; !ok {
 			t.Errorf("%s is missing", r.Code)
 		}

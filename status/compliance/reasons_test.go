@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -77,7 +78,7 @@ func TestReasonsOfAList(t *testing.T) {
 func TestReasonTexts(t *testing.T) {
 	tests := []struct {
 		name     string
-		planner  func(*life) *policy.Plan
+		planner  func(*life) *plan.Plan
 		do       func(*life)
 		code     string
 		text     string
@@ -96,8 +97,8 @@ func TestReasonTexts(t *testing.T) {
 			"macOS 11 needs the installer", as(floor, gated), func(l *life) { l.mac.Facts.Version = "11.7.11" }, MacOSTooOld,
 			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer.", nil,
 		},
-		{"paused", as(floor, func(p *policy.Plan) {
-			p.Outcome, p.Target = policy.Unmanaged, nil
+		{"paused", as(floor, func(p *plan.Plan) {
+			p.Outcome, p.Target = plan.Unmanaged, nil
 			p.Paused = &release.Pause{Reason: "26.6.2 breaks VPN.", Since: at("2026-08-21T08:00")}
 		}), nil, "paused", "Enforcement is paused since 2026-08-21 08:00 UTC: 26.6.2 breaks VPN.", map[string]any{"reason": "26.6.2 breaks VPN.", "since_at": at("2026-08-21T08:00")}},
 		{
@@ -113,10 +114,10 @@ func TestReasonTexts(t *testing.T) {
 			"ahead", floor, nil, DeadlineAhead, "macOS 26.6.2 is asked for by 2026-09-01 12:00 (the Mac's own time), which lies ahead.",
 			map[string]any{"deadline_local": local("2026-09-01T12:00:00"), "overdue_at": at("2026-09-01T12:00")},
 		},
-		{"delayed", as(floor, func(p *policy.Plan) { p.Lanes[0].Delayed = true }), func(l *life) {
-			l.mac.Delayed = &policy.Delayed{Hours: 2}
+		{"delayed", as(floor, func(p *plan.Plan) { p.Lanes[0].Delayed = true }), func(l *life) {
+			l.mac.Delayed = &plan.Delayed{Hours: 2}
 		}, DelayedByUser, "The user delayed the update by 2 h; the deadline is now 2026-09-01 12:00.", map[string]any{"hours": 2}},
-		{"a newer release is held", as(floor, func(p *policy.Plan) {
+		{"a newer release is held", as(floor, func(p *plan.Plan) {
 			p.Lanes[0].Held = &release.Release{Version: "26.7", Build: "25H1"}
 		}), nil, NewerHeld, "A newer release, macOS 26.7 (25H1), would be the target if it were not held.", nil},
 		{
@@ -128,7 +129,7 @@ func TestReasonTexts(t *testing.T) {
 			"never contacted", floor, func(l *life) { l.mac.Facts.LastContactAt = time.Time{} }, NeverContacted,
 			"The Mac has never contacted this server since it enrolled at 2026-08-20 18:00 UTC.", nil,
 		},
-		{"the feed lacks the target", as(floor, func(p *policy.Plan) {
+		{"the feed lacks the target", as(floor, func(p *plan.Plan) {
 			r := *p.Target
 			r.LackedAt = at("2026-08-21T19:15")
 			p.Target = &r
@@ -164,12 +165,12 @@ func TestReasonTexts(t *testing.T) {
 	}
 }
 
-func gated(p *policy.Plan) { p.Gated = MacOSTooOld }
+func gated(p *plan.Plan) { p.Gated = MacOSTooOld }
 
 // unsupported is a plan for a policy that names a version which the Mac cannot get.
-func unsupported(v release.Version) func(*life) *policy.Plan {
-	return func(*life) *policy.Plan {
-		return &policy.Plan{Outcome: policy.Unsupported, Policy: &policy.Stored{Policy: policy.Policy{Name: "exactly", Updates: &policy.Updates{Mode: "exact", Version: v}}}}
+func unsupported(v release.Version) func(*life) *plan.Plan {
+	return func(*life) *plan.Plan {
+		return &plan.Plan{Outcome: plan.Unsupported, Policy: &policy.Stored{Policy: policy.Policy{Name: "exactly", Updates: &policy.Updates{Mode: "exact", Version: v}}}}
 	}
 }
 
@@ -209,8 +210,8 @@ func TestWithdrawnTarget(t *testing.T) {
 }
 
 func TestBaseMissing(t *testing.T) {
-	bsi := func(l *life) *policy.Plan {
-		p := &policy.Plan{Outcome: policy.Satisfied, Policy: &policy.Stored{Policy: policy.Policy{Name: "bsi", BackgroundSecurity: &policy.BackgroundSecurity{Mode: "automatic"}}}}
+	bsi := func(l *life) *plan.Plan {
+		p := &plan.Plan{Outcome: plan.Satisfied, Policy: &policy.Stored{Policy: policy.Policy{Name: "bsi", BackgroundSecurity: &policy.BackgroundSecurity{Mode: "automatic"}}}}
 		declare(p, 0)
 		return p
 	}
@@ -247,8 +248,8 @@ func TestBaseMissing(t *testing.T) {
 
 func TestThePlansReasonsAreKept(t *testing.T) {
 	own := policy.Reason{Code: "held", Text: "Held by Ada.", Advice: "Ask Ada.", Evidence: map[string]any{"subject": "26"}}
-	l := settled(t, as(floor, func(p *policy.Plan) {
-		p.Outcome, p.Target, p.Reasons = policy.Held, nil, []policy.Reason{own}
+	l := settled(t, as(floor, func(p *plan.Plan) {
+		p.Outcome, p.Target, p.Reasons = plan.Held, nil, []policy.Reason{own}
 		p.LeftOut = []policy.Reason{{Code: "settings_left_out", Text: "Settings need macOS 15.", Advice: "Update.", Evidence: map[string]any{}}}
 	}))
 	l.judge()

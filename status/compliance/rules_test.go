@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
 
 // settled is a Mac that is synced, with a target that is active, judged on 2026-08-22.
-func settled(t *testing.T, planner func(*life) *policy.Plan) *life {
+func settled(t *testing.T, planner func(*life) *plan.Plan) *life {
 	t.Helper()
 	l := &life{t: t, index: summer, mac: air(), planner: planner, now: at("2026-08-22T09:00")}
 	l.fetch()
@@ -24,8 +25,8 @@ func settled(t *testing.T, planner func(*life) *policy.Plan) *life {
 }
 
 // as changes a plan after it was made.
-func as(planner func(*life) *policy.Plan, change func(*policy.Plan)) func(*life) *policy.Plan {
-	return func(l *life) *policy.Plan {
+func as(planner func(*life) *plan.Plan, change func(*plan.Plan)) func(*life) *plan.Plan {
+	return func(l *life) *plan.Plan {
 		p := planner(l)
 		change(p)
 		declare(p, 0)
@@ -37,30 +38,30 @@ var floor = asks("25G83", "2026-09-01T12:00:00")
 
 // TestStates is the table of rules 8, each state against those that come after it.
 func TestStates(t *testing.T) {
-	outcome := func(o policy.Outcome) func(*life) *policy.Plan {
-		return as(floor, func(p *policy.Plan) { p.Outcome, p.Target, p.Deadline, p.Due, p.Lanes = o, nil, 0, 0, nil })
+	outcome := func(o plan.Outcome) func(*life) *plan.Plan {
+		return as(floor, func(p *plan.Plan) { p.Outcome, p.Target, p.Deadline, p.Due, p.Lanes = o, nil, 0, 0, nil })
 	}
 	fails := func(l *life) { l.report(map[string]any{"softwareupdate.install-state": "failed"}) }
 	tests := []struct {
 		name    string
-		planner func(*life) *policy.Plan
+		planner func(*life) *plan.Plan
 		do      func(*life)
 		want    State
 		first   string // the most decisive reason
 	}{
-		{"no policy governs", as(outcome(policy.Unmanaged), func(p *policy.Plan) { p.Policy = nil }), fails, Unmanaged, "not_governed"},
-		{"its policy manages nothing", outcome(policy.Unmanaged), fails, Unmanaged, "nothing_managed"},
-		{"paused", as(outcome(policy.Unmanaged), func(p *policy.Plan) { p.Paused = &release.Pause{Reason: "a bad release"} }), fails, Unmanaged, "paused"},
-		{"no version yet", outcome(policy.Unknown), func(l *life) { l.mac.Facts.Version = "" }, Unknown, "version_unknown"},
-		{"no board yet", outcome(policy.Unknown), func(l *life) { l.mac.Facts.Board = "" }, Unknown, "board_unknown"},
-		{"a fact for its assignment", outcome(policy.Unknown), fails, Unknown, "assignment_unknown"},
-		{"the plan's own reason", as(outcome(policy.Unknown), func(p *policy.Plan) { p.Reasons = []policy.Reason{{Code: "not_in_catalogue"}} }), nil, Unknown, "not_in_catalogue"},
-		{"no plan at all", func(*life) *policy.Plan { return &policy.Plan{} }, nil, Unknown, "assignment_unknown"},
-		{"unsupported", outcome(policy.Unsupported), fails, Unsupported, "unsupported"},
-		{"held", outcome(policy.Held), fails, Held, "held"},
-		{"held, although it has a BSI to take", as(floor, func(p *policy.Plan) { p.Outcome = policy.Held }), nil, Held, "held"},
-		{"too old", as(floor, func(p *policy.Plan) { p.Gated = "macos_too_old" }), fails, Incompatible, "macos_too_old"},
-		{"does not list the type", as(floor, func(p *policy.Plan) { p.Gated = "type_not_supported" }), fails, Incompatible, "type_not_supported"},
+		{"no policy governs", as(outcome(plan.Unmanaged), func(p *plan.Plan) { p.Policy = nil }), fails, Unmanaged, "not_governed"},
+		{"its policy manages nothing", outcome(plan.Unmanaged), fails, Unmanaged, "nothing_managed"},
+		{"paused", as(outcome(plan.Unmanaged), func(p *plan.Plan) { p.Paused = &release.Pause{Reason: "a bad release"} }), fails, Unmanaged, "paused"},
+		{"no version yet", outcome(plan.Unknown), func(l *life) { l.mac.Facts.Version = "" }, Unknown, "version_unknown"},
+		{"no board yet", outcome(plan.Unknown), func(l *life) { l.mac.Facts.Board = "" }, Unknown, "board_unknown"},
+		{"a fact for its assignment", outcome(plan.Unknown), fails, Unknown, "assignment_unknown"},
+		{"the plan's own reason", as(outcome(plan.Unknown), func(p *plan.Plan) { p.Reasons = []policy.Reason{{Code: "not_in_catalogue"}} }), nil, Unknown, "not_in_catalogue"},
+		{"no plan at all", func(*life) *plan.Plan { return &plan.Plan{} }, nil, Unknown, "assignment_unknown"},
+		{"unsupported", outcome(plan.Unsupported), fails, Unsupported, "unsupported"},
+		{"held", outcome(plan.Held), fails, Held, "held"},
+		{"held, although it has a BSI to take", as(floor, func(p *plan.Plan) { p.Outcome = plan.Held }), nil, Held, "held"},
+		{"too old", as(floor, func(p *plan.Plan) { p.Gated = "macos_too_old" }), fails, Incompatible, "macos_too_old"},
+		{"does not list the type", as(floor, func(p *plan.Plan) { p.Gated = "type_not_supported" }), fails, Incompatible, "type_not_supported"},
 		{"failed", floor, fails, Failing, "install_failed"},
 		{"failed more than once, and does not say so in its install-state", floor, says("softwareupdate.failure-reason", map[string]any{"count": 2}), Failing, "install_failed"},
 		{"failed after its deadline", asks("25G83", "2026-08-22T09:30:00"), fails, Failing, "install_failed"},
@@ -82,8 +83,8 @@ func TestStates(t *testing.T) {
 		{"pending", floor, nil, Pending, "deadline_ahead"},
 		{"compliant", asks("25F71", "2026-09-01T12:00:00"), nil, Compliant, ""},
 		{"compliant, whatever else fails to install", asks("25F71", "2026-09-01T12:00:00"), fails, Compliant, ""},
-		{"an optional BSI is never overdue", as(asks("25G83", "2026-08-22T09:30:00"), func(p *policy.Plan) { p.Optional = true }), func(l *life) { l.contact() }, Pending, "deadline_passed"},
-		{"nor failing", as(floor, func(p *policy.Plan) { p.Optional = true }), fails, Pending, "install_failed"},
+		{"an optional BSI is never overdue", as(asks("25G83", "2026-08-22T09:30:00"), func(p *plan.Plan) { p.Optional = true }), func(l *life) { l.contact() }, Pending, "deadline_passed"},
+		{"nor failing", as(floor, func(p *plan.Plan) { p.Optional = true }), fails, Pending, "install_failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,7 +306,7 @@ func TestFlags(t *testing.T) {
 			l.mac.Facts.LastReportAt = time.Time{}
 			l.mac.Facts.EnrolledAt = l.now.Add(-4 * day)
 			l.manifest = nil
-			l.planner = func(*life) *policy.Plan { return &policy.Plan{Outcome: policy.Satisfied, Token: "of nothing"} }
+			l.planner = func(*life) *plan.Plan { return &plan.Plan{Outcome: plan.Satisfied, Token: "of nothing"} }
 		}, ""},
 		{"no manifest", func(l *life) { l.manifest = nil }, "not_synced"},
 		{"a manifest that is not what is planned", func(l *life) { l.planner = asks("25G76", "2026-09-01T12:00:00") }, "not_synced"},
@@ -315,7 +316,7 @@ func TestFlags(t *testing.T) {
 		{"no bootstrap token on Intel", func(l *life) { l.mac.Facts.BootstrapToken = false; l.mac.Facts.Model = "MacBookPro16,1" }, ""},
 		{"no bootstrap token, not enrolled", func(l *life) { l.mac.Facts.BootstrapToken = false; l.mac.Facts.Enrolled = false }, ""},
 		{"an applicable BSI", func(l *life) {
-			l.planner = as(floor, func(p *policy.Plan) { p.MissingBSI = spring.Build("25D771280a") })
+			l.planner = as(floor, func(p *plan.Plan) { p.MissingBSI = spring.Build("25D771280a") })
 		}, "bsi_pending"},
 		{"past the deadline", func(l *life) { l.now = at("2026-08-22T12:00"); l.deadline("2026-08-22T12:00:00") }, "past_deadline"},
 		{"a second before the deadline", func(l *life) { l.now = at("2026-08-22T11:59"); l.deadline("2026-08-22T12:00:00") }, ""},
@@ -327,7 +328,7 @@ func TestFlags(t *testing.T) {
 		{"past the deadline and incompatible", func(l *life) {
 			l.now = at("2026-08-22T12:00")
 			l.deadline("2026-08-22T12:00:00")
-			l.planner = as(l.planner, func(p *policy.Plan) { p.Gated = "macos_too_old" })
+			l.planner = as(l.planner, func(p *plan.Plan) { p.Gated = "macos_too_old" })
 			l.manifest.DeclarationsToken = l.planner(l).Token
 		}, "past_deadline"},
 	}

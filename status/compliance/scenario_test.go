@@ -6,7 +6,7 @@ import (
 	_ "time/tzdata" // wherever the tests run
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 )
 
 const olderThanCurrent = "[kSUCoreErrorDDMInvalidDeclarationFailure] Invalid declaration: target OS version (26.6.2) is older than current version (26.7)"
@@ -237,9 +237,9 @@ func TestReEnrolment(t *testing.T) {
 			f := l.mac.Facts.NewLife()
 			f.Enrolled, f.EnrolledAt, f.LastContactAt = true, l.now, l.now
 			f.BootstrapToken = true
-			l.mac = policy.Mac{Facts: f}
+			l.mac = plan.Mac{Facts: f}
 			l.merged, l.manifest, l.last.Summary = nil, nil, Summary{}
-			l.planner = func(*life) *policy.Plan { return &policy.Plan{Outcome: policy.Unknown} }
+			l.planner = func(*life) *plan.Plan { return &plan.Plan{Outcome: plan.Unknown} }
 		}, Unknown, "", []string{"version_unknown", NeverSynced}, []string{"not_synced"}, []string{EventReEnrolled}},
 		step{"2026-08-26T09:05", func(l *life) {
 			l.planner = asks("25G83", "2026-09-01T12:00:00")

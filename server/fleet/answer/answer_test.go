@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 )
 
@@ -56,14 +57,14 @@ func TestMatches(t *testing.T) {
 // Two sides are the same when the same is to be installed by the same deadline.
 func TestSides(t *testing.T) {
 	at, later := "2026-08-28T12:00:00", "2026-08-29T12:00:00"
-	a := ImpactSide{Target: &policy.Target{Version: "26.6", Build: "25G72"}, DeadlineLocal: &at}
+	a := ImpactSide{Target: &plan.Target{Version: "26.6", Build: "25G72"}, DeadlineLocal: &at}
 	for name, c := range map[string]struct {
 		b    ImpactSide
 		want bool
 	}{
-		"equal":         {ImpactSide{Target: &policy.Target{Version: "26.6", Build: "25G72"}, DeadlineLocal: &at}, true},
+		"equal":         {ImpactSide{Target: &plan.Target{Version: "26.6", Build: "25G72"}, DeadlineLocal: &at}, true},
 		"later":         {ImpactSide{Target: a.Target, DeadlineLocal: &later}, false},
-		"another build": {ImpactSide{Target: &policy.Target{Version: "26.6", Build: "25G80"}, DeadlineLocal: &at}, false},
+		"another build": {ImpactSide{Target: &plan.Target{Version: "26.6", Build: "25G80"}, DeadlineLocal: &at}, false},
 		"nothing":       {ImpactSide{}, false},
 	} {
 		if got := a.Same(c.b); got != c.want || c.b.Same(a) != c.want {

@@ -1,6 +1,6 @@
 package answer
 
-import "plimsoll/declarations/policy"
+import "plimsoll/declarations/plan"
 
 // WriteOptions are what every guarded write takes.
 type WriteOptions struct {
@@ -29,8 +29,8 @@ type Impact struct {
 
 // ImpactTarget counts the Macs that would have a target.
 type ImpactTarget struct {
-	Target  policy.Target `json:"target"`
-	Devices int           `json:"devices"`
+	Target  plan.Target `json:"target"`
+	Devices int         `json:"devices"`
 }
 
 // ImpactGroup counts the Macs of a group that would be targeted, and that would be due within 7 days.
@@ -50,8 +50,8 @@ type ImpactSample struct {
 
 // ImpactSide is what a Mac is told on one side of a write.
 type ImpactSide struct {
-	Target        *policy.Target `json:"target"`
-	DeadlineLocal *string        `json:"deadline_local"`
+	Target        *plan.Target `json:"target"`
+	DeadlineLocal *string      `json:"deadline_local"`
 }
 
 // Same tells whether a Mac is told to install the same by the same deadline.

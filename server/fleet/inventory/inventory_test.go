@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/declarations/policy"
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
@@ -428,7 +428,7 @@ func TestFill(t *testing.T) {
 		t.Errorf("by serial number: %v", got)
 	}
 	rec := x.Get("B")
-	rec.Delayed = &policy.Delayed{Hours: 3}
+	rec.Delayed = &plan.Delayed{Hours: 3}
 	if x.Get("B").Delayed != nil {
 		t.Error("a change of a copy changed the index")
 	}

@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
@@ -22,7 +23,7 @@ const (
 	minimum2661 = `{"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-12-01T12:00:00"}}`
 )
 
-// rules.md 6.2: which release is the target, and what it comes to when there is none.
+// rules 6.2: which release is the target, and what it comes to when there is none.
 func TestTargets(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -105,7 +106,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// rules.md 8: what is not known, and what is not managed.
+// rules 8: what is not known, and what is not managed.
 func TestOutcomesWithoutPlan(t *testing.T) {
 	settingsOnly := `{"settings":{"Notifications":false}}`
 	without := func(change func(*Mac)) *Mac {
@@ -158,7 +159,7 @@ func TestOutcomesWithoutPlan(t *testing.T) {
 	}
 }
 
-// rules.md 5: exactly one policy governs.
+// rules 5: exactly one policy governs.
 func TestGoverning(t *testing.T) {
 	pols := []string{
 		`{"name":"all","priority":1,"updates":{"mode":"none"}}`,
@@ -169,17 +170,17 @@ func TestGoverning(t *testing.T) {
 	m16 := func(m *Mac) { m.Facts.Model = "Mac16,1" }
 	tests := []struct {
 		name   string
-		groups []Group
+		groups []policy.Group
 		change func(*Mac)
 		want   string
 	}{
 		{"the only one that applies", nil, nil, "all"},
-		{"by serial", []Group{{"eng", []string{"C02AAAA"}}}, nil, "eng"},
-		{"by enrollment id", []Group{{"eng", []string{"ID-1"}}}, nil, "eng"},
-		{"excluded", []Group{{"eng", []string{"C02AAAA"}}, {"lab", []string{"ID-1"}}}, nil, "all"},
-		{"by expression, with the higher priority", []Group{{"eng", []string{"C02AAAA"}}}, m16, "new-models"},
-		{"what is not known matters when it has the higher priority", []Group{{"eng", []string{"C02AAAA"}}}, func(m *Mac) { m.Facts.Model = "" }, ""},
-		{"a Mac without serial number is in no group by it", []Group{{"eng", []string{""}}}, func(m *Mac) { m.Facts.Serial = "" }, "all"},
+		{"by serial", []policy.Group{{Name: "eng", Devices: []string{"C02AAAA"}}}, nil, "eng"},
+		{"by enrollment id", []policy.Group{{Name: "eng", Devices: []string{"ID-1"}}}, nil, "eng"},
+		{"excluded", []policy.Group{{Name: "eng", Devices: []string{"C02AAAA"}}, {Name: "lab", Devices: []string{"ID-1"}}}, nil, "all"},
+		{"by expression, with the higher priority", []policy.Group{{Name: "eng", Devices: []string{"C02AAAA"}}}, m16, "new-models"},
+		{"what is not known matters when it has the higher priority", []policy.Group{{Name: "eng", Devices: []string{"C02AAAA"}}}, func(m *Mac) { m.Facts.Model = "" }, ""},
+		{"a Mac without serial number is in no group by it", []policy.Group{{Name: "eng", Devices: []string{""}}}, func(m *Mac) { m.Facts.Serial = "" }, "all"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestGoverning(t *testing.T) {
 	}
 }
 
-// rules.md 6.7.
+// rules 6.7.
 func TestGate(t *testing.T) {
 	old := []string{"11.7.11 20G1443 2026-05-18 J1AP", "12.7.6 21H1320 2026-05-18 J1AP", "13.7.8 22H730 2026-05-18 J1AP", "14.8.9 23J631 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP"}
 	tests := []struct {
@@ -339,7 +340,7 @@ func TestSettingsBetaGate(t *testing.T) {
 	}
 }
 
-// rules.md 7: the bytes that a Mac is given.
+// rules 7: the bytes that a Mac is given.
 func TestEnforcementBytes(t *testing.T) {
 	exact := `{"updates":{"mode":"exact","version":"26.6.1","build":"25G76","deadline":"2026-12-01T12:00:00"},"details_url":"https://it.example.com/u"}`
 	m := mac("26.5", "25F71")
@@ -371,21 +372,21 @@ func TestEnforcementBytes(t *testing.T) {
 
 func TestBrokenPartsAreLeftOut(t *testing.T) {
 	days := 14
-	odd := Stored{Policy: Policy{
-		Name: "odd", Updates: &Updates{Mode: "someday", WithinDays: &days}, BackgroundSecurity: &BackgroundSecurity{Mode: "automatic"},
+	odd := policy.Stored{Policy: policy.Policy{
+		Name: "odd", Updates: &policy.Updates{Mode: "someday", WithinDays: &days}, BackgroundSecurity: &policy.BackgroundSecurity{Mode: "automatic"},
 		Settings: &declarations.Settings{Notifications: new(bool)},
 	}}
 	w := given(t, automatic14, "2026-01-01", august...)
-	w.in.Policies = []Stored{odd}
+	w.in.Policies = []policy.Stored{odd}
 	p := w.step(mac("26.5", "25F71"), "2026-08-20", true)
 	if p.Outcome != Satisfied || len(p.LeftOut) != 2 || len(p.Declarations) != 4 {
 		t.Errorf("outcome %s, left out %+v, %d declarations", p.Outcome, p.LeftOut, len(p.Declarations))
 	}
 	// An expression that does not resolve any more: nobody knows whether the policy applies.
-	w.in.Policies = []Stored{{Policy: Policy{Name: "odd", Priority: 9, Assign: Assign{When: "modell == 'x'"}}}, stored(t, automatic14, "2026-01-01")}
+	w.in.Policies = []policy.Stored{{Policy: policy.Policy{Name: "odd", Priority: 9, Assign: policy.Assign{When: "modell == 'x'"}}}, stored(t, automatic14, "2026-01-01")}
 	p = w.step(mac("26.5", "25F71"), "2026-08-20", true)
 	want{outcome: Unknown, reason: CodeAssignmentUnknown}.check(t, p)
-	if _, err := Compile(Input{}); err == nil {
+	if _, err := Compile(policy.Input{}); err == nil {
 		t.Error("compiled without a catalogue")
 	}
 }

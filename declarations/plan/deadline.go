@@ -1,13 +1,14 @@
-package policy
+package plan
 
 import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
-// Why a promise was made anew (rules.md 6.4).
+// Why a promise was made anew (rules 6.4).
 const (
 	RenewedNeverServed = "never_served"
 	RenewedReturned    = "returned"
@@ -18,7 +19,7 @@ const (
 	renewWithin = 24 * time.Hour
 )
 
-// dates are the lane's due date and deadline with r as its target (rules.md 6.3 and 6.4).
+// dates are the lane's due date and deadline with r as its target (rules 6.3 and 6.4).
 func (pl *planner) dates(l *lane, r *release.Release) LanePlan {
 	d := LanePlan{Lane: l.Lane, Target: r, Promise: l.state.Promise}
 	if l.wish != nil {
@@ -32,7 +33,7 @@ func (pl *planner) dates(l *lane, r *release.Release) LanePlan {
 	case l.Lane == BSI:
 		clock = pl.rule.BSITime
 		pl.dueBSI(l, &d)
-	case pl.rule.Mode == ModeAutomatic:
+	case pl.rule.Mode == policy.ModeAutomatic:
 		pl.dueOS(l, &d)
 	default:
 		d.Due = pl.rule.Deadline
@@ -48,7 +49,7 @@ func (pl *planner) dates(l *lane, r *release.Release) LanePlan {
 }
 
 // missed tells whether a release counts as missed when r is the target: it is not held, and not above the target.
-// Whether Apple still offers it does not matter (rules.md 6.3).
+// Whether Apple still offers it does not matter (rules 6.3).
 func (pl *planner) missed(c *candidate, r *release.Release) bool {
 	return !c.held(pl.now) && compare(c.r, r) <= 0
 }
@@ -75,7 +76,7 @@ func (pl *planner) dueOf(l *lane, c *candidate) (declarations.Local, int) {
 	from, days := posted(c.r), pl.rule.WithinDays
 	if l.Lane == Upgrade {
 		days = pl.rule.UpgradeWithinDays
-		if since := pl.rule.stored.Since(c.major); !since.IsZero() {
+		if since := pl.rule.Since(c.major); !since.IsZero() {
 			from = max(from, release.DayOf(since))
 		}
 	} else if e := pl.rule.ExploitedWithinDays; c.r.Exploited && e != 0 {
@@ -103,7 +104,7 @@ func dueAt(from release.Day, days, clock int) declarations.Local {
 	return declarations.Local((int64(from)+int64(days))*daySeconds + int64(clock))
 }
 
-// deadline sets the deadline from the due date, the promise found and fair notice (rules.md 6.4).
+// deadline sets the deadline from the due date, the promise found and fair notice (rules 6.4).
 func (pl *planner) deadline(l *lane, d *LanePlan, notice, clock int) {
 	promise := d.Promise
 	if promise != 0 && promise <= d.Due {

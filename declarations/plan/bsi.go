@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"plimsoll/declarations/release"
@@ -22,7 +22,7 @@ func (pl *planner) has() (build, letter string) {
 	return build, letter
 }
 
-// bsis lists the BSIs for the Mac's board and base build above the letter that it has, newest first (rules.md 6.6).
+// bsis lists the BSIs for the Mac's board and base build above the letter that it has, newest first (rules 6.6).
 func (pl *planner) bsis() []candidate {
 	if pl.table == nil || len(pl.table.bsi) == 0 || pl.m.Facts.Build == "" {
 		return nil

@@ -1,9 +1,10 @@
-package policy
+package plan
 
 import (
 	"cmp"
 	"time"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -19,7 +20,7 @@ const (
 	held // and nothing but that
 )
 
-// verdict is the one test that a release must pass to be a target (rules.md 6.2), in the order in which reasons are told.
+// verdict is the one test that a release must pass to be a target (rules 6.2), in the order in which reasons are told.
 func (pl *planner) verdict(l *lane, c *candidate) verdict {
 	switch {
 	case !c.r.Available:
@@ -51,7 +52,7 @@ func posted(r *release.Release) release.Day {
 
 // oldEnough is when a release reaches the policy's min_age_days.
 func (pl *planner) oldEnough(r *release.Release) time.Time {
-	if pl.rule.Mode != ModeAutomatic || pl.rule.MinAgeDays == 0 {
+	if pl.rule.Mode != policy.ModeAutomatic || pl.rule.MinAgeDays == 0 {
 		return time.Time{}
 	}
 	return (posted(r) + release.Day(pl.rule.MinAgeDays)).Time()
@@ -67,9 +68,9 @@ func (pl *planner) becamePossible(l *lane, r *release.Release) time.Time {
 	return r.FirstSeen
 }
 
-// targetOS finds the targets of the OS lanes, or what it comes to when there is none (rules.md 6.2, (d) and (e)).
+// targetOS finds the targets of the OS lanes, or what it comes to when there is none (rules 6.2, (d) and (e)).
 func (pl *planner) targetOS(floor release.Version) {
-	if pl.rule.Mode != ModeAutomatic && !pl.satisfied && !pl.reachable() {
+	if pl.rule.Mode != policy.ModeAutomatic && !pl.satisfied && !pl.reachable() {
 		e := pl.evidence("policy", "board", "macos")
 		e["version"] = floor
 		pl.lanes = [lanes]*lane{}
@@ -106,7 +107,7 @@ func (pl *planner) targetOS(floor release.Version) {
 	}
 }
 
-// reachable tells whether a lane has a release that satisfies the policy, held ones counted (rules.md 6.2, (d)).
+// reachable tells whether a lane has a release that satisfies the policy, held ones counted (rules 6.2, (d)).
 func (pl *planner) reachable() bool {
 	for _, l := range pl.lanes {
 		if l == nil {
@@ -173,7 +174,7 @@ func (pl *planner) target(l *lane) {
 	l.LanePlan = best
 }
 
-// Around a lane's deadline a newer release does not take an older one's place (rules.md 6.2, no late swap).
+// Around a lane's deadline a newer release does not take an older one's place (rules 6.2, no late swap).
 const (
 	swapBefore = 24 * time.Hour
 	swapAfter  = 72 * time.Hour

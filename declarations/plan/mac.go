@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"time"
@@ -7,7 +7,7 @@ import (
 	"plimsoll/status"
 )
 
-// Lane numbers the three lanes of rules.md 6.1.
+// Lane numbers the three lanes of rules 6.1.
 type Lane int
 
 // The lanes.
@@ -21,7 +21,7 @@ const (
 // String is the lane's name in the API.
 func (l Lane) String() string { return [...]string{"patch", "upgrade", "bsi"}[l] }
 
-// LaneState is what is remembered of one lane of one Mac (rules.md 6.4). The zero value: no obligation, no promise.
+// LaneState is what is remembered of one lane of one Mac (rules 6.4). The zero value: no obligation, no promise.
 type LaneState struct {
 	// Since is when the obligation began: since then the lane has had a target without a break. Zero: it has none.
 	Since time.Time `json:"s,omitzero"`
@@ -40,7 +40,7 @@ type LaneState struct {
 // LaneStates are the three lanes of one Mac.
 type LaneStates [lanes]LaneState
 
-// Delayed is a delay that the user of a Mac took (rules.md 9). It holds for one obligation of one lane.
+// Delayed is a delay that the user of a Mac took (rules 9). It holds for one obligation of one lane.
 type Delayed struct {
 	Lane  Lane               `json:"l"`
 	Since time.Time          `json:"s"` // the obligation it belongs to
@@ -48,7 +48,7 @@ type Delayed struct {
 	Hours int                `json:"h"` // hours taken so far
 }
 
-// Wish is an upgrade that the user of a Mac asked for (rules.md 9).
+// Wish is an upgrade that the user of a Mac asked for (rules 9).
 type Wish struct {
 	Major int       `json:"m"` // the track's major at that time
 	At    time.Time `json:"a"` // UTC
@@ -58,14 +58,14 @@ type Wish struct {
 type Mac struct {
 	Facts status.Facts
 	Lanes LaneStates
-	// Generation makes the Mac sync again although nothing changed; it enters the DeclarationsToken when above 0 (rules.md 10).
+	// Generation makes the Mac sync again although nothing changed; it enters the DeclarationsToken when above 0 (rules 10).
 	Generation uint64
 	// Asks: the Mac itself asks now (tokens or declaration-items); a sweep does not.
 	Asks bool
-	// BackAt is the last contact that ended a silence of more than 7 days, zero if there was none (rules.md 6.4).
+	// BackAt is the last contact that ended a silence of more than 7 days, zero if there was none (rules 6.4).
 	BackAt  time.Time
 	Delayed *Delayed
 	Wish    *Wish
-	// SelfURL is the address of the Mac's own page, empty when there is none (rules.md 9).
+	// SelfURL is the address of the Mac's own page, empty when there is none (rules 9).
 	SelfURL string
 }

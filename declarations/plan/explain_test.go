@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -172,7 +173,7 @@ func TestWhyReleasesAreIgnored(t *testing.T) {
 
 // The lists of an explanation are never null.
 func TestExplanationOfNothing(t *testing.T) {
-	b, err := Compile(Input{Catalog: &release.Catalog{}})
+	b, err := Compile(policy.Input{Catalog: &release.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"bufio"
@@ -201,7 +201,7 @@ func TestReplayOneBoardBuild(t *testing.T) {
 	}
 }
 
-// apple.md 5.2, 7 and 8: 26.3.2 is for one board, and 26.3.1 came in two entries, one of them for that board.
+// As Apple published it: 26.3.2 is for one board, and 26.3.1 came in two entries, one of them for that board.
 func TestReplayNewestPerBoard(t *testing.T) {
 	w := given(t, automatic14, "2026-01-01")
 	w.in.Catalog, _ = merge(t, nil, feedFile(t, "pmv-2026-03-17T1834Z-first-BSI.json"), at(t, "2026-03-17T18:34"))
@@ -216,7 +216,7 @@ func TestReplayNewestPerBoard(t *testing.T) {
 
 const bsiPolicy = `{"updates":{"mode":"none"},"background_security":{"mode":"automatic","within_days":2}}`
 
-// apple.md 4: the two real BSIs, on the day they appeared and five months later.
+// The two real BSIs, on the day they appeared and five months later.
 func TestReplayBSI(t *testing.T) {
 	first, _ := merge(t, nil, feedFile(t, "pmv-2026-03-17T1834Z-first-BSI.json"), at(t, "2026-03-17T18:34"))
 	later := release.Snapshot()

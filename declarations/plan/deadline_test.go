@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -27,17 +28,14 @@ func TestFair(t *testing.T) {
 		{"midnight", "2026-08-19T10:00:00Z", 2, "00:00", "2026-08-22T00:00"},
 	}
 	for _, tt := range tests {
-		clock, err := parseTime(tt.time)
-		if err != nil {
-			t.Fatal(err)
-		}
+		clock := (&policy.Policy{Updates: &policy.Updates{Mode: "automatic", WithinDays: new(int), Time: tt.time}}).Rule().Time
 		if got := fair(at(t, tt.now), tt.days, clock); got != local(t, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
 
-// rules.md 6.3: the due date of automatic.
+// rules 6.3: the due date of automatic.
 func TestDueDates(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -114,7 +112,7 @@ func policyIs(t *testing.T, src string) func(*world, *Mac) {
 	return func(w *world, _ *Mac) {
 		p := pol(t, src)
 		before := &w.in.Policies[0]
-		w.in.Policies = []Stored{{Policy: p, CreatedAt: before.CreatedAt, Asks: Asks(before, &p, at(t, "2026-08-18"))}}
+		w.in.Policies = []policy.Stored{{Policy: p, CreatedAt: before.CreatedAt, Asks: policy.Asks(before, &p, at(t, "2026-08-18"))}}
 	}
 }
 
@@ -139,7 +137,7 @@ func updates(version, build string) func(*world, *Mac) {
 	return func(_ *world, m *Mac) { m.Facts.Version, m.Facts.Build = release.Version(version), build }
 }
 
-// rules.md 6.4: promises. 26.6.1 was posted on the 6th, 26.6.2 on the 17th of August.
+// rules 6.4: promises. 26.6.1 was posted on the 6th, 26.6.2 on the 17th of August.
 func TestPromises(t *testing.T) {
 	last := august[len(august)-2:]
 	exploited := []string{last[0], last[1] + " exploited"}
@@ -313,7 +311,7 @@ func TestARenewalBesideAnotherLane(t *testing.T) {
 	}
 }
 
-// rules.md 6.4: a lane that is not declared keeps its older promise and makes none.
+// rules 6.4: a lane that is not declared keeps its older promise and makes none.
 func TestPromisesOfTwoLanes(t *testing.T) {
 	src := `{"os":{"track":"26","upgrade":"enforce","upgrade_within_days":30},"updates":{"mode":"automatic","within_days":14}}`
 	w := given(t, src, "2026-08-01", "15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J1AP")
@@ -329,7 +327,7 @@ func TestPromisesOfTwoLanes(t *testing.T) {
 		t.Errorf("lanes %+v", p.Lanes)
 	}
 	// The upgrade becomes due earlier than the patch: it is declared, and the patch keeps its promise.
-	w.in.Policies = []Stored{stored(t, `{"notice_days":1,"os":{"track":"26","upgrade":"enforce","upgrade_within_days":1},"updates":{"mode":"automatic","within_days":14}}`, "2026-08-01")}
+	w.in.Policies = []policy.Stored{stored(t, `{"notice_days":1,"os":{"track":"26","upgrade":"enforce","upgrade_within_days":1},"updates":{"mode":"automatic","within_days":14}}`, "2026-08-01")}
 	p = w.step(m, "2026-08-19", true)
 	if p.Lane != Upgrade || p.Deadline != local(t, "2026-08-21T12:00") {
 		t.Errorf("lane %s by %s", p.Lane, p.Deadline)
@@ -356,7 +354,7 @@ func TestSweepsAndSyncsDeclareTheSameLane(t *testing.T) {
 	}
 }
 
-// rules.md 6.5.
+// rules 6.5.
 func TestEqualDeadlinesUpgrade(t *testing.T) {
 	w := given(t, `{"os":{"track":"26","upgrade":"enforce","upgrade_within_days":10},"updates":{"mode":"automatic","within_days":10}}`, "2026-01-01", "15.7.9 24G830 2026-08-06 J1AP", "26.6.1 25G76 2026-08-06 J1AP")
 	p := w.step(mac("15.7.8", "24G824"), "2026-08-07", true)
@@ -366,7 +364,7 @@ func TestEqualDeadlinesUpgrade(t *testing.T) {
 	}
 }
 
-// rules.md 6.2: no late swap. The deadline is 2026-08-20T12:00, which begins at 2026-08-19T22:00Z and ends at 2026-08-21T00:00Z;
+// rules 6.2: no late swap. The deadline is 2026-08-20T12:00, which begins at 2026-08-19T22:00Z and ends at 2026-08-21T00:00Z;
 // so the window is from 2026-08-18T22:00Z to 2026-08-24T00:00Z.
 func TestNoLateSwap(t *testing.T) {
 	first := "26.6.1 25G76 2026-08-06 J1AP"
@@ -543,7 +541,7 @@ func TestNewMajorThatCameTooLateIsExplained(t *testing.T) {
 	}
 }
 
-// Around the deadline to which the user delayed it the target does not change either (rules.md 6.5: a delay replaces the deadline).
+// Around the deadline to which the user delayed it the target does not change either (rules 6.5: a delay replaces the deadline).
 // The deadline is 2026-08-20T12:00; the one of the delay is over at 2026-08-29T08:00Z, with its 72 hours.
 func TestNoLateSwapAfterADelay(t *testing.T) {
 	first := "26.6.1 25G76 2026-08-06 J1AP"
@@ -570,7 +568,7 @@ func TestGatedDeadlineStays(t *testing.T) {
 	}
 }
 
-// rules.md 9: the user's delay.
+// rules 9: the user's delay.
 func TestDelay(t *testing.T) {
 	w := given(t, `{"delay":{"max_hours":24},"updates":{"mode":"automatic","within_days":14}}`, "2026-01-01", "26.6.1 25G76 2026-08-06 J1AP")
 	m := mac("26.6", "25G72")
@@ -605,7 +603,7 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// rules.md 9: an upgrade that the user asked for.
+// rules 9: an upgrade that the user asked for.
 func TestWish(t *testing.T) {
 	self := `{"os":{"track":"26","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":14}}`
 	minimum := `{"os":{"track":"26","upgrade":"self_service"},"updates":{"mode":"minimum","version":"15.7.8","deadline":"2026-12-01T12:00:00"}}`

@@ -1,17 +1,18 @@
-package policy
+package plan
 
 import (
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
-// The mechanisms that Macs before macOS 14 need (rules.md 8).
+// The mechanisms that Macs before macOS 14 need (rules 8).
 const (
 	mechanismCommand   = "mdm_command"
 	mechanismInstaller = "installer"
 )
 
-// gate tells whether the target can be declared to this macOS (rules.md 6.7).
+// gate tells whether the target can be declared to this macOS (rules 6.7).
 func (pl *planner) gate() {
 	f := &pl.m.Facts
 	e := pl.evidence("macos")
@@ -39,8 +40,11 @@ func (pl *planner) declare() {
 		enforcement = pl.enforcement()
 	}
 	if pl.rule != nil {
-		p.LeftOut = append(p.LeftOut, pl.rule.leftOut...)
-		settings = pl.settings()
+		p.LeftOut = append(p.LeftOut, pl.rule.LeftOut...)
+		if s := pl.b.settings[pl.rule]; s != nil {
+			p.LeftOut = append(p.LeftOut, s.leftOut...)
+			settings = pl.settings(s)
+		}
 	}
 	if f.Version != "" && pl.major < 13 {
 		pl.leaveOut(CodeStatusNotSupported, map[string]any{"macos": f.Version})
@@ -69,8 +73,8 @@ func (pl *planner) declare() {
 
 func (pl *planner) enforcement() *pair {
 	p := pl.plan
-	url := pl.rule.stored.DetailsURL
-	if url == DetailsSelf {
+	url := pl.rule.DetailsURL
+	if url == policy.DetailsSelf {
 		if url = pl.m.SelfURL; url == "" {
 			pl.leaveOut(CodeNoSelfPage, nil)
 		}
@@ -80,25 +84,25 @@ func (pl *planner) enforcement() *pair {
 		return &pair{declarations.Enforcement(declarations.IDBSI, string(r.Version), r.Build, p.Deadline, url), pl.b.bsiActivation}
 	}
 	build := ""
-	if pl.rule.Mode == ModeExact && pl.rule.Build != "" {
+	if pl.rule.Mode == policy.ModeExact && pl.rule.Build != "" {
 		build = r.Build
 	}
 	return &pair{declarations.Enforcement(declarations.IDOSUpdate, string(r.Version), build, p.Deadline, url), pl.b.osActivation}
 }
 
-// settings are those of the policy as far as the Mac supports them (rules.md 6.7).
-func (pl *planner) settings() *pair {
+// settings are those of the policy as far as the Mac supports them (rules 6.7).
+func (pl *planner) settings(s *settings) *pair {
 	f := &pl.m.Facts
-	if pl.rule.settings == nil {
+	if s.full == nil {
 		return nil
 	}
 	if pl.major < 15 || f.Capabilities.Known && !f.Capabilities.Settings {
 		pl.leaveOut(CodeSettingsNotSupported, pl.evidence("macos"))
 		return nil
 	}
-	if pl.rule.hasBeta && f.Version.Compare("15.4") < 0 {
+	if s.hasBeta && f.Version.Compare("15.4") < 0 {
 		pl.leaveOut(CodeBetaNotSupported, pl.evidence("macos"))
-		return pl.rule.settingsNoBeta
+		return s.noBeta
 	}
-	return pl.rule.settings
+	return s.full
 }

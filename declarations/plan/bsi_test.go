@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// rules.md 6.6 and apple.md 4.
+// rules 6.6.
 func TestBSI(t *testing.T) {
 	base := []string{"26.3 25D125 2026-02-11 J1AP", "26.3.1 25D2128 2026-03-04 J1AP"}
 	a := "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128"
@@ -107,7 +107,7 @@ func TestABSIOfAnotherBaseStartsAnew(t *testing.T) {
 	})
 }
 
-// apple.md 7.2: a version string with a letter is rejected, and without the build nothing happens.
+// As Apple documents it: a version string with a letter is rejected, and without the build nothing happens.
 func TestBSIIsDeclaredByItsBuild(t *testing.T) {
 	w := given(t, bsiPolicy, "2026-01-01", "26.3.1 25D2128 2026-03-04 J1AP", "26.3.1(a) 25D771280a 2026-03-17 J1AP base=25D2128")
 	p := w.step(mac("26.3.1", "25D2128"), "2026-03-17T19:00", true)

@@ -1,13 +1,15 @@
-package policy
+// Package plan decides what one Mac is told, and why, as a pure function of the policies, the catalogue, the Mac and the time.
+package plan
 
 import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
-// Outcome is what the plan comes to for the operating system, before the gate (rules.md 6.2 and 8).
+// Outcome is what the plan comes to for the operating system, before the gate (rules 6.2 and 8).
 type Outcome string
 
 // The outcomes.
@@ -24,12 +26,12 @@ const (
 type LanePlan struct {
 	Lane   Lane
 	Target *release.Release // nil: nothing to do in this lane
-	// Due is the due date (rules.md 6.3), DueSetBy the missed release that set it (nil for minimum and exact: the policy's deadline),
+	// Due is the due date (rules 6.3), DueSetBy the missed release that set it (nil for minimum and exact: the policy's deadline),
 	// DueDays the days that were counted.
 	Due      declarations.Local
 	DueSetBy *release.Release
 	DueDays  int
-	// Deadline is what the Mac would be told (rules.md 6.4), Own the same before a delay that the user took.
+	// Deadline is what the Mac would be told (rules 6.4), Own the same before a delay that the user took.
 	// Promise is the promise found, 0 for none.
 	Deadline declarations.Local
 	Own      declarations.Local
@@ -42,22 +44,22 @@ type LanePlan struct {
 	Delayed bool
 	// Wished: the user asked for this upgrade.
 	Wished bool
-	// HeldBack is the newer release that a late swap was refused to (rules.md 6.2), nil if none.
+	// HeldBack is the newer release that a late swap was refused to (rules 6.2), nil if none.
 	HeldBack *release.Release
 	// Held is a release that would be the target if it were not held, nil if none.
 	Held *release.Release
 }
 
-// Plan is what a Mac is told, and why (rules.md 6). It is a value: keeping it, and the promises in Lanes, is the caller's work.
+// Plan is what a Mac is told, and why (rules 6). It is a value: keeping it, and the promises in Lanes, is the caller's work.
 type Plan struct {
 	// Policy governs the Mac; nil when none does.
-	Policy *Stored
+	Policy *policy.Stored
 	Paused *release.Pause
 
 	Outcome Outcome
 	// Reasons explain the outcome, the most decisive first: not_governed, paused, nothing_managed, board_unknown, version_unknown,
 	// assignment_unknown, not_in_catalogue, above_track, upgrade_not_enforced, other_build, unsupported, held, soaking.
-	Reasons []Reason
+	Reasons []policy.Reason
 
 	Lanes []LanePlan // those with a target, patch before upgrade before bsi
 
@@ -67,16 +69,16 @@ type Plan struct {
 	Due      declarations.Local
 	Deadline declarations.Local
 
-	// Gated is why enforcement of the target is not declared (rules.md 6.7): "", "macos_too_old" or "type_not_supported".
+	// Gated is why enforcement of the target is not declared (rules 6.7): "", "macos_too_old" or "type_not_supported".
 	Gated string
-	// Optional: the target is a BSI whose base is not the newest; it never makes a Mac overdue or failing (rules.md 6.6).
+	// Optional: the target is a BSI whose base is not the newest; it never makes a Mac overdue or failing (rules 6.6).
 	Optional bool
 	// MissingBSI is an applicable BSI that is not installed, enforced or not; nil if none.
 	MissingBSI *release.Release
 
 	Declarations []declarations.Declaration // sorted as items are
 	Token        string                     // the DeclarationsToken
-	LeftOut      []Reason                   // parts that could not be resolved, that the gate left out, or that came too late
+	LeftOut      []policy.Reason            // parts that could not be resolved, that the gate left out, or that came too late
 
 	// NextLanes is what the lanes are once the advertisement of this plan is kept; equal to the Mac's when nothing changes.
 	NextLanes LaneStates

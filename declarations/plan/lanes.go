@@ -1,9 +1,10 @@
-package policy
+package plan
 
 import (
 	"cmp"
 	"time"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -58,7 +59,7 @@ func (pl *planner) newestOfMajor(v release.Version) bool {
 	return false
 }
 
-// planOS works out the two OS lanes in the order of rules.md 6.2, (a) to (e).
+// planOS works out the two OS lanes in the order of rules 6.2, (a) to (e).
 func (pl *planner) planOS() {
 	rule, v := pl.rule, pl.m.Facts.Version
 	track, wish := pl.track()
@@ -66,10 +67,10 @@ func (pl *planner) planOS() {
 		pl.end(Satisfied, CodeAboveTrack, pl.evidence("macos", "policy"))
 		return
 	}
-	upgrade := track > pl.major && (rule.Upgrade == UpgradeEnforce || wish != nil)
+	upgrade := track > pl.major && (rule.Upgrade == policy.UpgradeEnforce || wish != nil)
 	floor := pl.floor(track, upgrade)
 	pl.satisfied = floor != "" && v.Compare(floor) >= 0
-	if pl.satisfied && (wish == nil || !upgrade || rule.Mode != ModeMinimum || pl.table == nil) {
+	if pl.satisfied && (wish == nil || !upgrade || rule.Mode != policy.ModeMinimum || pl.table == nil) {
 		pl.otherBuild()
 		return
 	}
@@ -81,7 +82,7 @@ func (pl *planner) planOS() {
 	if upgrade {
 		top = track
 	}
-	if rule.Mode == ModeMinimum && top < floor.Major() || rule.Mode == ModeExact && pl.major != floor.Major() && (!upgrade || track != floor.Major()) {
+	if rule.Mode == policy.ModeMinimum && top < floor.Major() || rule.Mode == policy.ModeExact && pl.major != floor.Major() && (!upgrade || track != floor.Major()) {
 		e := pl.evidence("policy", "macos")
 		e["version"] = floor
 		pl.end(Satisfied, CodeUpgradeNotEnforced, e)
@@ -109,14 +110,14 @@ func (pl *planner) track() (major int, wish *Wish) {
 	switch pl.rule.Track {
 	case 0:
 		return pl.major, nil
-	case AnyMajor:
-		if major = pl.latest(); pl.rule.Upgrade != UpgradeHold {
+	case policy.AnyMajor:
+		if major = pl.latest(); pl.rule.Upgrade != policy.UpgradeHold {
 			major = cmp.Or(pl.keepMajor(major), major)
 		}
 	default:
 		major = pl.rule.Track
 	}
-	if w := pl.m.Wish; w != nil && pl.rule.Upgrade == UpgradeSelfService && w.Major == major {
+	if w := pl.m.Wish; w != nil && pl.rule.Upgrade == policy.UpgradeSelfService && w.Major == major {
 		wish = w
 	}
 	return major, wish
@@ -141,7 +142,7 @@ func (pl *planner) latest() int {
 }
 
 // keepMajor is the major whose target a newer major, which the track moved on to, may not replace so close to the deadline
-// (rules.md 6.2, no late swap); 0 when it may.
+// (rules 6.2, no late swap); 0 when it may.
 func (pl *planner) keepMajor(newer int) int {
 	if newer <= pl.major {
 		return 0
@@ -164,7 +165,7 @@ func (pl *planner) keepMajor(newer int) int {
 		return 0
 	}
 	l := pl.osLane(Upgrade, before, pl.floor(before, true))
-	if pl.rule.Upgrade == UpgradeSelfService {
+	if pl.rule.Upgrade == policy.UpgradeSelfService {
 		if l.wish = pl.m.Wish; l.wish == nil || l.wish.Major != before {
 			return 0
 		}
@@ -180,9 +181,9 @@ func (pl *planner) keepMajor(newer int) int {
 // major that it may reach, or else the lowest.
 func (pl *planner) floor(track int, upgrade bool) release.Version {
 	switch pl.rule.Mode {
-	case ModeExact:
+	case policy.ModeExact:
 		return pl.rule.Exact
-	case ModeMinimum:
+	case policy.ModeMinimum:
 	default:
 		return ""
 	}
@@ -205,7 +206,7 @@ func (pl *planner) floor(track int, upgrade bool) release.Version {
 // otherBuild notes that a Mac at the exact version has another build than the one named.
 func (pl *planner) otherBuild() {
 	f := &pl.m.Facts
-	if pl.rule.Mode == ModeExact && pl.rule.Build != "" && f.Build != "" && f.Build != pl.rule.Build && f.Version.Compare(pl.rule.Exact) == 0 {
+	if pl.rule.Mode == policy.ModeExact && pl.rule.Build != "" && f.Build != "" && f.Build != pl.rule.Build && f.Version.Compare(pl.rule.Exact) == 0 {
 		e := pl.evidence("macos", "macos_build", "policy")
 		e["build"] = pl.rule.Build
 		pl.because(CodeOtherBuild, e)
@@ -215,7 +216,7 @@ func (pl *planner) otherBuild() {
 // osLane is a lane with the releases of one major that are above the Mac's version.
 func (pl *planner) osLane(id Lane, major int, floor release.Version) *lane {
 	l := &lane{LanePlan: LanePlan{Lane: id}, major: major, floor: floor}
-	if pl.rule.Mode == ModeExact {
+	if pl.rule.Mode == policy.ModeExact {
 		l.named = floor
 	}
 	if pl.table != nil {
@@ -242,13 +243,13 @@ func ofMajor(list []candidate, major int) []candidate {
 	return list[from:to]
 }
 
-// Offer is the upgrade that the user of a Mac may ask for now (os.upgrade self_service, rules.md 9), nil when there is none
+// Offer is the upgrade that the user of a Mac may ask for now (os.upgrade self_service, rules 9), nil when there is none
 // or it was asked for already. A Wish for it has the major of its version.
 func (b *Book) Offer(m *Mac, now time.Time) *release.Release {
 	pl := &planner{b: b, m: m, now: now.UTC(), plan: &Plan{}}
 	pl.look()
 	pl.govern()
-	if pl.rule == nil || pl.rule.Mode == ModeNone || pl.rule.Upgrade != UpgradeSelfService || pl.table == nil {
+	if pl.rule == nil || pl.rule.Mode == policy.ModeNone || pl.rule.Upgrade != policy.UpgradeSelfService || pl.table == nil {
 		return nil
 	}
 	track, wish := pl.track()

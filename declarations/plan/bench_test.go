@@ -1,23 +1,24 @@
-package policy
+package plan
 
 import (
 	"fmt"
 	"testing"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
 // tenPolicies is a book with ten policies over the built-in catalogue; the last one, for every Mac, governs.
 func tenPolicies(t testing.TB) *Book {
 	t.Helper()
-	in := Input{Catalog: release.Snapshot()}
+	in := policy.Input{Catalog: release.Snapshot()}
 	for i := range 9 {
 		assign := fmt.Sprintf(`{"groups":["g%d"]}`, i)
 		if i%3 == 0 {
 			assign = fmt.Sprintf(`{"when":"model startsWith 'Mac%d,' && version < '26.10'"}`, 30+i)
 		}
 		in.Policies = append(in.Policies, stored(t, fmt.Sprintf(`{"name":"p%d","priority":%d,"assign":%s,"updates":{"mode":"automatic","within_days":14}}`, i, 100-i, assign), "2026-01-01"))
-		in.Groups = append(in.Groups, Group{fmt.Sprintf("g%d", i), []string{fmt.Sprintf("SERIAL%d", i)}})
+		in.Groups = append(in.Groups, policy.Group{Name: fmt.Sprintf("g%d", i), Devices: []string{fmt.Sprintf("SERIAL%d", i)}})
 	}
 	in.Policies = append(in.Policies, stored(t, `{"name":"all","priority":1,"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14,"exploited_within_days":3},
 		"background_security":{"mode":"automatic","within_days":2},"settings":{"AutomaticActions":{"Download":"AlwaysOn"}},"details_url":"https://it.example.com/updates"}`, "2026-01-01"))

@@ -1,10 +1,11 @@
-package policy
+package plan
 
 import (
 	"cmp"
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -14,22 +15,21 @@ type planner struct {
 	m         *Mac
 	now       time.Time
 	plan      *Plan
-	rule      *rule            // governs; nil when none does
+	rule      *policy.Compiled // governs; nil when none does
 	table     *table           // of the Mac's board; nil when the catalogue does not know it
 	major     int              // the Mac's own
 	satisfied bool             // the floor or the named version is reached
 	above     int              // how many entries of table.os are newer than what the Mac runs
 	lateMajor *release.Release // of a major that came too late to be the track's now
 
-	unknownRule *rule // the policy of which it is not known whether it applies
+	unknownRule *policy.Compiled // the policy of which it is not known whether it applies
 	lanes       [lanes]*lane
-	worked      []*lane // the OS lanes before those without a use are dropped, when a trace is wanted
-	environment *env
-	considered  []consideration // every policy, when a trace is wanted
+	worked      []*lane                // the OS lanes before those without a use are dropped, when a trace is wanted
+	considered  []policy.Consideration // every policy, when a trace is wanted
 	trace       bool
 }
 
-// Plan works out what a Mac is told, and why (rules.md 6). It is pure: the same Book, Mac and now give the same bytes.
+// Plan works out what a Mac is told, and why (rules 6). It is pure: the same Book, Mac and now give the same bytes.
 // now is truncated to whole seconds in what is remembered of it.
 func (b *Book) Plan(m *Mac, now time.Time) *Plan {
 	pl := &planner{b: b, m: m, now: now.UTC()}
@@ -54,8 +54,8 @@ func (pl *planner) run() {
 		pl.end(Unmanaged, CodePaused, e)
 	case pl.unknownRule != nil:
 		pl.end(Unknown, CodeAssignmentUnknown, pl.unknownEvidence())
-	case pl.rule.ManagesNothing() && pl.rule.settings == nil:
-		pl.end(Unmanaged, CodeNothingManaged, map[string]any{"policy": pl.rule.stored.Name})
+	case pl.rule.ManagesNothing() && pl.b.settings[pl.rule] == nil:
+		pl.end(Unmanaged, CodeNothingManaged, map[string]any{"policy": pl.rule.Name})
 	case f.Version == "" || f.Board == "":
 		p.Outcome = Unknown
 		if f.Version == "" {
@@ -69,6 +69,15 @@ func (pl *planner) run() {
 	}
 	pl.declare()
 	pl.remember()
+}
+
+// govern finds the policy that governs the Mac.
+func (pl *planner) govern() {
+	g := pl.b.Govern(&pl.m.Facts, pl.trace)
+	pl.unknownRule, pl.considered = g.Unknown, g.Considered
+	if pl.rule = g.Rule; pl.rule != nil {
+		pl.plan.Policy = g.Rule.Stored
+	}
 }
 
 // look finds what there is for the Mac's board.
@@ -123,7 +132,7 @@ func (pl *planner) evidence(keys ...string) map[string]any {
 		case "model":
 			v = f.Model
 		case "policy":
-			v = pl.rule.stored.Name
+			v = pl.rule.Name
 		}
 		if v != "" {
 			e[k] = v
@@ -133,22 +142,22 @@ func (pl *planner) evidence(keys ...string) map[string]any {
 }
 
 func (pl *planner) unknownEvidence() map[string]any {
-	e := map[string]any{"policy": pl.unknownRule.stored.Name}
-	if pl.unknownRule.whenError != "" {
-		e["fault"] = pl.unknownRule.whenError
+	e := map[string]any{"policy": pl.unknownRule.Name}
+	if pl.unknownRule.WhenError != "" {
+		e["fault"] = pl.unknownRule.WhenError
 	}
 	return e
 }
 
-// decide works out the lanes, and which of them is declared (rules.md 6.2 to 6.6).
+// decide works out the lanes, and which of them is declared (rules 6.2 to 6.6).
 func (pl *planner) decide() {
 	p := pl.plan
 	p.Outcome = Satisfied
-	if pl.rule.Mode != ModeNone {
+	if pl.rule.Mode != policy.ModeNone {
 		pl.planOS()
 	}
 	chosen := pl.choose()
-	if pl.rule.Mode == ModeNone && !pl.knowsMajor() {
+	if pl.rule.Mode == policy.ModeNone && !pl.knowsMajor() {
 		pl.end(Unknown, CodeNotInCatalogue, pl.evidence("board", "macos"))
 	}
 	if chosen == nil && pl.rule.BSI {
@@ -177,7 +186,7 @@ func (pl *planner) decide() {
 	}
 }
 
-// choose takes the one OS lane that is declared, and the user's delay of it (rules.md 6.5).
+// choose takes the one OS lane that is declared, and the user's delay of it (rules 6.5).
 func (pl *planner) choose() *lane {
 	patch, upgrade := pl.lanes[Patch], pl.lanes[Upgrade]
 	chosen := cmp.Or(patch, upgrade)
@@ -235,7 +244,7 @@ func (pl *planner) remember() {
 	}
 }
 
-// MarkServed is what the lanes are once the declarations of p, whose lanes are s, were served to the Mac (rules.md 6.4).
+// MarkServed is what the lanes are once the declarations of p, whose lanes are s, were served to the Mac (rules 6.4).
 func (s LaneStates) MarkServed(p *Plan) LaneStates {
 	if !p.Enforced() {
 		return s

@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -64,14 +65,14 @@ func (l *life) appear(major int, boards []string) release.Release {
 
 func newLife(t *rapid.T) *life {
 	l := &life{T: t, now: time.Date(2026, 1, 10, 9, 0, 0, 0, time.UTC), minor: map[int]int{}}
-	l.w = &world{t, Input{Revision: 1, Catalog: &release.Catalog{}}}
+	l.w = &world{t, policy.Input{Revision: 1, Catalog: &release.Catalog{}}}
 	for range 3 {
 		l.now = l.now.Add(24 * time.Hour)
 		for _, major := range []int{15, 26} {
 			l.appear(major, []string{"J1AP"})
 		}
 	}
-	l.w.in.Policies = []Stored{stored(t, somePolicies[0], "2026-01-13")}
+	l.w.in.Policies = []policy.Stored{stored(t, somePolicies[0], "2026-01-13")}
 	l.m = mac("15.1", "15X1")
 	l.contact = l.now
 	return l
@@ -113,10 +114,10 @@ func (l *life) keep(asks, serve bool) *Plan {
 	return p
 }
 
-// notice is the N of rules.md 6.4.
+// notice is the N of rules 6.4.
 func (l *life) notice(p *Plan, lp *LanePlan) time.Duration {
 	n := 5
-	if u := p.Policy.Updates; u.Mode == ModeMinimum || u.Mode == ModeExact {
+	if u := p.Policy.Updates; u.Mode == policy.ModeMinimum || u.Mode == policy.ModeExact {
 		n = 1
 	}
 	if p.Policy.NoticeDays != nil {
@@ -193,7 +194,7 @@ func (l *life) unrelated() {
 	l.w.in.Holds = append(slices.Clone(in.Holds), release.Hold{Subject: "14", Successors: true})
 	same("a hold on another major")
 	other := stored(l, `{"name":"other","priority":9,"assign":{"groups":["g"]},"updates":{"mode":"automatic","within_days":1}}`, "2026-01-01")
-	l.w.in.Groups = []Group{{"g", []string{"SOMEBODY"}}}
+	l.w.in.Groups = []policy.Group{{Name: "g", Devices: []string{"SOMEBODY"}}}
 	l.w.in.Policies = append(slices.Clone(in.Policies), other)
 	one := l.plan(false).Token
 	slices.Reverse(l.w.in.Policies)
@@ -273,7 +274,7 @@ func TestLives(t *testing.T) {
 			"a policy edit": func(t *rapid.T) {
 				p := pol(t, rapid.SampledFrom(somePolicies).Draw(t, "policy"))
 				before := &l.w.in.Policies[0]
-				l.w.in.Policies = []Stored{{Policy: p, CreatedAt: before.CreatedAt, UpdatedAt: l.now, Asks: Asks(before, &p, l.now)}}
+				l.w.in.Policies = []policy.Stored{{Policy: p, CreatedAt: before.CreatedAt, UpdatedAt: l.now, Asks: policy.Asks(before, &p, l.now)}}
 			},
 			"a hold": func(t *rapid.T) {
 				h := release.Hold{Subject: rapid.SampledFrom([]string{"15", "26", "27", "26.2", "26.3", "15.3"}).Draw(t, "subject"), Successors: rapid.Bool().Draw(t, "successors"), Since: l.now}

@@ -1,4 +1,4 @@
-package policy
+package plan
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
 
@@ -21,7 +22,7 @@ func (pl *planner) explain() Explanation {
 	x := Explanation{
 		Policies: []ExplainedPolicy{}, Lanes: []ExplainedLane{}, Releases: []ExplainedRelease{}, DeadlineWords: []string{}, Declarations: []ExplainedDocument{},
 		Target: TargetOf(p.Target), DueLocal: LocalText(p.Due), DeadlineLocal: LocalText(p.Deadline),
-		LeftOut: append([]Reason{}, p.LeftOut...), Outcome: p.Outcome, Reasons: append([]Reason{}, p.Reasons...),
+		LeftOut: append([]policy.Reason{}, p.LeftOut...), Outcome: p.Outcome, Reasons: append([]policy.Reason{}, p.Reasons...),
 	}
 	if p.Policy != nil {
 		x.Policy = &p.Policy.Name
@@ -53,22 +54,22 @@ func (pl *planner) explain() Explanation {
 	return x
 }
 
-func (pl *planner) explainPolicy(c consideration) ExplainedPolicy {
-	e := ExplainedPolicy{Name: c.rule.stored.Name, Priority: c.rule.stored.Priority, Applies: c.applies, Won: c.won, Why: c.why}
+func (pl *planner) explainPolicy(c policy.Consideration) ExplainedPolicy {
+	e := ExplainedPolicy{Name: c.Rule.Name, Priority: c.Rule.Priority, Applies: c.Applies, Won: c.Won, Why: c.Why}
 	switch {
-	case c.won:
+	case c.Won:
 		e.Why += "; it has the highest priority of those that apply"
-	case c.rule == pl.unknownRule:
+	case c.Rule == pl.unknownRule:
 		e.Why += ", so no policy of a lower priority can govern the Mac either"
-	case c.applies && pl.rule != nil:
-		e.Why += fmt.Sprintf(", but %s has a higher priority (%d)", pl.rule.stored.Name, pl.rule.stored.Priority)
-	case c.applies && pl.unknownRule != nil:
-		e.Why += fmt.Sprintf(", but whether %s applies, which has a higher priority (%d), is not known", pl.unknownRule.stored.Name, pl.unknownRule.stored.Priority)
+	case c.Applies && pl.rule != nil:
+		e.Why += fmt.Sprintf(", but %s has a higher priority (%d)", pl.rule.Name, pl.rule.Priority)
+	case c.Applies && pl.unknownRule != nil:
+		e.Why += fmt.Sprintf(", but whether %s applies, which has a higher priority (%d), is not known", pl.unknownRule.Name, pl.unknownRule.Priority)
 	}
 	return e
 }
 
-// The roles of a release (api.md 4).
+// The roles of a release (docs/api.md 4).
 const (
 	roleTarget  = "target"
 	roleMissed  = "missed"
@@ -77,7 +78,7 @@ const (
 
 func (pl *planner) explainOS(c *candidate, above bool) ExplainedRelease {
 	e := ExplainedRelease{Version: string(c.r.Version), Build: c.r.Build, Role: roleIgnored}
-	if pl.rule == nil || pl.rule.Mode == ModeNone || pl.plan.Outcome == Unmanaged {
+	if pl.rule == nil || pl.rule.Mode == policy.ModeNone || pl.plan.Outcome == Unmanaged {
 		e.Why = "updates are not managed"
 		return e
 	}
@@ -105,9 +106,9 @@ func (pl *planner) outside(c *candidate) string {
 		return "nothing is asked of the Mac"
 	case c.major < pl.major:
 		return "of an older major version"
-	case pl.rule.Upgrade == UpgradeSelfService:
+	case pl.rule.Upgrade == policy.UpgradeSelfService:
 		return "an upgrade that the user has not asked for"
-	case pl.rule.Upgrade == UpgradeHold || pl.rule.Track == 0:
+	case pl.rule.Upgrade == policy.UpgradeHold || pl.rule.Track == 0:
 		return "an upgrade that the policy does not ask for"
 	}
 	return "of a major version that is not the policy's track"
@@ -140,7 +141,7 @@ func (pl *planner) part(l *lane, c *candidate) (role string, due declarations.Lo
 	if l.HeldBack == c.r && l.HeldBack != nil {
 		return roleIgnored, 0, "came within 24 hours before or 72 hours after the deadline, and does not replace the target now"
 	}
-	if l.Target != nil && pl.missed(c, l.Target) && pl.rule.Mode == ModeAutomatic && l.wish == nil {
+	if l.Target != nil && pl.missed(c, l.Target) && pl.rule.Mode == policy.ModeAutomatic && l.wish == nil {
 		why = "newer than what the Mac runs, and not above the target"
 		if l.DueSetBy == c.r {
 			why += "; it is due first and sets the due date"
@@ -171,7 +172,7 @@ func (pl *planner) part(l *lane, c *candidate) (role string, due declarations.Lo
 
 func (pl *planner) dueIn(l *lane, c *candidate) declarations.Local {
 	switch {
-	case l.wish != nil || pl.rule.Mode != ModeAutomatic && l.Lane != BSI:
+	case l.wish != nil || pl.rule.Mode != policy.ModeAutomatic && l.Lane != BSI:
 		return l.Due
 	case l.Lane == BSI:
 		return dueAt(posted(c.r), pl.rule.BSIWithinDays, pl.rule.BSITime)
@@ -252,7 +253,7 @@ func (pl *planner) words() []string {
 // countedFrom names the day that the due date is counted from.
 func (pl *planner) countedFrom(l *lane) string {
 	if l.Lane == Upgrade {
-		if since := pl.rule.stored.Since(l.DueSetBy.Version.Major()); !since.IsZero() && release.DayOf(since) > posted(l.DueSetBy) {
+		if since := pl.rule.Since(l.DueSetBy.Version.Major()); !since.IsZero() && release.DayOf(since) > posted(l.DueSetBy) {
 			return fmt.Sprintf("%s, when the policy began to ask for macOS %d", release.DayOf(since), l.DueSetBy.Version.Major())
 		}
 	}

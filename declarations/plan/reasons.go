@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
+)
+
+// The codes of a plan's reasons.
+const (
+	CodeNotGoverned        = "not_governed"
+	CodePaused             = "paused"
+	CodeNothingManaged     = "nothing_managed"
+	CodeVersionUnknown     = "version_unknown"
+	CodeBoardUnknown       = "board_unknown"
+	CodeAssignmentUnknown  = "assignment_unknown"
+	CodeNotInCatalogue     = "not_in_catalogue"
+	CodeUnsupported        = "unsupported"
+	CodeHeld               = "held"
+	CodeAboveTrack         = "above_track"
+	CodeUpgradeNotEnforced = "upgrade_not_enforced"
+	CodeOtherBuild         = "other_build"
+	CodeSoaking            = "soaking"
+	CodeSwapRefused        = "swap_refused"
+
+	CodeMacOSTooOld          = "macos_too_old"
+	CodeTypeNotSupported     = "type_not_supported"
+	CodeSettingsNotSupported = "settings_not_supported"
+	CodeBetaNotSupported     = "beta_not_supported"
+	CodeStatusNotSupported   = "subscriptions_not_supported"
+	CodeNoSelfPage           = "self_page_missing"
+)
+
+// ReasonTexts are all codes that plans give, with their meaning.
+var ReasonTexts = []policy.ReasonText{
+	{
+		Code:   CodeNotGoverned,
+		Text:   "No policy applies to this Mac.",
+		Advice: "Put the Mac into a group that a policy is assigned to, or widen a policy's assignment.",
+	},
+	{
+		Code:   CodePaused,
+		Text:   "Enforcement is paused[ since {since_at}][: {reason}].",
+		Advice: "Resume enforcement (DELETE /v1/pause) when the cause is gone.",
+	},
+	{
+		Code:   CodeNothingManaged,
+		Text:   "The policy {policy} that governs this Mac manages nothing.",
+		Advice: "Give the policy updates, background_security or settings to manage.",
+	},
+	{
+		Code:   CodeVersionUnknown,
+		Text:   "The Mac has not told which macOS it runs.",
+		Advice: "Wait for its first status report; if none comes, request a sync and look at its last contact.",
+	},
+	{
+		Code:   CodeBoardUnknown,
+		Text:   "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.",
+		Advice: "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol it again.",
+	},
+	{
+		Code:   CodeAssignmentUnknown,
+		Text:   "Whether the policy {policy} applies to this Mac depends on a fact that is not known yet[: {fault}].",
+		Advice: "Wait for its first status report, or assign the policy by group.",
+	},
+	{
+		Code:   CodeNotInCatalogue,
+		Text:   "The catalogue has no release for this Mac (board {board}, macOS {macos}).",
+		Advice: "Refresh the catalogue (POST /v1/catalog/refresh). Apple may no longer release anything for this model or major version.",
+	},
+	{
+		Code:   CodeUnsupported,
+		Text:   "No release that satisfies the policy {policy}[ (macOS {version})] exists for this Mac.",
+		Advice: "Lower what the policy asks for, assign another policy to this model, or replace the Mac.",
+	},
+	{
+		Code:   CodeHeld,
+		Text:   "macOS {version} ({build}) would be the target, but it is held[ until {until}][: {reason}].",
+		Advice: "Let the release go (DELETE /v1/holds) when it may be installed.",
+	},
+	{
+		Code:   CodeAboveTrack,
+		Text:   "The Mac runs macOS {macos}, a newer major version than the policy {policy} asks for.",
+		Advice: "Nothing, or raise the policy's track.",
+	},
+	{
+		Code:   CodeUpgradeNotEnforced,
+		Text:   "What the policy {policy} asks for (macOS {version}) needs an upgrade that it does not enforce.",
+		Advice: "Set os.upgrade to enforce it; with self_service the user may ask for it on the Mac's own page, whose link the dashboard shows.",
+	},
+	{
+		Code:   CodeOtherBuild,
+		Text:   "The Mac runs macOS {macos} as asked for, but another build ({macos_build} instead of {build}).",
+		Advice: "Nothing: another build of the version satisfies the policy.",
+	},
+	{
+		Code:   CodeSoaking,
+		Text:   "macOS {version} is younger than the policy's {min_age_days} days and becomes a target on {from}.",
+		Advice: "Nothing, or lower min_age_days.",
+	},
+	{
+		Code:   CodeSwapRefused,
+		Text:   "macOS {newer} came so close to the deadline that macOS {version} stays the target.",
+		Advice: "Nothing: the newer release becomes the target 72 hours after the deadline.",
+	},
+
+	{
+		Code:   CodeMacOSTooOld,
+		Text:   "macOS {macos} is too old for enforcement by declaration, which came with macOS 14; it needs {mechanism}.",
+		Advice: "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.",
+	},
+	{
+		Code:   CodeTypeNotSupported,
+		Text:   "The Mac on macOS {macos} does not list the enforcement of updates among what it supports.",
+		Advice: "Make sure that the Mac is supervised and enrolled by device, then request a sync.",
+	},
+	{
+		Code:   CodeSettingsNotSupported,
+		Text:   "The settings are left out: they need macOS 15 and a Mac that lists them among what it supports[ (it runs macOS {macos})].",
+		Advice: "Nothing: they are sent once the Mac supports them.",
+	},
+	{
+		Code:   CodeBetaNotSupported,
+		Text:   "The Beta settings are left out: they need macOS 15.4 (the Mac runs macOS {macos}).",
+		Advice: "Nothing: they are sent once the Mac is updated.",
+	},
+	{
+		Code:   CodeStatusNotSupported,
+		Text:   "The status subscriptions are left out: they need macOS 13 (the Mac runs macOS {macos}).",
+		Advice: "Update the Mac.",
+	},
+	{
+		Code:   CodeNoSelfPage,
+		Text:   "The address of the Mac's own page is left out of the update's declaration: there is none.",
+		Advice: "Give the server an https address (--url).",
+	},
+}
+
+var texts = policy.TextsOf(ReasonTexts)
+
+// reason fills the text of a code in.
+func reason(code string, evidence map[string]any) policy.Reason { return texts.Reason(code, evidence) }
+
+// name is a release as people write it: "26.3.1 (a)".
+func name(r *release.Release) string {
+	if r.Letter != "" {
+		return string(r.Version) + " (" + r.Letter + ")"
+	}
+	return string(r.Version)
+}
+
+// TargetOf is a release as a target; nil for none.
+func TargetOf(r *release.Release) *Target {
+	if r == nil {
+		return nil
+	}
+	return &Target{Kind: r.Kind, Version: r.Version, Build: r.Build}
+}
+
+// LocalText is a local time as the API writes it: null for none.
+func LocalText(l declarations.Local) *string {
+	if l == 0 {
+		return nil
+	}
+	s := l.String()
+	return &s
+}
