@@ -116,12 +116,12 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 		},
 	}
 	if s.Catalog != "none" {
-		if o.Fetch, o.FetchIsURL, err = fetcher(s.Catalog); err != nil {
+		if o.Catalogue, err = sourceOf(s.Catalog); err != nil {
 			return nil, source("catalog", err)
 		}
 	}
 	if s.Exploited != "" {
-		if o.Exploited, o.ExploitedIsURL, err = fetcher(s.Exploited); err != nil {
+		if o.Exploited, err = sourceOf(s.Exploited); err != nil {
 			return nil, source("exploited", err)
 		}
 	}
@@ -169,18 +169,18 @@ func source(flag string, err error) error {
 	return bad(flag, "%w", err)
 }
 
-func fetcher(spec string) (fleet.Fetch, bool, error) {
+func sourceOf(spec string) (fleet.Source, error) {
 	src, err := feed.New(spec, feed.Options{})
 	if err != nil {
-		return nil, false, err
+		return fleet.Source{}, err
 	}
-	return func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+	return fleet.Source{Name: src.String(), URL: src.IsURL(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 		body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
 		if errors.Is(err, feed.ErrContent) {
 			err = &fleet.UnusableFeed{Err: err}
 		}
 		return body, fleet.Validators(v), same, err
-	}, src.IsURL(), nil
+	}}, nil
 }
 
 // door makes the Macs' side, with the device CA of --data or the generated one.

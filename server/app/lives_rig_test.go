@@ -157,10 +157,10 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	l.fleet, err = fleet.New(fleet.Options{
 		Store: storage.New(db), Teller: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
 		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
-		Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+		Catalogue: fleet.Source{Name: src.String(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
 			return body, fleet.Validators(v), same, err
-		},
+		}},
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
 			_, err := store.SweepResults(ctx, id, before)
 			return err

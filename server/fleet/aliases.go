@@ -3,6 +3,8 @@ package fleet
 import (
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/book"
+	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/notify"
 )
 
@@ -34,6 +36,18 @@ type (
 	TokenInfo = access.TokenInfo
 	NewToken  = access.NewToken
 	CodeInfo  = access.CodeInfo
+
+	PolicyResult = book.PolicyResult
+	Group        = book.Group
+	Hold         = book.Hold
+	Pause        = book.Pause
+
+	Source        = catalogue.Source
+	Fetch         = catalogue.Fetch
+	Validators    = catalogue.Validators
+	UnusableFeed  = catalogue.UnusableFeed
+	Release       = catalogue.Release
+	RefreshResult = catalogue.RefreshResult
 )
 
 // The scopes; Admin includes the others.

@@ -22,7 +22,7 @@ func crowd(b *testing.B, n int) *world {
 	b.Cleanup(func() { _ = w.db.Close() })
 	boards := release.Snapshot().Releases[len(release.Snapshot().Releases)-1].Devices
 	versions := [][2]string{{"26.5", "25F71"}, {"26.6.1", "25G76"}, {"26.6.2", "25G83"}, {"15.7.7", "24G720"}, {"14.8.9", "23J631"}}
-	book := w.book.cur.Load()
+	book := w.Current()
 	records := make([]*storage.Record, n)
 	for i := range records {
 		v := versions[i%len(versions)]
@@ -45,11 +45,11 @@ func crowd(b *testing.B, n int) *world {
 func BenchmarkImpact100k(b *testing.B) {
 	w := crowd(b, 100_000)
 	fourteen := 14
-	p := policy.Stored{Policy: policy.Policy{Name: "auto", Priority: 1, Updates: &policy.Updates{Mode: "automatic", WithinDays: &fourteen}}}
+	p := policy.Policy{Name: "auto", Priority: 1, Updates: &policy.Updates{Mode: "automatic", WithinDays: &fourteen}}
 	for b.Loop() {
-		i, err := w.impact(w.book.cur.Load(), func(in *policy.Input) { in.Policies = append(in.Policies[:0:0], p) })
-		if err != nil || i.Devices == 0 {
-			b.Fatalf("%+v, %v", i, err)
+		res, err := w.PutPolicy(context.Background(), p, WriteOptions{DryRun: true})
+		if err != nil || res.Impact.Devices == 0 {
+			b.Fatalf("%+v, %v", res.Impact, err)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func BenchmarkDevices100k(b *testing.B) {
 func BenchmarkIdleSweep100k(b *testing.B) {
 	w := crowd(b, 100_000)
 	for b.Loop() {
-		if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
 			b.Fatal(failed)
 		}
 	}

@@ -1,19 +1,12 @@
 package fleet
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
-
-	"plimsoll/declarations/release"
-	"plimsoll/storage"
 )
 
 // feedSource is a Fetch that answers what it is told to.
@@ -55,7 +48,8 @@ func feedOf(board string, entries ...string) string {
 
 func worldWithFeed(t *testing.T, src *feedSource) *world {
 	w := newWorld(t)
-	w.o.Fetch, w.o.FetchIsURL = src.fetch, true
+	w.o.Catalogue = Source{Name: src.name, URL: true, Fetch: src.fetch}
+	w.catalogue = w.newCatalogue()
 	return w
 }
 
@@ -164,227 +158,6 @@ func TestWithdrawalIsDebounced(t *testing.T) {
 	w.pass(time.Hour)
 	if res := w.refreshNow(); !res.Changed || target() != "26.6.1" {
 		t.Errorf("back again: changed %v, target %s", res.Changed, target())
-	}
-}
-
-// fileSource is a Fetch of a file: it is the same as long as its name is.
-type fileSource struct {
-	path, name, body string
-	err              error
-}
-
-func (s *fileSource) fetch(_ context.Context, prev Validators) ([]byte, Validators, bool, error) {
-	v := Validators{From: cmp.Or(s.path, "feed"), File: s.name}
-	if s.err != nil {
-		return nil, Validators{From: v.From}, false, s.err
-	}
-	return []byte(s.body), v, prev == v, nil
-}
-
-// What is wrong with a file is said as long as it is so, once, and no longer (docs/api.md 3: /readyz).
-func TestFaultsOfAFileComeAndGo(t *testing.T) {
-	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
-	for name, fault := range map[string]fileSource{
-		"cannot be read":  {err: errors.New("permission denied")},
-		"is not there":    {err: &UnusableFeed{errors.New("the folder has no file")}},
-		"is HTML":         {err: &UnusableFeed{errors.New("it is HTML")}},
-		"is no feed":      {name: "b", body: "{}"},
-		"lost its macOSs": {name: "c", body: `{"PublicAssetSets":{"macOS":[]}}`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			src := &fileSource{name: "a", body: good}
-			w := newWorld(t)
-			w.o.Fetch = src.fetch
-			look := func() ReadinessCatalogue { w.catalogOnce(t.Context()); return w.Ready(t.Context()).Catalogue }
-			if c := look(); c.Error+c.Refused != "" || c.Source != "feed" {
-				t.Fatalf("a good file: %+v", c)
-			}
-			for _, refresh := range []bool{false, true} {
-				*src = fault
-				w.pass(time.Minute)
-				if c := look(); c.Error+c.Refused == "" {
-					t.Fatalf("the fault is not shown: %+v", c)
-				}
-				revision := w.book.cur.Load().Revision
-				w.pass(time.Minute)
-				if c := look(); c.Error+c.Refused == "" || w.book.cur.Load().Revision != revision {
-					t.Errorf("looked at again: %+v, and the book was written: %v", c, w.book.cur.Load().Revision != revision)
-				}
-				if res, err := w.Refresh(t.Context()); err != nil || res.Refused == nil {
-					t.Errorf("refresh answers %+v, %v; want the reason", res, err)
-				}
-				*src = fileSource{name: "a", body: good}
-				w.pass(time.Minute)
-				if refresh {
-					if res, err := w.Refresh(t.Context()); err != nil || res.Refused != nil || res.Changed {
-						t.Errorf("refresh of the good file: %+v, %v", res, err)
-					}
-				}
-				if c := look(); c.Error+c.Refused != "" {
-					t.Errorf("the file is back, and still there is a fault: %+v", c)
-				}
-			}
-		})
-	}
-}
-
-// What was tried at one source says nothing about another: that is asked at once, and the catalogue is stale until it has answered. The same
-// one is left alone until it is time, through restarts too.
-func TestAnotherSourceIsAskedAtOnce(t *testing.T) {
-	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
-	older := feedOf("J413AP", "26.5 25F71 2026-05-11")
-	w := newWorld(t)
-	restart := func(fetch Fetch, isURL bool) ReadinessCatalogue {
-		t.Helper()
-		w.reopen()
-		w.o.Fetch, w.o.FetchIsURL = fetch, isURL
-		w.must(w.readFiles(t.Context()))
-		w.catalogOnce(t.Context())
-		return w.Ready(t.Context()).Catalogue
-	}
-	wrong := &feedSource{name: "https://wrong", err: errors.New("no such host")}
-	if c := restart(wrong.fetch, true); wrong.n != 1 || c.Error == "" {
-		t.Fatalf("asked %d times: %+v", wrong.n, c)
-	}
-	if c := restart(wrong.fetch, true); wrong.n != 1 || c.Error == "" {
-		t.Errorf("the same URL again within the hour: asked %d times: %+v", wrong.n, c)
-	}
-	right := &feedSource{name: "https://right", body: good}
-	if c := restart(right.fetch, true); right.n != 1 || c.Error != "" || c.Source != "feed" || c.Stale {
-		t.Errorf("another URL after a failure: asked %d times: %+v", right.n, c)
-	}
-	if c := restart(right.fetch, true); right.n != 1 || c.Stale {
-		t.Errorf("the same URL again on the same day: asked %d times: %+v", right.n, c)
-	}
-	mirror := &feedSource{name: "https://mirror", body: good}
-	if c := restart(mirror.fetch, true); mirror.n != 1 || c.Stale {
-		t.Errorf("another URL after a success: asked %d times: %+v", mirror.n, c)
-	}
-	file := &fileSource{path: "/srv/feed.json", name: "a", body: older}
-	if c := restart(file.fetch, false); c.Stale || c.Error+c.Refused != "" {
-		t.Errorf("a file: %+v", c)
-	}
-	if c := restart(wrong.fetch, true); wrong.n != 2 || !c.Stale || c.Error == "" {
-		t.Errorf("from a file to a URL that does not answer: asked %d times: %+v; the file's catalogue is not what that URL has", wrong.n, c)
-	}
-	empty := &feedSource{name: "https://empty", body: "{}"}
-	if c := restart(empty.fetch, true); empty.n != 1 || !c.Stale || c.Error != "" || c.Refused == "" {
-		t.Errorf("a URL that is refused: asked %d times: %+v", empty.n, c)
-	}
-	if c := restart(mirror.fetch, true); mirror.n != 2 || c.Stale || c.Error+c.Refused != "" {
-		t.Errorf("back to the URL that answers: asked %d times: %+v", mirror.n, c)
-	}
-	w.pass(51 * time.Hour)
-	mirror.err = errors.New("no route to host")
-	if c := restart(mirror.fetch, true); mirror.n != 3 || !c.Stale || c.Error == "" {
-		t.Errorf("two days later: asked %d times: %+v", mirror.n, c)
-	}
-}
-
-// A replica that is started with a wrong path leaves a fault in the book; one that reads the good file takes it back.
-func TestAFileTakesBackTheFaultOfAnother(t *testing.T) {
-	w := newWorld(t)
-	good := &fileSource{path: "/srv/feed.json", name: "a", body: feedOf("J413AP", "26.5 25F71 2026-05-11")}
-	w.o.Fetch = good.fetch
-	w.catalogOnce(t.Context())
-	for _, fault := range []error{errors.New("no such file"), &UnusableFeed{errors.New("the folder has no file")}} {
-		other := &fileSource{path: "/srv/fed.json", err: fault}
-		ours := w.looked
-		w.o.Fetch, w.looked = other.fetch, Validators{}
-		w.catalogOnce(t.Context())
-		if c := w.Ready(t.Context()).Catalogue; c.Error+c.Refused == "" {
-			t.Fatalf("the fault is not shown: %+v", c)
-		}
-		other.path = "/srv/fede.json" // with the same fault, and still another source
-		w.catalogOnce(t.Context())
-		if from := w.book.cur.Load().stored.Fetch.From; from != other.path {
-			t.Errorf("%s was tried last, and %s is remembered", other.path, from)
-		}
-		w.o.Fetch, w.looked = good.fetch, ours
-		w.catalogOnce(t.Context())
-		if c := w.Ready(t.Context()).Catalogue; c.Error+c.Refused != "" {
-			t.Errorf("the fault of another file stays: %+v", c)
-		}
-	}
-}
-
-// A file that cannot be read ends the start (docs/api.md 1). Content that is refused does not: the last good catalogue stays, which on the first run
-// is the built-in snapshot (rules 3), and so do the marks. The start says so each time.
-func TestStartWithRefusedFiles(t *testing.T) {
-	good := feedOf("J413AP", "26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27")
-	marking := `{"OSVersions":[{"SecurityReleases":[{"ProductVersion":"26.6","ActivelyExploitedCVEs":["CVE-1"]}]}]}`
-	gone := fileSource{err: errors.New("no such file")}
-	empty := fileSource{err: &UnusableFeed{errors.New("the folder has no file")}}
-	for name, c := range map[string]struct {
-		catalogue, exploited fileSource
-		want                 string // of the start
-		warned               string
-	}{
-		"both are good":           {fileSource{name: "c", body: good}, fileSource{name: "e", body: marking}, "", ""},
-		"no catalogue":            {gone, fileSource{name: "e", body: marking}, "no such file", ""},
-		"an empty folder":         {empty, fileSource{name: "e", body: marking}, "", "the folder has no file"},
-		"a catalogue of nothing":  {fileSource{name: "c2", body: "{}"}, fileSource{name: "e", body: marking}, "", "names no macOS build"},
-		"a catalogue that is cut": {fileSource{name: "c3", body: good[:40]}, fileSource{name: "e", body: marking}, "", "not valid JSON"},
-		"no exploited feed":       {fileSource{name: "c", body: good}, gone, "no such file", ""},
-		"one that is cut":         {fileSource{name: "c", body: good}, fileSource{name: "e2", body: `{"OSVersions": [`}, "", "not valid"},
-		"one that is HTML":        {fileSource{name: "c", body: good}, fileSource{err: &UnusableFeed{errors.New("it is HTML")}}, "", "it is HTML"},
-		"one of another kind":     {fileSource{name: "c", body: good}, fileSource{name: "e3", body: good}, "", "lists no release"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			var log bytes.Buffer
-			start := func(catalogue, exploited fileSource) error {
-				w.Fleet.log = slog.New(slog.NewTextHandler(&log, nil))
-				w.o.Fetch, w.o.Exploited = catalogue.fetch, exploited.fetch
-				return w.Start(t.Context())
-			}
-			for _, at := range []string{"first start", "start with a good catalogue", "same again"} {
-				log.Reset()
-				err := start(c.catalogue, c.exploited)
-				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-					t.Errorf("%s: %v, want %q", at, err, c.want)
-				}
-				if warned := strings.Contains(log.String(), "level=WARN"); warned != (c.warned != "") || !strings.Contains(log.String(), c.warned) {
-					t.Errorf("%s says %q, want a warning with %q", at, log.String(), c.warned)
-				}
-				cat := w.book.cur.Load().Catalog
-				if at != "first start" {
-					if r := w.book.cur.Load().Index.Build("25G72"); cat.Source != "feed" || r == nil || !r.Exploited {
-						t.Errorf("%s: the catalogue is from the %s, 26.6 is %+v; want the last good one with its marks", at, cat.Source, r)
-					}
-					w.reopen()
-					continue
-				}
-				w.must(start(fileSource{name: "c", body: good}, fileSource{name: "e", body: marking}))
-				w.reopen()
-			}
-		})
-	}
-}
-
-// An exploited feed that would fill the book is refused like any other that makes no sense, and what is known stays.
-func TestExploitedFeedIsBounded(t *testing.T) {
-	w := newWorld(t)
-	src := &feedSource{name: "https://sofa"}
-	w.o.Exploited, w.o.ExploitedIsURL = src.fetch, true
-	w.must(w.updateBook(t.Context(), func(tx *storage.BookTx) error {
-		full := *tx.Catalog
-		for i := range 39999 {
-			full.Exploited = append(full.Exploited, release.Fix{Build: fmt.Sprintf("1A%d", i)})
-		}
-		return tx.SetCatalog(&full, false, w.now())
-	}))
-	for _, c := range []struct {
-		build   string
-		refused bool
-	}{{"2A1", false}, {"2A2", true}, {"2A1", false}} {
-		src.body = `{"OSVersions":[{"SecurityReleases":[{"ActivelyExploitedCVEs":["CVE-1"],"Build":"` + c.build + `"}]}]}`
-		if err := w.fetchExploited(t.Context()); c.refused != errors.Is(err, release.ErrRefused) || !c.refused && err != nil {
-			t.Errorf("%s: %v", c.build, err)
-		}
-		if n := len(w.book.cur.Load().Catalog.Exploited); n != 40000 {
-			t.Errorf("after %s %d are kept, want 40000", c.build, n)
-		}
 	}
 }
 

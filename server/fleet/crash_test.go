@@ -177,12 +177,12 @@ func TestOneMacThatCannotBeSettled(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), true); failed != 1 {
+	if failed := w.sweep(context.Background(), w.Current(), true); failed != 1 {
 		t.Fatalf("%d Macs could not be settled", failed)
 	}
 	for range 600 { // ten minutes of sweeps over boundaries
 		w.pass(time.Second)
-		w.sweep(context.Background(), w.book.cur.Load(), false)
+		w.sweep(context.Background(), w.Current(), false)
 	}
 	if bad.n < 5 || bad.n > 12 {
 		t.Errorf("in ten minutes the Mac was tried %d times", bad.n)
@@ -190,7 +190,7 @@ func TestOneMacThatCannotBeSettled(t *testing.T) {
 	w.o.Teller = w.teller
 	w.pass(lookAgainMax)
 	commands := w.teller.commands("MAC-1")
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
+	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
 		t.Errorf("when it can be told again, %d commands", w.teller.commands("MAC-1")-commands)
 	}
 }
@@ -211,12 +211,12 @@ func TestPushesThatWait(t *testing.T) {
 	w.pushWaiting()
 	w.pass(5 * time.Hour)
 	down = errors.New("APNs cannot be reached")
-	w.sweep(context.Background(), w.book.cur.Load(), false) // tells it again
+	w.sweep(context.Background(), w.Current(), false) // tells it again
 	w.pushWaiting()
 	before := w.index.Get("MAC-1").Revision
 	for range 5 {
 		w.pass(2 * time.Second)
-		w.sweep(context.Background(), w.book.cur.Load(), false)
+		w.sweep(context.Background(), w.Current(), false)
 		w.pushWaiting()
 	}
 	if now := w.index.Get("MAC-1").Revision; now != before {
@@ -304,7 +304,7 @@ func TestSettledWithAnOlderBook(t *testing.T) {
 	b.must(b.Ingest(ctx, "MAC-1", []byte(update266))) // it has not polled the book yet
 	b.outbox.Flush(ctx)
 	a.must(a.poll(ctx))
-	a.sweep(ctx, a.book.cur.Load(), false)
+	a.sweep(ctx, a.Current(), false)
 	if rec := a.index.Get("MAC-1"); rec.Summary.Policy != "late" || a.teller.commands("MAC-1") == 0 {
 		t.Errorf("governed by %q, told %d times", rec.Summary.Policy, a.teller.commands("MAC-1"))
 	}

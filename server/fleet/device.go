@@ -13,6 +13,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/book"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -49,7 +50,7 @@ type examined struct {
 	plan *plan.Plan
 	why  plan.Explanation
 	v    compliance.Verdict
-	book *current
+	cur  *book.Current
 	now  time.Time
 }
 
@@ -79,19 +80,19 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, mo
 	if err != nil {
 		return nil, err
 	}
-	if x.book, err = f.bookFrom(ctx, x.Record.Book); err != nil {
+	if x.cur, err = f.BookFrom(ctx, x.Record.Book); err != nil {
 		return nil, err
 	}
 	f.contacts.Apply(x.Record)
-	x.mac = x.Record.PlanningMac(false, f.selfURL(x.book, x.Record))
+	x.mac = x.Record.PlanningMac(false, x.cur.SelfURL(x.Record))
 	if explain {
-		x.plan, x.why = x.book.Explain(x.mac, x.now)
+		x.plan, x.why = x.cur.Explain(x.mac, x.now)
 	} else {
-		x.plan = x.book.Plan(x.mac, x.now)
+		x.plan = x.cur.Plan(x.mac, x.now)
 	}
 	x.v = compliance.Judge(compliance.Input{
-		Mac: x.mac, Plan: x.plan, Index: x.book.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
-		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.stale(x.now),
+		Mac: x.mac, Plan: x.plan, Index: x.cur.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
+		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.catalogue.Stale(x.now),
 	})
 	return x, nil
 }
@@ -102,16 +103,16 @@ func (f *Fleet) Device(ctx context.Context, idOrSerial string) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	return f.device(x.book, x.Record, &x.v.Summary, x.v.Reasons, x.now), nil
+	return f.device(x.cur, x.Record, &x.v.Summary, x.v.Reasons, x.now), nil
 }
 
 // device is a Mac as the API shows it.
-func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason, now time.Time) Device {
+func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason, now time.Time) Device {
 	facts := &rec.Facts
 	d := Device{
 		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model, ModelName: facts.ModelName, Board: facts.Board,
 		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
-		Groups: book.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
+		Groups: cur.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
 		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
@@ -130,7 +131,7 @@ func (f *Fleet) device(book *current, rec *storage.Record, s *compliance.Summary
 	d.OverdueAt = instant(s.OverdueAt)
 	seen := *facts
 	seen.LastContactAt = f.contacts.Last(rec)
-	d.Flags = s.FlagsAt(now, &seen, f.stale(now)).Names()
+	d.Flags = s.FlagsAt(now, &seen, f.catalogue.Stale(now)).Names()
 	if s.Policy != "" {
 		name := s.Policy
 		d.Policy = &name

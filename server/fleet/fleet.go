@@ -7,13 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet/access"
+	"plimsoll/server/fleet/book"
+	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/each"
 	"plimsoll/server/fleet/inventory"
 	"plimsoll/server/fleet/notify"
@@ -25,12 +27,8 @@ import (
 type Options struct {
 	Store  *storage.Store
 	Teller Teller
-	// Fetch brings Apple's feed; nil keeps the built-in snapshot. FetchIsURL: fetched once a day, else looked at every few seconds.
-	Fetch      Fetch
-	FetchIsURL bool
-	// Exploited brings the feed of exploited vulnerabilities; nil: none.
-	Exploited      Fetch
-	ExploitedIsURL bool
+	// Catalogue brings Apple's feed; none: the built-in snapshot stays. Exploited brings the feed of exploited vulnerabilities.
+	Catalogue, Exploited Source
 
 	Log  *slog.Logger
 	Zone *time.Location // in which zone-less deadlines are read for "overdue"
@@ -60,9 +58,9 @@ type Fleet struct {
 	owner string // names this replica in leases
 
 	*access.Access
+	*book.Keeper
 	links access.Links
 
-	book     bookHolder
 	index    *inventory.Index
 	contacts *inventory.Contacts
 	outbox   *outbox.Outbox
@@ -71,13 +69,7 @@ type Fleet struct {
 	bodies   bodies
 
 	woken     chan struct{} // the sweep
-	refresh   sync.Mutex    // one fetch of the catalogue at a time
-	refreshed time.Time     // the last explicit refresh, under refresh
-
-	looked Validators // of the catalogue's file as it was last looked at, under refresh
-
-	marking sync.Mutex // one fetch of the exploited feed at a time
-	marked  Validators // of the exploited feed as it was last read, under marking
+	catalogue *catalogue.Catalogue
 
 	counters Counters
 	leading  atomic.Bool
@@ -114,6 +106,11 @@ func New(o Options) (*Fleet, error) {
 	f.contacts = inventory.NewContacts(f.index)
 	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
 	f.outbox = f.newOutbox()
+	f.Keeper = book.New(book.Options{
+		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: f.wake,
+		Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
+	})
+	f.catalogue = f.newCatalogue()
 	f.pushes = notify.New(notify.Options{
 		Pusher: func() notify.Pusher { return f.o.Teller }, Rate: o.PushRate, Note: f.notePush, Log: o.Log,
 		Count: func(pushed, failed int) {
@@ -129,6 +126,13 @@ func (f *Fleet) newOutbox() *outbox.Outbox {
 	return outbox.New(outbox.Options{Store: f.store, Index: f.index, Reconcile: f.look, Log: f.log})
 }
 
+func (f *Fleet) newCatalogue() *catalogue.Catalogue {
+	return catalogue.New(catalogue.Options{
+		Store: f.store, Apple: f.o.Catalogue, Exploited: f.o.Exploited, Update: f.UpdateBook, Counters: &f.counters.Counters, Log: f.log, Now: f.now,
+		Book: func() (*plan.Book, *storage.Book) { c := f.Current(); return c.Book, c.Stored },
+	})
+}
+
 // now is the time in UTC, in whole seconds: that is what is stored.
 func (f *Fleet) now() time.Time { return f.o.Now().UTC().Truncate(time.Second) }
 
@@ -139,13 +143,13 @@ func (f *Fleet) Start(ctx context.Context) error {
 		return fmt.Errorf("read the link key: %w", err)
 	}
 	f.links = access.Links{URL: f.o.URL, Key: key}
-	if err := f.reloadBook(ctx); err != nil {
+	if err := f.ReloadBook(ctx); err != nil {
 		return fmt.Errorf("read policies and catalogue: %w", err)
 	}
-	if err := f.readFiles(ctx); err != nil {
+	if err := f.catalogue.ReadFiles(ctx); err != nil {
 		return err
 	}
-	if err := f.Reload(ctx); err != nil {
+	if err := f.ReloadTokens(ctx); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
 	}
 	if !f.o.Alone {
@@ -213,4 +217,12 @@ func (f *Fleet) each(ctx context.Context, ids []string, fn func(id string) error
 		failed = append(failed, b.Item)
 	}
 	return failed
+}
+
+// Refresh fetches the catalogue now, and answers once it is in force on this replica.
+func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) { return f.catalogue.Refresh(ctx) }
+
+// Releases lists the catalogue as it is now, or as it was in force at a time.
+func (f *Fleet) Releases(ctx context.Context, asOf time.Time, limit int, cursor string) (Page[Release], error) {
+	return f.catalogue.Releases(ctx, asOf, limit, cursor)
 }

@@ -182,7 +182,7 @@ func TestGuard(t *testing.T) {
 	if !errors.As(err, &e) || e.Code != "confirm_required" || e.Impact == nil || e.Impact.NewlyDueWithin7d != 12 {
 		t.Fatalf("12 of 12 Macs due in two days: %v", err)
 	}
-	if len(w.book.cur.Load().Policies) != 0 {
+	if len(w.Current().Policies) != 0 {
 		t.Fatal("the refused policy was stored")
 	}
 	res, err := w.putPolicy(hits, WriteOptions{Create: true, DryRun: true})
@@ -228,7 +228,7 @@ func TestTimePassing(t *testing.T) {
 	if err != nil || c.States["overdue"] != 1 || c.Flags["silent"] != 1 || c.Flags["past_deadline"] != 1 {
 		t.Fatalf("at the deadline, 9 days without contact: %v %v %v", c.States, c.Flags, err)
 	}
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
 		t.Fatal("the sweep failed")
 	}
 	count := func() map[string]int {
@@ -244,7 +244,7 @@ func TestTimePassing(t *testing.T) {
 		t.Fatalf("events: %v", n)
 	}
 	w.pass(time.Minute)
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
 		t.Fatal("the sweep failed")
 	}
 	if n := count(); n["overdue"] != 1 || n["silent"] != 1 {

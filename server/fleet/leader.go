@@ -56,7 +56,7 @@ func (f *Fleet) leaderLoop(ctx context.Context) {
 				stop = cancel
 				f.leading.Store(true)
 				f.doubt.Store(true)
-				for _, loop := range []func(context.Context){f.sweepLoop, f.catalogLoop, f.housekeepingLoop} {
+				for _, loop := range []func(context.Context){f.sweepLoop, f.catalogue.Run, f.housekeepingLoop} {
 					work.Add(1)
 					go func() { defer work.Done(); loop(leading) }()
 				}
@@ -172,17 +172,17 @@ func (f *Fleet) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch seen := f.book.cur.Load().Revision; {
+	switch seen := f.Current().Revision; {
 	case revs[0] > seen:
-		err = f.reloadBook(ctx)
+		err = f.ReloadBook(ctx)
 	case revs[0] < seen:
-		err = f.raiseBook(ctx, seen)
+		err = f.RaiseBook(ctx, seen)
 	}
 	if err != nil {
 		return err
 	}
-	if revs[1] != f.Access.Revision() {
-		if err := f.Reload(ctx); err != nil {
+	if revs[1] != f.TokensRevision() {
+		if err := f.ReloadTokens(ctx); err != nil {
 			return err
 		}
 	}

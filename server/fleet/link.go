@@ -12,14 +12,6 @@ func (f *Fleet) selfAddress(rec *storage.Record) string {
 	return f.links.Address(rec.Facts.ID, rec.Life)
 }
 
-// selfURL is the address of a Mac's own page; empty when no policy uses it, or when --url is not https.
-func (f *Fleet) selfURL(book *current, rec *storage.Record) string {
-	if !book.selfUsed {
-		return ""
-	}
-	return f.selfAddress(rec)
-}
-
 // SelfAddress is the address of an enrolled Mac's own page; empty when there is none. It is for admins only, to send to the Mac's user:
 // whoever has it may do what the user may.
 func (f *Fleet) SelfAddress(id string) string {

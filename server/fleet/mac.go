@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/server/fleet/book"
 	"plimsoll/status"
 	"plimsoll/storage"
 )
@@ -155,7 +156,7 @@ func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertise
 	var a advertised
 	quiet := false
 	now := f.now()
-	err := f.withBook(ctx, func(book *current) error {
+	err := f.withBook(ctx, func(cur *book.Current) error {
 		return f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
 			quiet = false
 			rec, err := m.Record()
@@ -164,12 +165,12 @@ func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertise
 				return err
 			case rec == nil || !rec.Facts.Enrolled:
 				return notEnrolled(id)
-			case rec.Book > book.Revision:
+			case rec.Book > cur.Revision:
 				return oldBook(rec.Book)
 			case f.contacts.Back(rec.Facts.ID).After(rec.BackAt):
 				return nil
 			}
-			plan := book.Plan(rec.PlanningMac(true, f.selfURL(book, rec)), now)
+			plan := cur.Plan(rec.PlanningMac(true, cur.SelfURL(rec)), now)
 			if plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes {
 				return nil
 			}

@@ -19,7 +19,7 @@ const dueDays = 30
 // Overview is what the dashboard shows beside Compliance, from the in-memory index and the history.
 func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 	now := f.now()
-	outlook := f.index.Outlook(now, f.stale(now))
+	outlook := f.index.Outlook(now, f.catalogue.Stale(now))
 	o := Overview{Due: make([]DueDay, dueDays), Adoption: []Adoption{}, Attention: []Attention{}}
 	today := now.In(f.o.Zone)
 	for i := range o.Due {
@@ -61,7 +61,7 @@ func general(pattern string) string {
 // adoption tells how the newest release of each major spread since it was posted.
 func (f *Fleet) adoption(ctx context.Context, now time.Time) ([]Adoption, error) {
 	newest := map[int]*release.Release{}
-	for _, r := range f.book.cur.Load().Index.All() {
+	for _, r := range f.Current().Index.All() {
 		if major := r.Version.Major(); r.Kind == release.KindOS && r.Available && (newest[major] == nil || r.Version.Compare(newest[major].Version) > 0) {
 			newest[major] = r
 		}

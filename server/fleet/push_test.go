@@ -54,7 +54,7 @@ func TestTelling(t *testing.T) {
 		t.Helper()
 		w.pass(wait)
 		before := w.teller.commands("MAC-1")
-		if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
 			t.Fatal("the sweep failed")
 		}
 		w.pushWaiting()
@@ -134,7 +134,7 @@ func TestCommandFailed(t *testing.T) {
 		t.Errorf("nothing says that the command was refused: %+v", d.Reasons)
 	}
 	look := func() {
-		if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 {
+		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
 			t.Fatal("the sweep failed")
 		}
 	}
@@ -180,7 +180,7 @@ func TestFullQueue(t *testing.T) {
 	w.teller.full = false
 	commands := w.teller.commands("MAC-1")
 	w.pass(4 * time.Hour)
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
+	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
 		t.Errorf("4 h later %d commands were queued, want 1", w.teller.commands("MAC-1")-commands)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/inventory"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -25,11 +26,11 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	if !slices.Contains([]string{inventory.BySerial, inventory.ByDeadline, inventory.ByLastSeen}, sort) {
 		return Page[Device]{}, &Error{Kind: ErrInvalid, Code: "bad_parameter", Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", sort)}
 	}
-	book := f.book.cur.Load()
+	cur := f.Current()
 	now := f.now()
 	query := inventory.Query{
 		State: q.State, Flag: q.Flag, Policy: q.Policy, Version: q.Version, Model: q.Model, Text: q.Q, Reason: q.Reason, SeenBefore: q.SeenBefore,
-		Enrolled: q.Enrolled == nil || *q.Enrolled, InGroup: q.Group != "", Members: membersOf(book, q.Group), Sort: sort, Now: now, Stale: f.stale(now),
+		Enrolled: q.Enrolled == nil || *q.Enrolled, InGroup: q.Group != "", Members: membersOf(cur, q.Group), Sort: sort, Now: now, Stale: f.catalogue.Stale(now),
 	}
 	size := answer.PageSize(q.Limit)
 	found := f.index.Find(query, after, size+1)
@@ -39,14 +40,14 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 			p.Next = encodeDeviceCursor(sort, found[i-1].Key)
 			break
 		}
-		p.Items = append(p.Items, f.listed(book, found[i].Record(), now))
+		p.Items = append(p.Items, f.listed(cur, found[i].Record(), now))
 	}
 	return p, nil
 }
 
 // membersOf are the members of a group, by id or serial number.
-func membersOf(book *current, group string) map[string]bool {
-	g := book.stored.Group(group)
+func membersOf(cur *book.Current, group string) map[string]bool {
+	g := cur.Stored.Group(group)
 	if g == nil {
 		return nil
 	}
@@ -58,10 +59,10 @@ func membersOf(book *current, group string) map[string]bool {
 }
 
 // listed is a Mac as lists show it: from its record alone.
-func (f *Fleet) listed(book *current, rec *storage.Record, now time.Time) Device {
+func (f *Fleet) listed(cur *book.Current, rec *storage.Record, now time.Time) Device {
 	facts := rec.Facts
 	facts.LastContactAt = f.contacts.Last(rec)
-	return f.device(book, rec, &rec.Summary, compliance.ReasonsAt(rec.Summary, &facts, now, f.stale(now)), now)
+	return f.device(cur, rec, &rec.Summary, compliance.ReasonsAt(rec.Summary, &facts, now, f.catalogue.Stale(now)), now)
 }
 
 type deviceCursor struct {
@@ -95,16 +96,16 @@ func decodeDeviceCursor(q DeviceQuery) (*inventory.Key, error) {
 
 // Compliance is the fleet in numbers, from the in-memory index.
 func (f *Fleet) Compliance(context.Context) (Compliance, error) {
-	book := f.book.cur.Load()
+	cur := f.Current()
 	now := f.now()
-	stale := f.stale(now)
+	stale := f.catalogue.Stale(now)
 	all, byPolicy := f.index.Count(now, stale)
 	c := Compliance{
 		AsOf: now, Devices: all.Devices, States: all.States(), Flags: all.Flags(), Policies: []PolicyCount{},
-		Catalogue: CatalogueState{Revision: book.Catalog.Revision, FetchedAt: book.Catalog.FetchedAt, Stale: f.stale(now)},
+		Catalogue: CatalogueState{Revision: cur.Catalog.Revision, FetchedAt: cur.Catalog.FetchedAt, Stale: f.catalogue.Stale(now)},
 	}
-	for i := range book.stored.Policies {
-		p := &book.stored.Policies[i]
+	for i := range cur.Stored.Policies {
+		p := &cur.Stored.Policies[i]
 		t := byPolicy[p.Name]
 		if t == nil {
 			t = &inventory.Tally{}
@@ -131,10 +132,10 @@ func (f *Fleet) Ready(ctx context.Context) Readiness {
 
 // CatalogueReadiness is the catalogue's part of Ready. It does not ask the store.
 func (f *Fleet) CatalogueReadiness() ReadinessCatalogue {
-	book := f.book.cur.Load()
-	state := book.stored.Fetch
+	cur := f.Current()
+	state := cur.Stored.Fetch
 	return ReadinessCatalogue{
-		Revision: book.Catalog.Revision, Source: book.Catalog.Source, FetchedAt: book.Catalog.FetchedAt, Stale: f.stale(f.now()),
+		Revision: cur.Catalog.Revision, Source: cur.Catalog.Source, FetchedAt: cur.Catalog.FetchedAt, Stale: f.catalogue.Stale(f.now()),
 		Refused: state.Refused, RefusedAt: instant(state.RefusedAt), Error: state.Error,
 	}
 }

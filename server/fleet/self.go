@@ -66,7 +66,7 @@ func (f *Fleet) self(x *examined) Self {
 
 // offer finds the upgrade that the policy offers on demand, and whether the user asked for it.
 func (f *Fleet) offer(x *examined, out *Self) {
-	out.Offered = plan.TargetOf(x.book.Offer(x.mac, x.now))
+	out.Offered = plan.TargetOf(x.cur.Offer(x.mac, x.now))
 	for _, l := range x.plan.Lanes {
 		out.Asked = out.Asked || l.Wished
 	}

@@ -8,6 +8,7 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/plan"
+	"plimsoll/server/fleet/book"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -52,8 +53,8 @@ func (f *Fleet) change(ctx context.Context, id string, init settling, cause func
 	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	var s *settling
-	err := f.withBook(ctx, func(book *current) (err error) {
-		s, err = f.tryChange(ctx, id, book, init, cause)
+	err := f.withBook(ctx, func(cur *book.Current) (err error) {
+		s, err = f.tryChange(ctx, id, cur, init, cause)
 		return err
 	})
 	if err != nil {
@@ -79,21 +80,21 @@ func eventsOf(rec *storage.Record) int {
 }
 
 // withBook runs fn, a transaction on a Mac, with the book in force, and again with a newer one when fn returns an oldBook.
-func (f *Fleet) withBook(ctx context.Context, fn func(*current) error) error {
-	for book := f.book.cur.Load(); ; {
-		err := fn(book)
+func (f *Fleet) withBook(ctx context.Context, fn func(*book.Current) error) error {
+	for cur := f.Current(); ; {
+		err := fn(cur)
 		var newer oldBook
 		if !errors.As(err, &newer) {
 			return err
 		}
 		f.counters.Stale.Add(1)
-		if book, err = f.bookFrom(ctx, uint64(newer)); err != nil {
+		if cur, err = f.BookFrom(ctx, uint64(newer)); err != nil {
 			return err
 		}
 	}
 }
 
-func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
+func (f *Fleet) tryChange(ctx context.Context, id string, cur *book.Current, init settling, cause func(*storage.MacTx, *settling) (bool, error)) (*settling, error) {
 	var s *settling
 	var all []compliance.Event
 	wrote := false
@@ -108,7 +109,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 		if st.Record != nil {
 			rec := *st.Record
 			s.Record = &rec
-			if rec.Book > book.Revision {
+			if rec.Book > cur.Revision {
 				return oldBook(rec.Book)
 			}
 		}
@@ -116,7 +117,7 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 		if err != nil || !goOn {
 			return err
 		}
-		all, wrote, err = f.settle(m, book, s)
+		all, wrote, err = f.settle(m, cur, s)
 		return err
 	})
 	if err != nil {
@@ -148,19 +149,19 @@ func (f *Fleet) tryChange(ctx context.Context, id string, book *current, init se
 }
 
 // settle plans, keeps the advertisement if it differs, judges, tells, and writes what changed.
-func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []compliance.Event, wrote bool, err error) {
+func (f *Fleet) settle(m *storage.MacTx, cur *book.Current, s *settling) (events []compliance.Event, wrote bool, err error) {
 	rec := s.Record
 	if !s.life {
 		f.contacts.Apply(rec)
 	}
-	s.plan = book.Plan(rec.PlanningMac(s.asks, f.selfURL(book, rec)), s.now)
-	f.keepAdvertisement(book, s)
+	s.plan = cur.Plan(rec.PlanningMac(s.asks, cur.SelfURL(rec)), s.now)
+	f.keepAdvertisement(cur, s)
 	if s.serve {
 		if err := f.serve(m, s); err != nil {
 			return nil, false, err
 		}
 	}
-	v := compliance.Judge(f.judging(book, s))
+	v := compliance.Judge(f.judging(cur, s))
 	rec.Summary = v.Summary
 	rec.NextAt = s.plan.NextAt
 	if v.AskVersion && rec.Facts.Enrolled {
@@ -184,7 +185,7 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 			rec.NotedAt = s.now
 		}
 		rec.Events += len(events)
-		rec.Book = book.Revision // what is written was made from this book: none that is older may replace it (rules 7)
+		rec.Book = cur.Revision // what is written was made from this book: none that is older may replace it (rules 7)
 		rec.Revision = max(rec.Revision+1, f.o.Now().UnixMilli())
 		if s.encoded, err = m.SetRecord(rec); err != nil {
 			return nil, false, err
@@ -200,14 +201,14 @@ func (f *Fleet) settle(m *storage.MacTx, book *current, s *settling) (events []c
 }
 
 // keepAdvertisement keeps what is planned if it differs from what was advertised (rules 7).
-func (f *Fleet) keepAdvertisement(book *current, s *settling) {
+func (f *Fleet) keepAdvertisement(cur *book.Current, s *settling) {
 	rec := s.Record
 	rec.Lanes = s.plan.NextLanes
 	if s.plan.Token == rec.Advertised {
 		return
 	}
 	rec.Advertised = s.plan.Token
-	rec.Book = book.Revision
+	rec.Book = cur.Revision
 	rec.AdvertisedAt = declarations.NextTimestamp(rec.AdvertisedAt, s.now)
 }
 
@@ -266,13 +267,13 @@ func (f *Fleet) tell(m *storage.MacTx, s *settling) error {
 	return nil
 }
 
-func (f *Fleet) judging(book *current, s *settling) compliance.Input {
+func (f *Fleet) judging(cur *book.Current, s *settling) compliance.Input {
 	var before compliance.Summary
 	if s.before.Record != nil && !s.life {
 		before = s.before.Record.Summary
 	}
 	return compliance.Input{
-		Mac: s.Record.PlanningMac(false, ""), Plan: s.plan, Index: book.Index, Status: s.Status, Manifest: s.Manifest,
+		Mac: s.Record.PlanningMac(false, ""), Plan: s.plan, Index: cur.Index, Status: s.Status, Manifest: s.Manifest,
 		Now: s.now, Zone: f.o.Zone, Before: before, Push: s.Record.Push, ToldAt: s.Record.OutstandingSince(),
 	}
 }

@@ -3,16 +3,18 @@ package fleet
 import (
 	"sync/atomic"
 	"time"
+
+	"plimsoll/server/fleet/catalogue"
 )
 
 // Counters count what happened since the process started. Safe for concurrent use.
 type Counters struct {
+	catalogue.Counters
 	ReportsAccepted, ReportsOdd, ReportsRefused    atomic.Int64
 	IngestNanos                                    atomic.Int64 // summed over accepted reports
 	Pushes, PushesFailed                           atomic.Int64
 	Commands                                       atomic.Int64 // DeclarativeManagement commands queued
 	Sweeps, SweptMacs                              atomic.Int64
-	Fetches, FetchesFailed, FetchesRefused         atomic.Int64
 	TokensServed, ItemsServed, DeclarationsServed  atomic.Int64
 	ManifestsKept, ResyncsRaised, MacErrors, Stale atomic.Int64
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plimsoll/declarations/plan"
+	"plimsoll/server/fleet/book"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -38,17 +39,17 @@ func (f *Fleet) sweepLoop(ctx context.Context) {
 			}
 		case <-tick.C:
 		}
-		book := f.book.cur.Load()
+		cur := f.Current()
 		first = f.again.Swap(false) || first
-		if failed := f.sweep(ctx, book, first || book.Revision != swept); failed <= maxLooks && ctx.Err() == nil {
-			swept, first = book.Revision, false
+		if failed := f.sweep(ctx, cur, first || cur.Revision != swept); failed <= maxLooks && ctx.Err() == nil {
+			swept, first = cur.Revision, false
 		}
 	}
 }
 
 // lookIfOld lets the sweep look at a Mac that was settled with an older book than the one in force, which it may have been swept with already.
 func (f *Fleet) lookIfOld(rec *storage.Record) {
-	if rec.Facts.Enrolled && f.leading.Load() && rec.Book < f.book.cur.Load().Revision {
+	if rec.Facts.Enrolled && f.leading.Load() && rec.Book < f.Current().Revision {
 		f.looks.add(rec.Facts.ID, f.now())
 	}
 }
@@ -109,7 +110,7 @@ func (l *lookList) tried(ids, failed []string, now time.Time) {
 
 // sweep looks at every Mac in memory and settles those for which something follows: with all, those that are planned otherwise than
 // they are kept; and always those for which a boundary in time has passed. It returns how many could not be settled.
-func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int) {
+func (f *Fleet) sweep(ctx context.Context, cur *book.Current, all bool) (failed int) {
 	now := f.now()
 	due := f.looks.due(now)
 	over, rest := f.index.Due(now, all, f.pushes.Waiting)
@@ -122,7 +123,7 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 		if ctx.Err() != nil {
 			return 0
 		}
-		if rec := rest[i].Record(); f.plannedOtherwise(book, rec, now) {
+		if rec := rest[i].Record(); f.plannedOtherwise(cur, rec, now) {
 			due = append(due, rec.Facts.ID)
 		}
 	}
@@ -146,7 +147,7 @@ func (f *Fleet) sweep(ctx context.Context, book *current, all bool) (failed int)
 // finishes what follows from it: pushes, and what the shards have to learn. Run does the same by itself and at its own pace; tests and the
 // command line use this, so that nothing has to be waited for.
 func (f *Fleet) Sweep(ctx context.Context) error {
-	failed := f.sweep(ctx, f.book.cur.Load(), true)
+	failed := f.sweep(ctx, f.Current(), true)
 	f.pushes.Once(ctx)
 	f.outbox.Flush(ctx)
 	if err := ctx.Err(); err != nil {
@@ -182,8 +183,8 @@ func (f *Fleet) lookAgain(ctx context.Context, id string, passed bool) error {
 }
 
 // plannedOtherwise tells whether a Mac's plan differs from what is kept of it, from memory alone.
-func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Time) bool {
-	plan := book.Plan(rec.PlanningMac(false, f.selfURL(book, rec)), now)
+func (f *Fleet) plannedOtherwise(cur *book.Current, rec *storage.Record, now time.Time) bool {
+	plan := cur.Plan(rec.PlanningMac(false, cur.SelfURL(rec)), now)
 	s := &rec.Summary
 	name, build := "", ""
 	if plan.Policy != nil {
@@ -195,7 +196,7 @@ func (f *Fleet) plannedOtherwise(book *current, rec *storage.Record, now time.Ti
 	return plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes || name != s.Policy || build != s.Build ||
 		plan.Due != s.Due || plan.Deadline != s.Deadline || !rec.NextAt.Equal(plan.NextAt.Truncate(time.Second)) ||
 		plan.Outcome != outcomeOf(s.State) || plan.Optional && !s.OverdueAt.IsZero() || !plan.Optional && plan.Enforced() && !s.PastAt.IsZero() || (plan.MissingBSI != nil) != (s.Flags&compliance.BSIPending != 0) ||
-		book.Index.Prerelease(rec.Facts.Version, rec.Facts.Build) != (s.Flags&compliance.Prerelease != 0) ||
+		cur.Index.Prerelease(rec.Facts.Version, rec.Facts.Build) != (s.Flags&compliance.Prerelease != 0) ||
 		(rec.Advertised != rec.Manifest && rec.Told != rec.Advertised && (rec.Manifest != "" || len(plan.Declarations) > 0))
 }
 

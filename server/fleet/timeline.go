@@ -128,7 +128,7 @@ func historyDay(date string, t *inventory.Tally) HistoryDay {
 
 func (f *Fleet) today(now time.Time) historyRow {
 	date := now.Format(time.DateOnly)
-	all, byPolicy := f.index.Count(now, f.stale(now))
+	all, byPolicy := f.index.Count(now, f.catalogue.Stale(now))
 	row := historyRow{All: historyDay(date, all), Policies: map[string]HistoryDay{}}
 	for name, t := range byPolicy {
 		if name != "" {
@@ -179,7 +179,7 @@ func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]His
 		return nil, err
 	}
 	d, ok := pick(f.today(now))
-	if !ok && f.book.cur.Load().stored.Policy(policyName) != nil {
+	if !ok && f.Current().Stored.Policy(policyName) != nil {
 		d, ok = historyDay(today, &inventory.Tally{}), true
 	}
 	if ok {

@@ -7,7 +7,6 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
-	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -31,70 +30,6 @@ type Teller interface {
 	Push(ctx context.Context, ids []string) (map[string]error, error)
 	// Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again.
 	Forget(ctx context.Context, id string) error
-}
-
-// Validators tell a Fetch what is already known.
-type Validators struct {
-	From         string // the source that they belong to
-	ETag         string
-	LastModified string
-	File         string // name, size and modification time of a file
-}
-
-// Fetch brings a feed's bytes. notModified is true when the source says that nothing changed since prev.
-type Fetch func(ctx context.Context, prev Validators) (body []byte, v Validators, notModified bool, err error)
-
-// PolicyResult answers a write of a policy. Impact is set for a dry run only.
-type PolicyResult struct {
-	Policy   policy.Policy   `json:"policy"`
-	Changed  bool            `json:"changed"`
-	Warnings []policy.Reason `json:"warnings"`
-
-	Created bool    `json:"-"`
-	ETag    string  `json:"-"`
-	Impact  *Impact `json:"-"`
-}
-
-// Group is a static group with what is known of its members.
-type Group struct {
-	Name           string   `json:"name"`
-	Devices        []string `json:"devices"`
-	UnknownMembers int      `json:"unknown_members"` // not enrolled yet
-	ETag           string   `json:"-"`
-}
-
-// Hold is a hold with what it covers now.
-type Hold struct {
-	Subject    string     `json:"subject"`
-	Reason     string     `json:"reason"`
-	Successors bool       `json:"successors"`
-	Until      *time.Time `json:"until"`
-	Since      time.Time  `json:"since_at"`
-	By         string     `json:"by"`
-	Releases   []string   `json:"releases"` // versions (and letters) covered now
-}
-
-// Pause is the state of the red button.
-type Pause struct {
-	Paused bool      `json:"paused"`
-	Reason string    `json:"reason,omitempty"`
-	Since  time.Time `json:"since_at,omitzero"`
-	By     string    `json:"by,omitempty"`
-}
-
-// Release is a release as GET /v1/releases shows it.
-type Release struct {
-	Version           string      `json:"version"`
-	Build             string      `json:"build"`
-	Kind              string      `json:"kind"`
-	Letter            string      `json:"letter"`
-	PrerequisiteBuild string      `json:"prerequisite_build"`
-	Posted            release.Day `json:"posted"`
-	FirstSeenAt       time.Time   `json:"first_seen_at"`
-	Available         bool        `json:"available"`
-	Held              bool        `json:"held"`
-	Exploited         bool        `json:"exploited"`
-	Devices           []string    `json:"devices"`
 }
 
 // OS is what a Mac runs.
@@ -226,13 +161,6 @@ type HistoryDay struct {
 
 // Event is one event of a timeline.
 type Event = compliance.Event
-
-// RefreshResult answers an explicit refresh of the catalogue.
-type RefreshResult struct {
-	Changed  bool    `json:"changed"`
-	Refused  *string `json:"refused"`
-	Revision int     `json:"revision"`
-}
 
 // Readiness is what GET /readyz shows; Ready is false only when the store is not reachable.
 type Readiness struct {

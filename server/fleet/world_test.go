@@ -141,7 +141,7 @@ func (w *world) must(err error) {
 // settleAll does what the sweep does after a change, and writes behind.
 func (w *world) settleAll() {
 	w.t.Helper()
-	if failed := w.sweep(context.Background(), w.book.cur.Load(), true); failed > 0 {
+	if failed := w.sweep(context.Background(), w.Current(), true); failed > 0 {
 		w.t.Fatalf("%d Macs could not be settled", failed)
 	}
 	w.outbox.Flush(context.Background())

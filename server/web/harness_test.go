@@ -96,12 +96,12 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	w.Fleet, err = fleet.New(fleet.Options{
 		Store: w.store, Teller: teller{}, Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
-		Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+		Catalogue: fleet.Source{Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return feed, fleet.Validators{File: "the feed"}, prev.File != "", nil
-		},
-		Exploited: func(context.Context, fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+		}},
+		Exploited: fleet.Source{Fetch: func(context.Context, fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return []byte(exploited), fleet.Validators{}, false, nil
-		},
+		}},
 	})
 	w.must(err)
 	w.must(w.Start(context.Background()))

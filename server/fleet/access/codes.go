@@ -68,7 +68,7 @@ func (a *Access) CreateCode(ctx context.Context, by, label string, expires *time
 	if err := a.store.PutCode(ctx, c); err != nil {
 		return CodeInfo{}, err
 	}
-	return codeInfo(c), a.Reload(ctx)
+	return codeInfo(c), a.ReloadTokens(ctx)
 }
 
 // ListCodes lists the enrolment codes.

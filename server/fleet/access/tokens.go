@@ -68,7 +68,7 @@ type Options struct {
 	Now   func() time.Time // UTC, whole seconds
 }
 
-// Access knows tokens, codes and challenges. Safe for concurrent use; Reload must come before anything else.
+// Access knows tokens, codes and challenges. Safe for concurrent use; ReloadTokens must come before anything else.
 type Access struct {
 	o     Options
 	store *storage.Store
@@ -92,15 +92,15 @@ func (a *Access) known(hash string) (storage.Token, bool) {
 	return t, ok
 }
 
-// Revision is that of the tokens which are in force here.
-func (a *Access) Revision() uint64 {
+// TokensRevision is that of the tokens which are in force here.
+func (a *Access) TokensRevision() uint64 {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.auth.Revision
 }
 
-// Reload reads tokens and codes and puts them in force, unless newer ones already are.
-func (a *Access) Reload(ctx context.Context) error {
+// ReloadTokens reads tokens and codes and puts them in force, unless newer ones already are.
+func (a *Access) ReloadTokens(ctx context.Context) error {
 	auth, err := a.store.Auth(ctx)
 	if err != nil {
 		return err
@@ -140,8 +140,8 @@ func (a *Access) lookForTokens(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
 	revs, err := a.store.Revisions(ctx, storage.AuthPartition)
-	if err == nil && revs[0] != a.Revision() {
-		err = a.Reload(ctx)
+	if err == nil && revs[0] != a.TokensRevision() {
+		err = a.ReloadTokens(ctx)
 	}
 	if a.failed = err; err != nil {
 		a.looked = time.Now() // a store that is away is not waited for once more by those who came meanwhile
@@ -202,7 +202,7 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 	if err != nil || !kept {
 		return "", err
 	}
-	return secret, a.Reload(ctx)
+	return secret, a.ReloadTokens(ctx)
 }
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
@@ -230,7 +230,7 @@ func (a *Access) CreateToken(ctx context.Context, by, name string, scope Scope) 
 		}
 		return NewToken{}, err
 	}
-	return NewToken{TokenInfo: tokenInfo(t), Token: secret}, a.Reload(ctx)
+	return NewToken{TokenInfo: tokenInfo(t), Token: secret}, a.ReloadTokens(ctx)
 }
 
 func tokenInfo(t storage.Token) TokenInfo {
@@ -253,5 +253,5 @@ func (a *Access) DeleteToken(ctx context.Context, name string) error {
 		}
 		return err
 	}
-	return a.Reload(ctx)
+	return a.ReloadTokens(ctx)
 }

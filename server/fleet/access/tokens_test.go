@@ -36,7 +36,7 @@ var testDay = time.Date(2026, 8, 19, 9, 0, 0, 0, time.UTC)
 func replica(t *testing.T, db storage.DB) *Access {
 	t.Helper()
 	a := New(Options{Store: storage.New(db), AdminToken: "of the command line", Now: func() time.Time { return testDay }})
-	if err := a.Reload(t.Context()); err != nil {
+	if err := a.ReloadTokens(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return a

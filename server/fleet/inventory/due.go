@@ -65,3 +65,9 @@ func (x *Index) Outstanding() []Mac {
 	})
 	return macs
 }
+
+// Records are the enrolled Macs' records, by number in the order of their ids.
+func (x *Index) Records() (n int, record func(int) *storage.Record) {
+	macs := x.Enrolled()
+	return len(macs), func(i int) *storage.Record { return macs[i].Record() }
+}

@@ -1,0 +1,72 @@
+package book
+
+import (
+	"context"
+	"fmt"
+
+	"plimsoll/declarations/plan"
+	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/answer"
+	"plimsoll/storage"
+)
+
+// The bounds of a write that needs to be confirmed (docs/api.md 3).
+const (
+	manyMacs    = 10
+	manyPercent = 5
+)
+
+// change is a write of the book that was checked against it. The zero value changes nothing.
+type change struct {
+	apply func(*policy.Input)         // to a copy of the book, for its impact
+	write func(*storage.BookTx) error // nil: nothing changes
+	past  bool                        // a new deadline lies in the past
+}
+
+// guard makes a write of the book: checked, its impact computed, confirmed where it would hit many people at once, written,
+// in force. check runs against the book in force, and again against the book that is written to. With DryRun guard only
+// answers the impact.
+func (k *Keeper) guard(ctx context.Context, o answer.WriteOptions, check func(*storage.Book, *plan.Book) (change, error)) (*answer.Impact, error) {
+	if err := k.ReloadBook(ctx); err != nil {
+		return nil, err
+	}
+	cur := k.Current()
+	c, err := check(cur.Stored, cur.Book)
+	if err != nil {
+		return nil, err
+	}
+	if c.write == nil && !o.DryRun {
+		return nil, nil
+	}
+	if o.DryRun || !o.Confirm {
+		impact, err := k.impact(cur, c.apply)
+		if err != nil || o.DryRun {
+			return impact, err
+		}
+		if err := k.confirm(impact, c.past); err != nil {
+			return nil, err
+		}
+	}
+	return nil, k.UpdateBook(ctx, func(tx *storage.BookTx) error {
+		c, err := check(tx.Book, cur.Book)
+		if err != nil || c.write == nil {
+			return err
+		}
+		return c.write(tx)
+	})
+}
+
+// confirm refuses a write that hits many people at once, or that nobody has time for.
+func (k *Keeper) confirm(i *answer.Impact, past bool) error {
+	why := ""
+	fleet := k.o.Macs.CountEnrolled()
+	switch {
+	case past:
+		why = "its deadline has already passed everywhere"
+	case i.NewlyDueWithin7d > manyMacs && i.NewlyDueWithin7d*100 > fleet*manyPercent:
+		why = fmt.Sprintf("%d of %d Macs would newly be due within 7 days", i.NewlyDueWithin7d, fleet)
+	default:
+		return nil
+	}
+	return &answer.Error{Kind: answer.ErrConflict, Code: "confirm_required", Text: "the write needs to be confirmed: " + why, Impact: i}
+}
