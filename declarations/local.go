@@ -11,6 +11,8 @@ type Local int64
 
 const localLayout = "2006-01-02T15:04:05"
 
+const daySeconds = 24 * 3600
+
 // Zones between which every wall clock lies: the first place where a wall-clock time arrives, and the last.
 const (
 	FirstZone = 14 * time.Hour
@@ -42,10 +44,23 @@ func (l Local) At(offset time.Duration) time.Time {
 	return time.Unix(int64(l), 0).UTC().Add(-offset)
 }
 
-// In is the instant at which a wall clock in loc shows l (time.Date's choice where the clock skips or repeats it).
+// In is the instant at which a wall clock in loc shows l. A wall time that the clock skips is moved forward by the skip,
+// of one that it shows twice the first is meant (rules 14).
 func (l Local) In(loc *time.Location) time.Time {
-	t := time.Unix(int64(l), 0).UTC()
-	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, loc)
+	wall := int64(l)
+	// Every offset from UTC is shorter than a day, so these two are the ones before and after a change of the clock.
+	_, before := time.Unix(wall-daySeconds, 0).In(loc).Zone()
+	_, after := time.Unix(wall+daySeconds, 0).In(loc).Zone()
+	first, second := int64(before), int64(after)
+	if first < second {
+		first, second = second, first
+	}
+	for _, offset := range [...]int64{first, second} {
+		if t := time.Unix(wall-offset, 0).In(loc); LocalIn(t, loc) == l {
+			return t
+		}
+	}
+	return time.Unix(wall-int64(before), 0).In(loc)
 }
 
 // Add moves l by d, on the wall.
