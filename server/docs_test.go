@@ -12,7 +12,7 @@ import (
 )
 
 // citedLater are the rooms whose comments still cite pages by their old names.
-var citedLater = []string{"server/web", "server/mdm"}
+var citedLater = []string{"server/mdm"}
 
 var (
 	citation = regexp.MustCompile(`\b[Rr]ules ([0-9]+)(?:\.([0-9]+))?`)

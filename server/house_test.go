@@ -40,7 +40,6 @@ var table = map[string][]string{
 	"server/feed":          nil,
 	"server/mdm":           {"server/fleet", "storage/nano", "declarations"},
 	"server/api":           with("server/fleet", "schemas"),
-	"server/web":           with("server/fleet", "schemas"),
 	"server/app":           {"server/feed", "server/fleet", "server/mdm", "server/api", "server/web", "storage", "storage/bolt", "storage/redis", "storage/nano"},
 	"server/cli":           {"schemas", "declarations/release", "declarations/policy", "storage/archive"},
 	"server":               {"server/app", "server/cli", "examples/macs/sim"},

@@ -11,26 +11,26 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"plimsoll/declarations"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // deviceModel is the page of one Mac for admins.
 type deviceModel struct {
 	ID, Path, Name, Serial, UDID, Model, Board, OS, Build string
 	Enrolled, BootstrapToken                              bool
-	EnrolledAt, Seen, Reported                            moment
-	State                                                 stateWords
+	EnrolledAt, Seen, Reported                            view.Moment
+	State                                                 view.State
 	Phase                                                 string
-	Flags                                                 []stateWords
+	Flags                                                 []view.State
 	Policy                                                string
 	Sentence                                              string
 	Deadline                                              deadlineModel
 	Reasons                                               []reasonModel
 	Plan                                                  planModel
-	Groups                                                []option
+	Groups                                                []view.Option
 	SelfAddress                                           string // of the Mac's own page, for admins
 	Events                                                []eventModel
 	OlderEvents                                           string
@@ -42,8 +42,8 @@ type deviceModel struct {
 // deadlineModel is a deadline in its own wall clock, and as the instant that counts for "overdue".
 type deadlineModel struct {
 	Local   string
-	Counted moment // read in the server's zone
-	Due     string // the due date, where it differs
+	Counted view.Moment // read in the server's zone
+	Due     string      // the due date, where it differs
 }
 
 type reasonModel struct {
@@ -69,19 +69,19 @@ type releaseModel struct{ Name, Build, Role, Why, Due string }
 type documentModel struct{ Identifier, Type, Token, Body, Reported string }
 
 type eventModel struct {
-	At         moment
+	At         view.Moment
 	Type, Text string
 }
 
 type servedModel struct {
 	Token        string
-	At           moment
+	At           view.Moment
 	Declarations []documentModel
 }
 
 type reportModel struct {
 	ID, Link string
-	At       moment
+	At       view.Moment
 	Bytes    int
 	Full     bool
 	Odd      []string
@@ -125,13 +125,13 @@ func (w *Web) devicePage(c echo.Context) error {
 	}
 	m := w.deviceModelOf(&d, &plan, &served)
 	for _, g := range groups.Items {
-		m.Groups = append(m.Groups, option{g.Name, g.Name, slices.Contains(d.Groups, g.Name)})
+		m.Groups = append(m.Groups, view.Option{Value: g.Name, Label: g.Name, Selected: slices.Contains(d.Groups, g.Name)})
 	}
 	if sessionOf(c).may(fleet.ScopeAdmin) {
 		m.SelfAddress = w.fleet.SelfAddress(d.ID)
 	}
 	for _, e := range events.Items {
-		m.Events = append(m.Events, eventModel{At: w.when(e.At), Type: e.Type, Text: sentence(e.Text)})
+		m.Events = append(m.Events, eventModel{At: w.when(e.At), Type: e.Type, Text: view.Sentence(e.Text)})
 	}
 	if events.Next != "" {
 		m.OlderEvents = m.Path + "?events=" + url.QueryEscape(events.Next) + "#timeline"
@@ -163,23 +163,23 @@ func (w *Web) reportOf(path string, r *fleet.ReportInfo) reportModel {
 func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fleet.ServedManifest) deviceModel {
 	m := deviceModel{
 		ID: d.ID, Path: devicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
-		OS: osWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled, BootstrapToken: d.BootstrapToken,
+		OS: view.OSWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled, BootstrapToken: d.BootstrapToken,
 		EnrolledAt: w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
-		State: stateOf(d.State), Policy: text(d.Policy), Sentence: standing(d),
-		Deadline: deadlineModel{Local: wallPtr(d.DeadlineLocal), Counted: w.whenPtr(d.OverdueAt)},
+		State: view.StateOf(d.State), Policy: text(d.Policy), Sentence: standing(d),
+		Deadline: deadlineModel{Local: view.WallPtr(d.DeadlineLocal), Counted: w.whenPtr(d.OverdueAt)},
 		Plan:     planOf(plan), Served: servedModel{Token: served.DeclarationsToken, At: w.whenPtr(served.ServedAt)},
 	}
 	if d.ModelName != "" {
 		m.Model = d.ModelName + " (" + d.Model + ")"
 	}
 	if d.Phase != "" {
-		m.Phase = phaseOf(d.Phase)
+		m.Phase = view.PhaseOf(d.Phase)
 	}
 	if d.DueLocal != nil && text(d.DueLocal) != text(d.DeadlineLocal) {
-		m.Deadline.Due = wallPtr(d.DueLocal)
+		m.Deadline.Due = view.WallPtr(d.DueLocal)
 	}
 	for _, f := range d.Flags {
-		m.Flags = append(m.Flags, wordsOf(flagList, f))
+		m.Flags = append(m.Flags, view.WordsOf(view.Flags, f))
 	}
 	m.Reasons = reasonsOf(d.Reasons)
 	for i := range served.Declarations {
@@ -190,7 +190,7 @@ func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fle
 
 // standing says in one sentence where a Mac stands.
 func standing(d *fleet.Device) string {
-	runs := "It runs macOS " + osWords(d.OS.Version, d.OS.Letter)
+	runs := "It runs macOS " + view.OSWords(d.OS.Version, d.OS.Letter)
 	if d.OS.Version == "" {
 		runs = "It has not told which macOS it runs"
 	}
@@ -198,13 +198,13 @@ func standing(d *fleet.Device) string {
 	case !d.Enrolled:
 		return "This Mac checked out, so nothing is asked of it."
 	case d.Target != nil && d.DeadlineLocal != nil && d.State == "overdue":
-		return runs + ". " + sentence(targetWords(d.Target)+" should have been installed by "+wall(*d.DeadlineLocal)+" on its own clock")
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+view.Wall(*d.DeadlineLocal)+" on its own clock")
 	case d.Target != nil && d.DeadlineLocal != nil:
-		return runs + ". " + sentence(targetWords(d.Target)+" is asked for by "+wall(*d.DeadlineLocal)+" on its own clock")
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+" on its own clock")
 	case d.State == "compliant":
 		return runs + ". Nothing is asked of it."
 	case len(d.Reasons) > 0:
-		return runs + ". " + sentence(d.Reasons[0].Text)
+		return runs + ". " + view.Sentence(d.Reasons[0].Text)
 	}
 	return runs + "."
 }
@@ -212,7 +212,7 @@ func standing(d *fleet.Device) string {
 func reasonsOf(reasons []policy.Reason) []reasonModel {
 	out := make([]reasonModel, 0, len(reasons))
 	for _, r := range reasons {
-		out = append(out, reasonModel{Code: r.Code, Text: sentence(r.Text), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
+		out = append(out, reasonModel{Code: r.Code, Text: view.Sentence(r.Text), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
 	}
 	return out
 }
@@ -259,12 +259,12 @@ func planOf(p *plan.Explanation) planModel {
 	m := planModel{Policies: p.Policies, Words: p.DeadlineWords, LeftOut: reasonsOf(p.LeftOut)}
 	for _, l := range p.Lanes {
 		m.Lanes = append(m.Lanes, laneModel{
-			Name: cmp.Or(laneWords[l.Lane], l.Lane), Target: targetWords(l.Target), SetBy: targetWords(l.DueSetBy),
-			Due: shortWall(l.DueLocal), Deadline: shortWall(l.DeadlineLocal), Promise: shortWall(l.PromiseLocal),
+			Name: cmp.Or(laneWords[l.Lane], l.Lane), Target: view.TargetWords(l.Target), SetBy: view.TargetWords(l.DueSetBy),
+			Due: view.ShortWall(l.DueLocal), Deadline: view.ShortWall(l.DeadlineLocal), Promise: view.ShortWall(l.PromiseLocal),
 		})
 	}
 	for _, r := range p.Releases {
-		row := releaseModel{Name: "macOS " + osWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: shortWall(r.DueLocal)}
+		row := releaseModel{Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal)}
 		if r.Role == "ignored" {
 			m.Ignored = append(m.Ignored, row)
 		} else {
@@ -349,12 +349,4 @@ func (w *Web) deviceGroups(c echo.Context) error {
 		}
 	}
 	return done(c, devicePath(d.ID), "moved")
-}
-
-// localOf reads a wall-clock time that a form carries, with or without seconds.
-func localOf(s string) (declarations.Local, error) {
-	if len(s) == len("2006-01-02T15:04") {
-		s += ":00"
-	}
-	return declarations.ParseLocal(s)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // devicesModel is the list of Macs.
@@ -19,12 +20,12 @@ type devicesModel struct {
 	Filter   filter
 	Active   []activeFilter
 	More     bool // a filter of the second row is in use
-	Policies []option
-	Groups   []option
-	States   []option
-	Flags    []option
-	Sorts    []option
-	Enrolled []option
+	Policies []view.Option
+	Groups   []view.Option
+	States   []view.Option
+	Flags    []view.Option
+	Sorts    []view.Option
+	Enrolled []view.Option
 	Rows     []deviceRow
 	NextLink string
 	CSVLink  string
@@ -41,37 +42,15 @@ type filter struct {
 // activeFilter is a filter in use, with the address of the list without it.
 type activeFilter struct{ Words, Without string }
 
-// option is one choice of a select.
-type option struct {
-	Value, Label string
-	Selected     bool
-}
-
-func options(selected string, pairs ...string) []option {
-	out := make([]option, 0, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		out = append(out, option{pairs[i], pairs[i+1], pairs[i] == selected})
-	}
-	return out
-}
-
-func stateOptions(list []stateWords, selected, none string) []option {
-	out := options(selected, "", none)
-	for _, s := range list {
-		out = append(out, option{s.Name, s.Label, s.Name == selected})
-	}
-	return out
-}
-
 // deviceRow is a Mac in a list.
 type deviceRow struct {
 	Link, Serial, Name, Model, OS string
-	State                         stateWords
+	State                         view.State
 	Phase                         string
 	Target, Deadline              string
 	Policy                        string
-	Flags                         []stateWords
-	Seen                          moment
+	Flags                         []view.State
+	Seen                          view.Moment
 }
 
 // filterNames are the query parameters of the list, the same as the API's.
@@ -158,13 +137,13 @@ func (w *Web) devicesPage(c echo.Context) error {
 	}
 	m := devicesModelOf(f, page)
 	m.Paged = q.Cursor != ""
-	m.Policies, m.Groups = options(f.Policy, "", "Any policy"), options(f.Group, "", "Any group")
+	m.Policies, m.Groups = view.Options(f.Policy, "", "Any policy"), view.Options(f.Group, "", "Any group")
 	for i := range policies.Items {
 		p := &policies.Items[i]
-		m.Policies = append(m.Policies, option{p.Name, p.Name, p.Name == f.Policy})
+		m.Policies = append(m.Policies, view.Option{Value: p.Name, Label: p.Name, Selected: p.Name == f.Policy})
 	}
 	for _, g := range groups.Items {
-		m.Groups = append(m.Groups, option{g.Name, g.Name, g.Name == f.Group})
+		m.Groups = append(m.Groups, view.Option{Value: g.Name, Label: g.Name, Selected: g.Name == f.Group})
 	}
 	for i := range page.Items {
 		m.Rows = append(m.Rows, w.row(&page.Items[i]))
@@ -175,9 +154,9 @@ func (w *Web) devicesPage(c echo.Context) error {
 func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 	m := devicesModel{
 		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason != "", First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
-		States: stateOptions(stateList, f.State, "Any state"), Flags: stateOptions(flagList, f.Flag, "Any flag"),
-		Sorts:    options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),
-		Enrolled: options(f.Enrolled, "", "Enrolled", "false", "Not enrolled any more"),
+		States: view.StateOptions(view.States, f.State, "Any state"), Flags: view.StateOptions(view.Flags, f.Flag, "Any flag"),
+		Sorts:    view.Options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),
+		Enrolled: view.Options(f.Enrolled, "", "Enrolled", "false", "Not enrolled any more"),
 		FirstRun: len(page.Items) == 0 && f.query("sort") == "",
 	}
 	for _, name := range filterNames {
@@ -188,9 +167,9 @@ func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 		words := strings.ReplaceAll(name, "_", " ") + ": " + value
 		switch name {
 		case "state":
-			words = "State: " + stateOf(value).Label
+			words = "State: " + view.StateOf(value).Label
 		case "flag":
-			words = "Flag: " + wordsOf(flagList, value).Label
+			words = "Flag: " + view.WordsOf(view.Flags, value).Label
 		case "q":
 			words = "Search: " + value
 		case "enrolled":
@@ -217,11 +196,11 @@ func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
 
 func (w *Web) row(d *fleet.Device) deviceRow {
 	r := deviceRow{
-		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model), OS: osWords(d.OS.Version, d.OS.Letter),
-		State: stateOf(d.State), Target: targetWords(d.Target), Deadline: shortWall(d.DeadlineLocal), Seen: w.whenPtr(d.LastSeenAt),
+		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model), OS: view.OSWords(d.OS.Version, d.OS.Letter),
+		State: view.StateOf(d.State), Target: view.TargetWords(d.Target), Deadline: view.ShortWall(d.DeadlineLocal), Seen: w.whenPtr(d.LastSeenAt),
 	}
 	if d.State != "compliant" && d.Phase != "" {
-		r.Phase = phaseOf(d.Phase)
+		r.Phase = view.PhaseOf(d.Phase)
 	}
 	if d.Policy != nil {
 		r.Policy = *d.Policy
@@ -230,12 +209,12 @@ func (w *Web) row(d *fleet.Device) deviceRow {
 		if f == "catalogue_stale" {
 			continue // it is every Mac's, and stands above the page
 		}
-		r.Flags = append(r.Flags, wordsOf(flagList, f))
+		r.Flags = append(r.Flags, view.WordsOf(view.Flags, f))
 	}
 	return r
 }
 
-// csvHeader are the columns of api.md 4.
+// csvHeader are the columns of docs/api.md 4.
 var csvHeader = []string{
 	"id", "serial", "name", "model", "board", "version", "build", "letter", "state", "phase", "flags", "policy",
 	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at",

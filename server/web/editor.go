@@ -12,6 +12,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/schemas"
+	"plimsoll/server/web/view"
 )
 
 // policyForm is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that does
@@ -202,7 +203,7 @@ func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates 
 			u.Build = f.Build
 		}
 		if f.Deadline != "" {
-			l, err := localOf(f.Deadline)
+			l, err := view.LocalOf(f.Deadline)
 			if err != nil {
 				r.fault("updates.deadline", "must be a day and a time such as 2026-12-01T12:00:00")
 			}

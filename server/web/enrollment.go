@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // enrollmentModel is the page on which Macs are invited.
@@ -20,7 +21,7 @@ type enrollmentModel struct {
 
 type codeModel struct {
 	Code, Label, Link, By, Expires, UsesLeft string
-	Created                                  moment
+	Created                                  view.Moment
 	Dead                                     bool
 }
 

@@ -320,8 +320,8 @@ func TestTheUsersPage(t *testing.T) {
 				if p.status != http.StatusNotFound && !(what == "dots" && p.status/100 == 3) {
 					t.Errorf("%s%s: %d", what, suffix, p.status)
 				}
-				if strings.Contains(p.body, "<html") {
-					t.Errorf("%s%s: an error of these routes is plain text", what, suffix)
+				if isPage := strings.Contains(p.body, "<html"); isPage != (suffix == "") && what != "dots" {
+					t.Errorf("%s%s: an error is a page for people and plain text for tools; page: %t", what, suffix, isPage)
 				}
 			}
 			for _, action := range []string{"/delay", "/upgrade"} {

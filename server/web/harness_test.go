@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,18 +286,6 @@ func (c *client) post(path string, pairs ...string) page {
 	return c.do(r)
 }
 
-var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
-
-// csrf is the token of the client's session.
-func (c *client) csrf() string {
-	c.w.t.Helper()
-	m := csrfField.FindStringSubmatch(c.get("/").body)
-	if m == nil {
-		c.w.t.Fatal("the page has no form of the session")
-	}
-	return m[1]
-}
-
 // signIn signs in with a token.
 func (c *client) signIn(token string) *client {
 	c.w.t.Helper()
@@ -311,7 +298,7 @@ func (c *client) signIn(token string) *client {
 // send posts a form of the session.
 func (c *client) send(path string, pairs ...string) page {
 	c.w.t.Helper()
-	return c.post(path, append([]string{"csrf", c.csrf()}, pairs...)...)
+	return c.post(path, pairs...)
 }
 
 func (m mac) checkIn() status.CheckIn {

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // notices are what a page says was done, by the word in its address.
@@ -108,7 +109,7 @@ func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOpti
 	var fe *fleet.Error
 	switch {
 	case errors.As(err, &fe) && fe.Code == "confirm_required":
-		m.Why, m.Impact, status = sentence(fe.Text), impactOf(fe.Impact), http.StatusConflict
+		m.Why, m.Impact, status = view.Sentence(fe.Text), impactOf(fe.Impact), http.StatusConflict
 	case err != nil:
 		return err
 	case o.DryRun:
@@ -124,7 +125,7 @@ func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOpti
 func posted(form url.Values) []field {
 	var out []field
 	for _, name := range slices.Sorted(maps.Keys(form)) {
-		if name == "csrf" || name == "step" || name == "confirm" {
+		if name == "step" || name == "confirm" {
 			continue
 		}
 		for _, v := range form[name] {

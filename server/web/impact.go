@@ -1,6 +1,9 @@
 package web
 
-import "plimsoll/server/fleet"
+import (
+	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
+)
 
 // impactModel is what a write would do, for people.
 type impactModel struct {
@@ -42,7 +45,7 @@ func impactOf(i *fleet.Impact) impactModel {
 		{"within 2 hours of a deadline that macOS may enforce all the same", i.TooLate, i.TooLate > 0},
 	}}
 	for _, t := range i.ByTarget {
-		m.Targets = append(m.Targets, impactCount{Name: targetWords(&t.Target), Devices: t.Devices})
+		m.Targets = append(m.Targets, impactCount{Name: view.TargetWords(&t.Target), Devices: t.Devices})
 	}
 	for _, g := range i.ByGroup {
 		m.Groups = append(m.Groups, impactGroup{Name: g.Group, Devices: g.Devices, Due: g.DueWithin7d})
@@ -61,9 +64,9 @@ func sideWords(s fleet.ImpactSide) string {
 	if s.Target == nil {
 		return "nothing asked"
 	}
-	words := targetWords(s.Target)
+	words := view.TargetWords(s.Target)
 	if s.DeadlineLocal != nil {
-		words += " by " + shortWall(s.DeadlineLocal)
+		words += " by " + view.ShortWall(s.DeadlineLocal)
 	}
 	return words
 }

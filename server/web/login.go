@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // loginModel is the page on which people sign in.
@@ -47,7 +48,7 @@ func (w *Web) loginPage(c echo.Context) error {
 
 func (w *Web) login(c echo.Context) error {
 	r := c.Request()
-	if err := parseForm(r); err != nil {
+	if err := view.ParseForm(r); err != nil {
 		return err
 	}
 	next := ownPath(r.PostForm.Get("next"))
@@ -59,7 +60,7 @@ func (w *Web) login(c echo.Context) error {
 	if wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
 		c.Response().Header().Set("Retry-After", strconv.Itoa(seconds))
-		return again(http.StatusTooManyRequests, "There were too many failed attempts. Try again in "+plural(seconds, "second")+".")
+		return again(http.StatusTooManyRequests, "There were too many failed attempts. Try again in "+view.Plural(seconds, "second")+".")
 	}
 	switch {
 	case errors.Is(err, fleet.ErrForbidden) || err == nil && secret == "":

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,6 +13,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 	"plimsoll/status/compliance"
 )
 
@@ -21,57 +21,16 @@ import (
 type fleetModel struct {
 	Devices   int
 	Headline  string
-	AsOf      moment
-	States    []share
-	Flags     []share // those that some Mac has
-	Due       dueChart
-	Adoption  []adoptionModel
+	AsOf      view.Moment
+	States    []view.Share
+	Flags     []view.Share // those that some Mac has
+	Due       view.DueChart
+	Adoption  []view.Adoption
 	Newest    []releaseRow
 	Attention []attentionModel
 	Underway  []attentionModel // Macs that need nothing but time
 	Policies  []policyCount
 	NoPolicy  bool // there is none at all
-}
-
-// share is a number of Macs with its part of the whole.
-type share struct {
-	stateWords
-	Devices int
-	Percent string
-	Link    string
-	X, W    float64 // in a bar of width 1000
-}
-
-// dueChart is the number of Macs due on each day.
-type dueChart struct {
-	Total int
-	Max   int
-	Days  []dueBar
-}
-
-// dueBar is one day of it, in a drawing of 1000 x 100.
-type dueBar struct {
-	Date, Label string
-	Devices     int
-	X, Y, W, H  float64
-	Tick        bool // its date stands under the axis
-}
-
-// adoptionModel is how one release spread, in a drawing of 1000 x 100.
-type adoptionModel struct {
-	Version, Posted string
-	Devices, Of     int
-	Percent         string
-	Points          string // of the line
-	Area            string
-	LastX, LastY    float64
-	Days            []adoptionDay
-}
-
-type adoptionDay struct {
-	Date        string
-	Devices, Of int
-	Percent     string
 }
 
 // attentionModel is a group of Macs with one reason.
@@ -84,7 +43,7 @@ type attentionModel struct {
 type policyCount struct {
 	Name, Title, Link string
 	Devices           int
-	States            []share
+	States            []view.Share
 }
 
 // newestReleases is how many the fleet's page shows.
@@ -126,18 +85,18 @@ func (w *Web) allReleases(ctx context.Context, asOf time.Time) ([]fleet.Release,
 	}
 }
 
-func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf moment) fleetModel {
+func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf view.Moment) fleetModel {
 	m := fleetModel{
 		Devices: c.Devices, AsOf: asOf, NoPolicy: len(c.Policies) == 0,
-		States: shares(stateList, c.States, c.Devices, "state", ""), Due: dueChartOf(o.Due), Headline: headline(c),
+		States: view.Shares(view.States, c.States, c.Devices, "state", ""), Due: view.DueChartOf(o.Due), Headline: headline(c),
 	}
-	for _, s := range shares(flagList, c.Flags, c.Devices, "flag", "") {
+	for _, s := range view.Shares(view.Flags, c.Flags, c.Devices, "flag", "") {
 		if s.Devices > 0 {
 			m.Flags = append(m.Flags, s)
 		}
 	}
 	for _, a := range o.Attention {
-		row := attentionModel{Text: sentence(a.Text), Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code)}
+		row := attentionModel{Text: view.Sentence(a.Text), Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code)}
 		if words, ok := groupWords[a.Code]; ok {
 			row.Text = words
 		}
@@ -149,13 +108,13 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf moment) fleetModel 
 		}
 	}
 	for i := range o.Adoption {
-		m.Adoption = append(m.Adoption, adoptionOf(&o.Adoption[i]))
+		m.Adoption = append(m.Adoption, view.AdoptionOf(&o.Adoption[i]))
 	}
 	for i := range c.Policies {
 		p := &c.Policies[i]
 		m.Policies = append(m.Policies, policyCount{
 			Name: p.Name, Title: cmp.Or(p.Label, p.Name), Devices: p.Devices, Link: "/devices?policy=" + url.QueryEscape(p.Name),
-			States: shares(stateList, p.States, p.Devices, "state", "policy="+url.QueryEscape(p.Name)),
+			States: view.Shares(view.States, p.States, p.Devices, "state", "policy="+url.QueryEscape(p.Name)),
 		})
 	}
 	return m
@@ -182,104 +141,14 @@ func headline(c fleet.Compliance) string {
 	if c.Devices == 0 {
 		return "No Mac is enrolled yet."
 	}
-	s := plural(c.Devices, "Mac") + ", " + percent(c.States["compliant"], c.Devices) + " compliant"
+	s := view.Plural(c.Devices, "Mac") + ", " + view.Percent(c.States["compliant"], c.Devices) + " compliant"
 	if n := c.States["overdue"]; n > 0 {
-		s += ", " + count(n) + " overdue"
+		s += ", " + view.Count(n) + " overdue"
 	}
 	if n := c.States["failing"]; n > 0 {
-		s += ", " + count(n) + " failing"
+		s += ", " + view.Count(n) + " failing"
 	}
 	return s + "."
-}
-
-// shares are the parts of a whole, with the links to their Macs.
-func shares(list []stateWords, counts map[string]int, of int, filter, more string) []share {
-	out := make([]share, 0, len(list))
-	x := 0.0
-	for _, words := range list {
-		s := share{stateWords: words, Devices: counts[words.Name], X: x, Link: "/devices?" + filter + "=" + words.Name}
-		if more != "" {
-			s.Link += "&" + more
-		}
-		s.Percent = percent(s.Devices, of)
-		if of > 0 {
-			s.W = 1000 * float64(s.Devices) / float64(of)
-		}
-		x += s.W
-		out = append(out, s)
-	}
-	return out
-}
-
-func dueChartOf(due []fleet.DueDay) dueChart {
-	m := dueChart{}
-	for _, d := range due {
-		m.Total += d.Devices
-		m.Max = max(m.Max, d.Devices)
-	}
-	step := 1000 / float64(max(1, len(due)))
-	for i, d := range due {
-		b := dueBar{Date: d.Date, Label: dayLabel(d.Date), Devices: d.Devices, X: float64(i)*step + step*0.14, W: step * 0.72, Tick: i%7 == 0}
-		if m.Max > 0 {
-			b.H = 100 * float64(d.Devices) / float64(m.Max)
-		}
-		b.Y = 100 - b.H
-		m.Days = append(m.Days, b)
-	}
-	return m
-}
-
-// dayLabel is a date for an axis: "4 Dec".
-func dayLabel(date string) string {
-	t, err := time.Parse(time.DateOnly, date)
-	if err != nil {
-		return date
-	}
-	return t.Format("2 Jan")
-}
-
-func adoptionOf(a *fleet.Adoption) adoptionModel {
-	m := adoptionModel{Version: a.Version, Posted: a.Posted, Percent: "–"}
-	if len(a.Days) == 0 {
-		return m
-	}
-	first := dayNumber(a.Posted, a.Days[0].Date)
-	last := dayNumber(a.Days[len(a.Days)-1].Date, a.Posted)
-	span := float64(max(1, last-first))
-	for _, d := range a.Days {
-		m.Days = append(m.Days, adoptionDay{Date: d.Date, Devices: d.Devices, Of: d.Of, Percent: percent(d.Devices, d.Of)})
-		share := 0.0
-		if d.Of > 0 {
-			share = float64(d.Devices) / float64(d.Of)
-		}
-		m.LastX, m.LastY = 1000*float64(dayNumber(d.Date, a.Posted)-first)/span, 100-100*share
-		if m.Points == "" {
-			m.Area = coordinate(m.LastX) + ",100 "
-		} else {
-			m.Points += " "
-			m.Area += " "
-		}
-		m.Points += coordinate(m.LastX) + "," + coordinate(m.LastY)
-		m.Area += coordinate(m.LastX) + "," + coordinate(m.LastY)
-	}
-	m.Area += " " + coordinate(m.LastX) + ",100"
-	now := m.Days[len(m.Days)-1]
-	m.Devices, m.Of, m.Percent = now.Devices, now.Of, now.Percent
-	slices.Reverse(m.Days) // the table begins with the latest
-	return m
-}
-
-func coordinate(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
-
-// dayNumber counts days; a date that cannot be read counts as the other.
-func dayNumber(date, other string) int {
-	t, err := time.Parse(time.DateOnly, date)
-	if err != nil {
-		if t, err = time.Parse(time.DateOnly, other); err != nil {
-			return 0
-		}
-	}
-	return int(t.Unix() / 86400)
 }
 
 // policyTitle is a policy's label, or its name.

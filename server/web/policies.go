@@ -19,6 +19,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // policiesModel lists the policies, the most decisive first.
@@ -34,14 +35,14 @@ type policyRow struct {
 	Words             []string
 	Devices           int
 	DevicesLink       string
-	States            []share
+	States            []view.Share
 }
 
 // editorModel is the editor of a policy.
 type editorModel struct {
 	Title    string
 	Form     policyForm
-	Tracks   []option
+	Tracks   []view.Option
 	Offered  string // the releases that may be named
 	Groups   []string
 	Faults   faults
@@ -71,12 +72,12 @@ func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policies
 	for i := range policies {
 		p := &policies[i]
 		row := policyRow{
-			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority, Words: policyWords(p),
+			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority, Words: view.PolicyWords(p),
 			DevicesLink: "/devices?policy=" + url.QueryEscape(p.Name),
 		}
 		for _, n := range counts.Policies {
 			if n.Name == p.Name {
-				row.Devices, row.States = n.Devices, shares(stateList, n.States, n.Devices, "state", "policy="+url.QueryEscape(n.Name))
+				row.Devices, row.States = n.Devices, view.Shares(view.States, n.States, n.Devices, "state", "policy="+url.QueryEscape(n.Name))
 				m.Ungoverned -= n.Devices
 			}
 		}
@@ -109,7 +110,7 @@ func (w *Web) policyEdit(c echo.Context) error {
 		return err
 	}
 	form.Original, form.ETag = p.Name, etag
-	return w.showEditor(c, http.StatusOK, editorModel{Form: form, Words: policyWords(&p)})
+	return w.showEditor(c, http.StatusOK, editorModel{Form: form, Words: view.PolicyWords(&p)})
 }
 
 // showEditor fills in what every editor has: the choices.
@@ -135,8 +136,8 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 }
 
 // choices are the tracks that a policy may have, and the versions that Apple offers.
-func choices(all []fleet.Release, track string) (tracks []option, offered string) {
-	tracks = options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest, "the latest that it can run")
+func choices(all []fleet.Release, track string) (tracks []view.Option, offered string) {
+	tracks = view.Options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest, "the latest that it can run")
 	var majors []int
 	var versions []release.Version
 	for i := range all {
@@ -158,10 +159,10 @@ func choices(all []fleet.Release, track string) (tracks []option, offered string
 	for _, m := range majors {
 		s := strconv.Itoa(m)
 		known = known || s == track
-		tracks = append(tracks, option{s, "macOS " + s, s == track})
+		tracks = append(tracks, view.Option{Value: s, Label: "macOS " + s, Selected: s == track})
 	}
 	if !known && track != "" && track != policy.TrackCurrent && track != policy.TrackLatest {
-		tracks = append(tracks, option{track, "macOS " + track, true})
+		tracks = append(tracks, view.Option{Value: track, Label: "macOS " + track, Selected: true})
 	}
 	words := make([]string, len(versions))
 	for i, v := range versions {
@@ -201,7 +202,7 @@ func (w *Web) policySave(c echo.Context) error {
 		return done(c, "/policies", "saved")
 	case err == nil:
 		impact := impactOf(res.Impact)
-		m.Impact, m.Words, m.Warnings = &impact, policyWords(&p), reasonsOf(res.Warnings)
+		m.Impact, m.Words, m.Warnings = &impact, view.PolicyWords(&p), reasonsOf(res.Warnings)
 		return w.showEditor(c, http.StatusOK, m)
 	case !errors.As(err, &fe):
 		return err
@@ -210,7 +211,7 @@ func (w *Web) policySave(c echo.Context) error {
 	switch fe.Code {
 	case "confirm_required":
 		impact := impactOf(fe.Impact)
-		m.Impact, m.Words, m.Guard, m.Seen = &impact, policyWords(&p), sentence(fe.Text), seen
+		m.Impact, m.Words, m.Guard, m.Seen = &impact, view.PolicyWords(&p), view.Sentence(fe.Text), seen
 	case "exists":
 		m.place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
 	case "equal_priority":
@@ -246,7 +247,7 @@ func (w *Web) policyDelete(c echo.Context) error {
 func (m *editorModel) place(list []policy.FieldError) {
 	m.Faults = faults{}
 	for _, f := range list {
-		name, reason := f.Field, sentence(f.Reason)
+		name, reason := f.Field, view.Sentence(f.Reason)
 		switch {
 		case slices.Contains(editorFields, name):
 		case strings.HasPrefix(name, "assign.groups"):

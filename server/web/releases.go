@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // releasesModel is the page of the catalogue.
@@ -21,7 +21,7 @@ type releasesModel struct {
 	Today     string
 	Catalogue catalogueModel
 	Rows      []releaseRow
-	Timeline  timeline
+	Timeline  view.Timeline
 	Boards    []boardGroup
 	Holds     []holdModel
 	Hold      holdForm
@@ -32,7 +32,7 @@ type releasesModel struct {
 type catalogueModel struct {
 	Revision int
 	Source   string
-	Fetched  moment
+	Fetched  view.Moment
 	Stale    bool
 }
 
@@ -60,7 +60,7 @@ type boardModel struct{ Board, Name string }
 type holdModel struct {
 	Subject, Reason, By, Until string
 	Successors                 bool
-	Since                      moment
+	Since                      view.Moment
 	Releases                   string
 }
 
@@ -101,7 +101,7 @@ func (w *Web) showReleases(c echo.Context, status int, form holdForm) error {
 	}
 	m := releasesModel{
 		AsOf: asOf, Today: w.now().In(w.zone).Format(time.DateOnly), Hold: form, Paused: paused.Paused,
-		Rows: releaseRows(all, now), Timeline: timelineOf(all, now), Boards: boardGroups(all),
+		Rows: releaseRows(all, now), Timeline: view.TimelineOf(all, now), Boards: boardGroups(all),
 		Catalogue: catalogueModel{Revision: ready.Revision, Source: ready.Source, Fetched: w.when(ready.FetchedAt), Stale: ready.Stale},
 	}
 	for i := range holds.Items {
@@ -145,7 +145,7 @@ func releaseRows(all []fleet.Release, now time.Time) []releaseRow {
 	for i := range sorted {
 		r := &sorted[i]
 		row := releaseRow{
-			Version: r.Version, Name: "macOS " + osWords(r.Version, r.Letter), Build: r.Build, Kind: "macOS", Prerequisite: r.PrerequisiteBuild,
+			Version: r.Version, Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Kind: "macOS", Prerequisite: r.PrerequisiteBuild,
 			Posted: r.Posted.String(), Available: r.Available, Held: r.Held, Exploited: r.Exploited, Devices: len(r.Devices),
 			HoldLink: "/releases?hold=" + url.QueryEscape(r.Build) + "#hold",
 		}
@@ -153,7 +153,7 @@ func releaseRows(all []fleet.Release, now time.Time) []releaseRow {
 			row.Kind, row.BSI = "Background Security Improvement", true
 		}
 		if r.Posted != 0 {
-			row.Age = days(max(0, int(release.DayOf(now)-r.Posted)))
+			row.Age = view.Days(max(0, int(release.DayOf(now)-r.Posted)))
 		}
 		if !r.FirstSeenAt.IsZero() {
 			row.FirstSeen = r.FirstSeenAt.UTC().Format(time.DateOnly)
@@ -193,74 +193,4 @@ func boardGroups(all []fleet.Release) []boardGroup {
 	}
 	slices.SortFunc(out, func(a, b boardGroup) int { return release.Version(b.Newest).Compare(release.Version(a.Newest)) })
 	return out
-}
-
-// timeline is the catalogue over time: a row for each major version, in a drawing of 1000 x (rows x 30).
-type timeline struct {
-	Height int
-	Rows   []timelineRow
-	Months []timelineMonth
-	From   string
-	To     string
-}
-
-type timelineRow struct {
-	Name   string
-	Y      int
-	Points []timelinePoint
-}
-
-type timelinePoint struct {
-	X, Y      float64
-	BSI, Gone bool
-	Exploited bool
-	Title     string
-}
-
-type timelineMonth struct {
-	X       float64
-	Percent string // the same, of the width
-	Label   string
-}
-
-const (
-	timelineDays   = 365
-	timelineMajors = 4 // the newest ones
-	timelineRowPx  = 30
-)
-
-func timelineOf(all []fleet.Release, now time.Time) timeline {
-	end := release.DayOf(now)
-	start := end - timelineDays
-	x := func(d release.Day) float64 { return 1000 * float64(d-start) / timelineDays }
-	by := map[int][]timelinePoint{}
-	var majors []int
-	for i := range all {
-		r := &all[i]
-		if r.Posted < start || r.Posted > end {
-			continue
-		}
-		major := release.Version(r.Version).Major()
-		if _, ok := by[major]; !ok {
-			majors = append(majors, major)
-		}
-		title := "macOS " + osWords(r.Version, r.Letter) + ", " + r.Build + ", posted " + r.Posted.String()
-		by[major] = append(by[major], timelinePoint{
-			X: x(r.Posted), BSI: r.Kind == string(release.KindBSI), Gone: !r.Available, Exploited: r.Exploited, Title: title,
-		})
-	}
-	slices.SortFunc(majors, func(a, b int) int { return b - a })
-	majors = majors[:min(len(majors), timelineMajors)]
-	t := timeline{Height: timelineRowPx * len(majors), From: start.String(), To: end.String()}
-	for n, major := range majors {
-		row := timelineRow{Name: "macOS " + strconv.Itoa(major), Y: n*timelineRowPx + timelineRowPx/2, Points: by[major]}
-		for i := range row.Points {
-			row.Points[i].Y = float64(row.Y)
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	for m := time.Date(start.Time().Year(), start.Time().Month()+1, 1, 0, 0, 0, 0, time.UTC); !m.After(end.Time()); m = m.AddDate(0, 1, 0) {
-		t.Months = append(t.Months, timelineMonth{X: x(release.DayOf(m)), Percent: coordinate(x(release.DayOf(m)) / 10), Label: m.Format("Jan")})
-	}
-	return t
 }

@@ -11,7 +11,7 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// Who may only read sees what a Mac is told without its link, by which one may do what the Mac's user may (rules.md 9).
+// Who may only read sees what a Mac is told without its link, by which one may do what the Mac's user may (rules 9).
 func TestReadersSeeNoLink(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})

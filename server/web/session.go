@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 const (
@@ -128,11 +129,6 @@ func (s *sessions) decode(cookie string, now time.Time) *session {
 	return &v
 }
 
-// csrf is the token that every form of a session carries.
-func (s *sessions) csrf(v *session) string {
-	return base64.RawURLEncoding.EncodeToString(s.sum("csrf", v.ID))
-}
-
 func (s *sessions) cookie(value string, seconds int) *http.Cookie {
 	return &http.Cookie{
 		Name: s.name(), Value: value, Path: "/", MaxAge: seconds,
@@ -206,7 +202,7 @@ func sessionOf(c echo.Context) *session {
 // who is the name that writes are noted under.
 func who(c echo.Context) string { return sessionOf(c).Name }
 
-// signedIn lets only those in who are signed in; a write must carry the session's token besides.
+// signedIn lets only signed-in people through. guardRequest has already refused writes that another site caused.
 func (w *Web) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := w.current(c)
@@ -223,13 +219,8 @@ func (w *Web) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		c.Set(sessionSlot, s)
 		if !read {
-			// A body that is too large cannot carry the token either; say what is really wrong with it.
-			if err := parseForm(r); err != nil {
+			if err := view.ParseForm(r); err != nil {
 				return err
-			}
-			given := r.PostForm.Get("csrf")
-			if subtle.ConstantTimeCompare([]byte(given), []byte(w.sessions.csrf(s))) != 1 {
-				return &fleet.Error{Kind: fleet.ErrForbidden, Code: "csrf", Text: "the form does not belong to this session; load the page again and repeat it"}
 			}
 		}
 		return next(c)

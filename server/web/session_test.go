@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -104,30 +105,33 @@ var writes = []string{
 	"/releases/refresh", "/releases/hold", "/releases/release", "/releases/pause", "/releases/resume", "/enrollment", "/enrollment/delete",
 }
 
-func TestWritesNeedTheSessionsToken(t *testing.T) {
+// A browser says with each request which site caused it (Sec-Fetch-Site, or Origin); writes from other sites are refused.
+func TestWritesFromOtherSitesAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
-	c, other := w.client().signIn(adminToken), w.client().signIn(adminToken)
-	foreign := other.csrf()
-	if foreign == c.csrf() {
-		t.Fatal("two sessions have the same token")
+	c := w.client().signIn(adminToken)
+	send := func(path, header, value string) page {
+		r, err := http.NewRequest(http.MethodPost, w.srv.URL+path, strings.NewReader("confirm=yes"))
+		w.must(err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set(header, value)
+		return c.do(r)
 	}
-	for _, path := range append(writes, "/logout") {
-		for _, given := range []string{"", "x", foreign} {
-			if p := c.post(path, "csrf", given); p.status != http.StatusForbidden {
-				t.Errorf("POST %s with the token %q: %d", path, given, p.status)
+	paths := slices.Concat(writes, []string{"/login", "/logout", "/self/x/delay", "/self/x/upgrade"})
+	for _, path := range paths {
+		for _, from := range []struct{ header, value string }{
+			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", "nonsense"},
+			{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Origin", strings.Replace(w.srv.URL, "http:", "https:", 1) + "0"},
+		} {
+			if p := send(path, from.header, from.value); p.status != http.StatusForbidden || !strings.Contains(p.body, "another site") {
+				t.Errorf("POST %s with %s: %s is %d", path, from.header, from.value, p.status)
 			}
 		}
 	}
-	r, err := http.NewRequest(http.MethodPost, w.srv.URL+"/devices/MAC-1/sync", strings.NewReader("csrf="+c.csrf()))
-	w.must(err)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	if p := c.do(r); p.status != http.StatusForbidden {
-		t.Errorf("from another site: %d", p.status)
-	}
-	if p := c.send("/devices/MAC-1/sync"); p.status != http.StatusSeeOther || p.location != "/devices/MAC-1?done=synced" {
-		t.Errorf("with the token: %d to %q", p.status, p.location)
+	for _, from := range []struct{ header, value string }{{"Sec-Fetch-Site", "same-origin"}, {"Sec-Fetch-Site", "none"}, {"Origin", w.srv.URL}, {"X-Nothing", "x"}} {
+		if p := send("/devices/MAC-1/sync", from.header, from.value); p.status != http.StatusSeeOther || p.location != "/devices/MAC-1?done=synced" {
+			t.Errorf("%s: %s is %d to %q", from.header, from.value, p.status, p.location)
+		}
 	}
 }
 
@@ -230,7 +234,7 @@ func TestSessionsEnd(t *testing.T) {
 	})
 }
 
-// Ten logins of one address may fail in a minute (api.md 1); behind a proxy everybody has one address, so a token that nobody can guess
+// Ten logins of one address may fail in a minute (docs/api.md 1); behind a proxy everybody has one address, so a token that nobody can guess
 // goes on being let in. The token of the command line is shorter than 32 characters here: it could be guessed.
 func TestFailedLoginsAreLimited(t *testing.T) {
 	w := newWorld(t)
@@ -281,11 +285,10 @@ func TestSigningOutEndsTheCookie(t *testing.T) {
 		return w.client().do(r)
 	}
 	in := with(http.MethodGet, "/", "")
-	csrf := csrfField.FindStringSubmatch(in.body)
-	if in.status != http.StatusOK || csrf == nil {
+	if in.status != http.StatusOK {
 		t.Fatalf("signed in: %d", in.status)
 	}
-	if p := with(http.MethodPost, "/logout", "csrf="+csrf[1]); p.status != http.StatusSeeOther {
+	if p := with(http.MethodPost, "/logout", ""); p.status != http.StatusSeeOther {
 		t.Fatalf("signing out: %d", p.status)
 	}
 	if p := with(http.MethodGet, "/", ""); p.status != http.StatusSeeOther {
@@ -401,7 +404,7 @@ func TestOddRequests(t *testing.T) {
 		}
 		return c.do(r).status
 	}
-	large := "csrf=" + c.csrf() + "&members=" + strings.Repeat("A", 4<<20)
+	large := "members=" + strings.Repeat("A", 4<<20)
 	for _, tt := range []struct {
 		name, method, path, body string
 		want                     int
@@ -412,7 +415,7 @@ func TestOddRequests(t *testing.T) {
 		{"a form over 4 MiB", http.MethodPost, "/groups", large, http.StatusRequestEntityTooLarge},
 		{"a login over 4 MiB", http.MethodPost, "/login", large, http.StatusRequestEntityTooLarge},
 		{"a user's form over 4 MiB", http.MethodPost, "/self/x/delay", large, http.StatusRequestEntityTooLarge},
-		{"what is no form", http.MethodPost, "/groups", "csrf=%zz", http.StatusUnprocessableEntity},
+		{"what is no form", http.MethodPost, "/groups", "members=%zz", http.StatusUnprocessableEntity},
 		{"a cursor that is none", http.MethodGet, "/devices?cursor=%00", "", http.StatusUnprocessableEntity},
 		{"a day that is none", http.MethodGet, "/releases?as_of=yesterday", "", http.StatusUnprocessableEntity},
 		{"an id with a slash", http.MethodGet, "/devices/a%2Fb", "", http.StatusNotFound},

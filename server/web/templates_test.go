@@ -13,13 +13,14 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/view"
 )
 
 // pages are all templates with the models that they show.
 var pages = map[string]any{
 	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "report": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
 	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
-	"error": errorModel{}, "self": selfModel{},
+	"error": errorModel{},
 }
 
 // hostile is what a Mac or an admin could write into a field.
@@ -32,7 +33,7 @@ var hostile = map[string]string{
 	"long":          strings.Repeat("W", 300),
 	"right to left": "\u202eevil\u202c שלום \u2066x",
 	"not UTF-8":     "a\xff\x00b",
-	"a template":    `{{.CSRF}}{{template "csrf" .}}`,
+	"a template":    `{{.Page}}{{template "layout" .}}`,
 }
 
 // fill puts text into every string of a value, two elements into every list and one into every map.
@@ -86,11 +87,11 @@ var (
 )
 
 func TestPagesEscapeWhatOthersWrote(t *testing.T) {
-	v, err := newView()
+	v, err := loadPages()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range v.pages {
+	for _, name := range v.Names() {
 		if _, ok := pages[name]; !ok {
 			t.Errorf("the template %s is not held against hostile names", name)
 		}
@@ -102,9 +103,9 @@ func TestPagesEscapeWhatOthersWrote(t *testing.T) {
 				fill(model, text)
 				f := frame{}
 				fill(reflect.ValueOf(&f).Elem().FieldByName("Title"), text)
-				f.Notice, f.Who, f.Write, f.CSRF, f.Stale, f.Paused = text, text, true, "the-csrf-token", text, &pauseModel{Reason: text, By: text}
+				f.Notice, f.Who, f.Write, f.Stale, f.Paused = text, text, true, text, &pauseModel{Reason: text, By: text}
 				f.Page = model.Interface()
-				out, err := v.execute(page, f)
+				out, err := v.Execute(page, "layout", f)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -119,7 +120,7 @@ func TestPagesEscapeWhatOthersWrote(t *testing.T) {
 				if found := activeTag.FindString(value.ReplaceAllString(rest, `""`)); found != "" {
 					t.Errorf("the page has %q", found)
 				}
-				if kind == "a template" && strings.Contains(strings.ReplaceAll(body, `value="the-csrf-token"`, ""), "the-csrf-token") {
+				if kind == "a template" && strings.Count(body, "<html") != 1 {
 					t.Error("what was written was taken for a template")
 				}
 			})
@@ -129,13 +130,13 @@ func TestPagesEscapeWhatOthersWrote(t *testing.T) {
 
 // TestPagesHaveEachIDOnce also holds the empty models: the pages of a fresh server.
 func TestPagesHaveEachIDOnce(t *testing.T) {
-	v, err := newView()
+	v, err := loadPages()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for page, zero := range pages {
 		for _, write := range []bool{false, true} {
-			out, err := v.execute(page, frame{Title: "x", Who: "x", Write: write, Page: zero})
+			out, err := v.Execute(page, "layout", frame{Title: "x", Who: "x", Write: write, Page: zero})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +147,7 @@ func TestPagesHaveEachIDOnce(t *testing.T) {
 				}
 				seen[m[1]] = true
 			}
-			if page != "self" && page != "login" && !write && strings.Count(string(out), `<form method="post"`) > 1 &&
+			if page != "login" && !write && strings.Count(string(out), `<form method="post"`) > 1 &&
 				!strings.Contains(string(out), "<fieldset class=\"whole\" disabled>") && page != "confirm" {
 				t.Errorf("%s offers a form to somebody who may only look", page)
 			}
@@ -156,11 +157,11 @@ func TestPagesHaveEachIDOnce(t *testing.T) {
 
 // TestModelsTakeAnything: whatever the use cases return, a page comes of it.
 func TestModelsTakeAnything(t *testing.T) {
-	v, err := newView()
+	v, err := loadPages()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Web{zone: time.UTC, now: time.Now, view: v}
+	w := &Web{zone: time.UTC, now: time.Now, pages: v}
 	for kind, text := range hostile {
 		t.Run(kind, func(t *testing.T) {
 			var (
@@ -173,10 +174,9 @@ func TestModelsTakeAnything(t *testing.T) {
 				hold       fleet.Hold
 				code       fleet.CodeInfo
 				impact     fleet.Impact
-				self       fleet.Self
 				p          policy.Policy
 				devices    fleet.Page[fleet.Device]
-				everything = []any{&d, &plan, &served, &counts, &overview, &releases, &hold, &code, &impact, &self, &p, &devices}
+				everything = []any{&d, &plan, &served, &counts, &overview, &releases, &hold, &code, &impact, &p, &devices}
 			)
 			for _, one := range everything {
 				fill(reflect.ValueOf(one).Elem(), text)
@@ -187,12 +187,12 @@ func TestModelsTakeAnything(t *testing.T) {
 			}
 			shown := impactOf(&impact)
 			for name, model := range map[string]any{
-				"device": w.deviceModelOf(&d, &plan, &served), "fleet": fleetModelOf(counts, overview, moment{}),
-				"releases": releasesModel{Rows: releaseRows(releases, w.now()), Timeline: timelineOf(releases, w.now()), Boards: boardGroups(releases), Holds: []holdModel{w.holdOf(&hold)}},
-				"policies": policiesModelOf([]policy.Policy{p}, counts), "policy": editorModel{Form: form, Impact: &shown, Words: policyWords(&p)},
-				"devices": devicesModelOf(filterOf(nil), devices), "enrollment": enrollmentModel{Codes: []codeModel{w.codeOf(&code)}}, "self": selfModelOf(&self),
+				"device": w.deviceModelOf(&d, &plan, &served), "fleet": fleetModelOf(counts, overview, view.Moment{}),
+				"releases": releasesModel{Rows: releaseRows(releases, w.now()), Timeline: view.TimelineOf(releases, w.now()), Boards: boardGroups(releases), Holds: []holdModel{w.holdOf(&hold)}},
+				"policies": policiesModelOf([]policy.Policy{p}, counts), "policy": editorModel{Form: form, Impact: &shown, Words: view.PolicyWords(&p)},
+				"devices": devicesModelOf(filterOf(nil), devices), "enrollment": enrollmentModel{Codes: []codeModel{w.codeOf(&code)}},
 			} {
-				out, err := v.execute(name, frame{Title: "x", Who: "x", Page: model})
+				out, err := v.Execute(name, "layout", frame{Title: "x", Who: "x", Page: model})
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -275,22 +275,5 @@ func TestPolicyFormNamesTheFault(t *testing.T) {
 		if len(m.General) > 0 || len(m.Faults[tt.field]) != 1 {
 			t.Errorf("%s: shown at %v, and in general %v", tt.name, m.Faults, m.General)
 		}
-	}
-}
-
-func TestAssetsAreSmall(t *testing.T) {
-	v, err := newView()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := 0
-	for name, a := range v.assets {
-		all += len(a.body)
-		if a.kind == "" {
-			t.Errorf("%s has no content type", name)
-		}
-	}
-	if all > 150_000 {
-		t.Errorf("all assets together have %d bytes, more than 150 kB", all)
 	}
 }

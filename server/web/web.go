@@ -16,6 +16,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/self"
+	"plimsoll/server/web/view"
 )
 
 // Options are what the pages are made of.
@@ -43,7 +45,8 @@ type Web struct {
 	log      *slog.Logger
 	zone     *time.Location
 	sessions sessions
-	view     *view
+	pages    *view.Set
+	self     *self.Room
 	echo     *echo.Echo
 	now      func() time.Time
 }
@@ -72,12 +75,16 @@ func New(o Options) (*Web, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the session key: %w", err)
 	}
-	view, err := newView()
+	pages, err := loadPages()
+	if err != nil {
+		return nil, err
+	}
+	users, err := self.New(self.Options{Fleet: o.Fleet, Zone: o.Zone, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
 	w := &Web{
-		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, view: view, now: o.Now,
+		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, pages: pages, self: users, now: o.Now,
 		sessions: sessions{key: key, adminToken: o.AdminToken, secure: strings.HasPrefix(o.URL, "https://")},
 	}
 	return w, w.routes()
@@ -113,9 +120,7 @@ func (w *Web) routes() error {
 	e.POST("/login", w.login)
 	e.POST("/logout", w.signedIn(w.logout))
 	get("/session", w.signedIn(func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }))
-	get("/self/:link", w.self)
-	e.POST("/self/:link/delay", w.selfDelay)
-	e.POST("/self/:link/upgrade", w.selfUpgrade)
+	w.self.Routes(e)
 
 	read := func(path string, h echo.HandlerFunc) { get(path, w.signedIn(h)) }
 	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.signedIn(w.mayWrite(h))) }
@@ -193,16 +198,6 @@ func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareF
 	}
 }
 
-// parseForm reads a form's body; one that is no form is ErrInvalid.
-func parseForm(r *http.Request) error {
-	err := r.ParseForm()
-	var tooLarge *http.MaxBytesError
-	if err == nil || errors.As(err, &tooLarge) {
-		return err
-	}
-	return &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_form", Text: "what was sent is not a form"}
-}
-
 // param is a part of the path, as it was before it was escaped.
 func param(c echo.Context, name string) string {
 	v := c.Param(name)
@@ -249,7 +244,7 @@ func explain(err error) (status int, title, text string) {
 			continue
 		}
 		if errors.As(err, &fe) {
-			return k.status, k.title, sentence(fe.Error())
+			return k.status, k.title, view.Sentence(fe.Error())
 		}
 		if k.status == http.StatusServiceUnavailable {
 			return k.status, k.title, "The database cannot be reached. Try again in a moment."
@@ -274,12 +269,15 @@ func (w *Web) fail(err error, c echo.Context) {
 	if status == http.StatusServiceUnavailable {
 		c.Response().Header().Set("Retry-After", "5")
 	}
-	if strings.HasPrefix(c.Request().URL.Path, "/self/") || !strings.Contains(c.Request().Header.Get("Accept"), "text/html") {
-		if text == "" {
-			text = title + "."
-		}
+	if text == "" {
+		text = title + "."
+	}
+	switch {
+	case !strings.Contains(c.Request().Header.Get("Accept"), "text/html"), strings.HasSuffix(c.Request().URL.Path, ".json"):
 		err = c.String(status, text+"\n")
-	} else {
+	case strings.HasPrefix(c.Request().URL.Path, "/self/"):
+		err = w.self.Fail(c, status, title, text)
+	default:
 		err = w.render(c, status, "error", frame{Title: title}, errorModel{Title: title, Text: text, Status: status})
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package web
+package view
 
 import (
 	"strconv"
@@ -8,23 +8,23 @@ import (
 	"plimsoll/declarations/policy"
 )
 
-// policyWords puts a policy into words: its first sentence says who gets what by when, the others what else it does.
-func policyWords(p *policy.Policy) []string {
+// PolicyWords puts a policy into words: its first sentence says who gets what by when, the others what else it does.
+func PolicyWords(p *policy.Policy) []string {
 	r := p.Rule()
 	who := assignedWords(p.Assign)
 	var out []string
 	add := func(s string) { out = append(out, s) }
 	switch r.Mode {
 	case policy.ModeAutomatic:
-		add(who + " get " + newestWords(&r) + " within " + days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " + noticeWords(r.NoticeDays))
+		add(who + " get " + newestWords(&r) + " within " + Days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " + noticeWords(r.NoticeDays))
 		if r.Upgrade == policy.UpgradeEnforce {
-			add("Upgrades from an older macOS are due within " + days(r.UpgradeWithinDays))
+			add("Upgrades from an older macOS are due within " + Days(r.UpgradeWithinDays))
 		}
 		if r.ExploitedWithinDays > 0 && r.ExploitedWithinDays < r.WithinDays {
-			add("Releases that fix an actively exploited vulnerability are due within " + days(r.ExploitedWithinDays))
+			add("Releases that fix an actively exploited vulnerability are due within " + Days(r.ExploitedWithinDays))
 		}
 		if r.MinAgeDays > 0 {
-			add("Releases younger than " + days(r.MinAgeDays) + " are not asked for yet")
+			add("Releases younger than " + Days(r.MinAgeDays) + " are not asked for yet")
 		}
 	case policy.ModeMinimum:
 		add(who + " must run " + floorWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
@@ -43,16 +43,16 @@ func policyWords(p *policy.Policy) []string {
 		}
 	}
 	if r.BSI {
-		add("Background Security Improvements are due within " + days(r.BSIWithinDays) + " of release, at " + clock(r.BSITime) + " local")
+		add("Background Security Improvements are due within " + Days(r.BSIWithinDays) + " of release, at " + clock(r.BSITime) + " local")
 	}
 	if r.DelayHours > 0 {
-		add("Users may delay by up to " + plural(r.DelayHours, "hour"))
+		add("Users may delay by up to " + Plural(r.DelayHours, "hour"))
 	}
 	if p.Settings != nil {
-		add("macOS's own settings for updates are set: " + join(settingsWords(p.Settings), "and"))
+		add("macOS's own settings for updates are set: " + Join(settingsWords(p.Settings), "and"))
 	}
 	for i := range out {
-		out[i] = sentence(out[i])
+		out[i] = Sentence(out[i])
 	}
 	return out
 }
@@ -70,7 +70,7 @@ func assignedWords(a policy.Assign) string {
 	s := "All Macs"
 	switch {
 	case len(a.Groups) > 0:
-		s = "Macs in " + join(a.Groups, "or")
+		s = "Macs in " + Join(a.Groups, "or")
 	case a.When != "":
 		s = "Macs"
 	}
@@ -78,7 +78,7 @@ func assignedWords(a policy.Assign) string {
 		s += " where " + a.When
 	}
 	if len(a.ExcludeGroups) > 0 {
-		s += ", except those in " + join(a.ExcludeGroups, "or") + ","
+		s += ", except those in " + Join(a.ExcludeGroups, "or") + ","
 	}
 	return s
 }
@@ -127,7 +127,7 @@ func floorWords(r *policy.Rule) string {
 	for i, v := range r.Floors {
 		words[i] = string(v) + " (macOS " + strconv.Itoa(v.Major()) + ")"
 	}
-	return "at least " + join(words, "or")
+	return "at least " + Join(words, "or")
 }
 
 func exactWords(r *policy.Rule) string {

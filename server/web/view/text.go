@@ -1,4 +1,4 @@
-package web
+package view
 
 import (
 	"fmt"
@@ -13,15 +13,15 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// stateWords is a state as people read it.
-type stateWords struct {
+// State is a state as people read it.
+type State struct {
 	Name  string // of the API
 	Label string
 	Means string
 }
 
-// stateList are the states in the order in which they are shown: from fine, over what needs a look, to what is not judged.
-var stateList = []stateWords{
+// States are the states in the order in which they are shown: from fine, over what needs a look, to what is not judged.
+var States = []State{
 	{"compliant", "Compliant", "nothing is asked of it"},
 	{"pending", "Pending", "an update is asked for, its deadline lies ahead"},
 	{"overdue", "Overdue", "the deadline has passed and the update is missing"},
@@ -33,8 +33,8 @@ var stateList = []stateWords{
 	{"unmanaged", "Unmanaged", "no policy governs it, or enforcement is paused"},
 }
 
-// flagList are the flags with what they mean.
-var flagList = []stateWords{
+// Flags are the flags with what they mean.
+var Flags = []State{
 	{"silent", "Silent", "no contact for 7 days"},
 	{"report_stale", "Report stale", "in contact, but no report for 3 days"},
 	{"not_synced", "Not synced", "it has not fetched what it is told now"},
@@ -45,19 +45,21 @@ var flagList = []stateWords{
 	{"catalogue_stale", "Catalogue stale", "newer releases may be missing from the plan"},
 }
 
-func wordsOf(list []stateWords, name string) stateWords {
+// WordsOf finds a name in a list; a name that is not in it is its own label.
+func WordsOf(list []State, name string) State {
 	for _, s := range list {
 		if s.Name == name {
 			return s
 		}
 	}
 	if name == "" {
-		return stateWords{"none", "Not enrolled", "it checked out, so nothing is asked of it"}
+		return State{"none", "Not enrolled", "it checked out, so nothing is asked of it"}
 	}
-	return stateWords{Name: "other", Label: name}
+	return State{Name: "other", Label: name}
 }
 
-func stateOf(name string) stateWords { return wordsOf(stateList, name) }
+// StateOf is a state in words.
+func StateOf(name string) State { return WordsOf(States, name) }
 
 // phaseWords say how far an update has come.
 var phaseWords = map[string]string{
@@ -65,35 +67,27 @@ var phaseWords = map[string]string{
 	"downloading": "downloading", "prepared": "downloaded and prepared", "installing": "installing", "failed": "the last attempt failed", "rejected": "rejected by the Mac",
 }
 
-func phaseOf(phase string) string {
+// PhaseOf is a phase in words.
+func PhaseOf(phase string) string {
 	if words, ok := phaseWords[phase]; ok {
 		return words
 	}
 	return phase
 }
 
-// moment is an observed instant: words for reading, the whole for looking closely.
-type moment struct {
+// Moment is an observed instant: words for reading, the whole for looking closely.
+type Moment struct {
 	Words string // "3 h ago"
 	Exact string // "2026-12-04 12:00 CET"
 	ISO   string // RFC 3339, for machines
 }
 
-// when puts an instant into words as seen from now; the zero value for the zero time.
-func (w *Web) when(t time.Time) moment { return momentOf(t, w.now(), w.zone) }
-
-func (w *Web) whenPtr(t *time.Time) moment {
-	if t == nil {
-		return moment{}
-	}
-	return w.when(*t)
-}
-
-func momentOf(t, now time.Time, zone *time.Location) moment {
+// MomentOf puts an instant into words as seen from now, in a zone; the zero value for the zero time.
+func MomentOf(t, now time.Time, zone *time.Location) Moment {
 	if t.IsZero() {
-		return moment{}
+		return Moment{}
 	}
-	return moment{Words: ago(now.Sub(t)), Exact: t.In(zone).Format("2006-01-02 15:04 MST"), ISO: t.UTC().Format(time.RFC3339)}
+	return Moment{Words: ago(now.Sub(t)), Exact: t.In(zone).Format("2006-01-02 15:04 MST"), ISO: t.UTC().Format(time.RFC3339)}
 }
 
 // ago is a distance in time in the largest unit that fits; a negative one lies ahead.
@@ -117,8 +111,8 @@ func ago(d time.Duration) string {
 	return s + " ago"
 }
 
-// wall is a wall-clock time of a Mac for people: "Friday 4 December 2026, 12:00"; what is none stays as it is.
-func wall(local string) string {
+// Wall is a wall-clock time of a Mac for people: "Friday 4 December 2026, 12:00"; what is none stays as it is.
+func Wall(local string) string {
 	l, err := declarations.ParseLocal(local)
 	if err != nil {
 		return local
@@ -126,15 +120,16 @@ func wall(local string) string {
 	return l.At(0).Format("Monday 2 January 2006, 15:04")
 }
 
-func wallPtr(local *string) string {
+// WallPtr is Wall for a time that may be missing.
+func WallPtr(local *string) string {
 	if local == nil {
 		return ""
 	}
-	return wall(*local)
+	return Wall(*local)
 }
 
-// shortWall is a wall-clock time for tables: "2026-12-04 12:00".
-func shortWall(local *string) string {
+// ShortWall is a wall-clock time for tables: "2026-12-04 12:00".
+func ShortWall(local *string) string {
 	if local == nil {
 		return ""
 	}
@@ -145,8 +140,8 @@ func shortWall(local *string) string {
 	return l.At(0).Format("2006-01-02 15:04")
 }
 
-// targetWords is a release as people name it: "macOS 26.6.2", or the improvement with its build.
-func targetWords(t *plan.Target) string {
+// TargetWords is a release as people name it: "macOS 26.6.2", or the improvement with its build.
+func TargetWords(t *plan.Target) string {
 	switch {
 	case t == nil:
 		return ""
@@ -156,8 +151,8 @@ func targetWords(t *plan.Target) string {
 	return "macOS " + string(t.Version)
 }
 
-// count writes a number, from five digits on with thin spaces between groups of three.
-func count(n int) string {
+// Count writes a number, from five digits on with thin spaces between groups of three.
+func Count(n int) string {
 	s := strconv.Itoa(n)
 	if len(s) < 5 {
 		return s
@@ -168,16 +163,16 @@ func count(n int) string {
 	return s
 }
 
-// plural is the number with its noun: "1 Mac", "3 Macs".
-func plural(n int, noun string) string {
+// Plural is the number with its noun: "1 Mac", "3 Macs".
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return count(n) + " " + noun + "s"
+	return Count(n) + " " + noun + "s"
 }
 
-// percent is a share for people. What is not all is never 100, what is not none never 0.
-func percent(n, of int) string {
+// Percent is a share for people. What is not all is never 100, what is not none never 0.
+func Percent(n, of int) string {
 	switch {
 	case of <= 0:
 		return "–"
@@ -189,8 +184,8 @@ func percent(n, of int) string {
 	return strconv.Itoa(min(99, max(1, n*100/of))) + " %"
 }
 
-// sentence begins with a capital letter (unless that is the name macOS) and ends with a full stop.
-func sentence(s string) string {
+// Sentence begins with a capital letter (unless that is the name macOS) and ends with a full stop.
+func Sentence(s string) string {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return ""
@@ -205,7 +200,7 @@ func sentence(s string) string {
 }
 
 // and joins words as people do: "a, b and c".
-func join(words []string, last string) string {
+func Join(words []string, last string) string {
 	switch len(words) {
 	case 0:
 		return ""
@@ -215,10 +210,11 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
-func days(n int) string { return plural(n, "day") }
+// Days is a number of days.
+func Days(n int) string { return Plural(n, "day") }
 
-// osWords is what a Mac runs: "26.3.1 (a)".
-func osWords(version, letter string) string {
+// OSWords is what a Mac runs: "26.3.1 (a)".
+func OSWords(version, letter string) string {
 	if letter == "" {
 		return version
 	}
