@@ -2,9 +2,11 @@ package nano
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service/certauth"
@@ -19,7 +21,7 @@ type association struct {
 	Old  []string `json:"old,omitempty"` // replaced by re-enrolment, newest first
 }
 
-// maxOldHashes bounds association.Old. Certificates replaced longer ago are forgotten, as if never seen.
+// maxOldHashes bounds association.Old. A certificate that was replaced longer ago is revoked before it leaves the list.
 const maxOldHashes = 16
 
 // HasCertHash tells whether the certificate was ever associated with an enrolment. An association of r.ID itself that
@@ -29,11 +31,11 @@ func (s *Store) HasCertHash(r *mdm.Request, hash string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("looking up a certificate: %w", err)
 	}
-	owner, err := s.certOwner(r.Context(), hash)
+	owner, revoked, err := s.certOwner(r.Context(), hash)
 	if err != nil || owner == "" {
 		return false, wrap(err, "looking up the certificate of %s", c.id)
 	}
-	if owner != c.id {
+	if owner != c.id || revoked {
 		return true, nil
 	}
 	a, err := s.association(r.Context(), c.device)
@@ -61,21 +63,21 @@ func (s *Store) IsCertHashAssociated(r *mdm.Request, hash string) (bool, error) 
 }
 
 // AssociateCertHash makes the certificate the one of r.ID, in place of the one it had. The replaced one still belongs to
-// r.ID but is of no use: neither r.ID nor another enrolment can come with it. Two commits, the hash's entry first;
-// whoever was first with a certificate keeps it, also when two enrolments bring it at the same moment.
+// r.ID but is of no use: neither r.ID nor another enrolment can come with it. The hash's entry is written first, then the Mac's;
+// whoever was first with a certificate keeps it, also when two enrolments bring it at the same moment. A revoked one is refused.
 func (s *Store) AssociateCertHash(r *mdm.Request, hash string) error {
 	c, hash, err := certRequest(r, hash)
 	if err != nil {
 		return fmt.Errorf("associating a certificate: %w", err)
 	}
 	err = s.db.Update(r.Context(), certPartition(hash), func(tx storage.Tx) error {
-		owner, err := tx.Get(keyCertOwner)
+		vals, err := tx.GetMany(keyCertOwner, keyCertRevoked)
 		switch {
 		case err != nil:
 			return err
-		case owner == nil:
+		case vals[0] == nil:
 			tx.Set(keyCertOwner, []byte(c.id))
-		case string(owner) != c.id:
+		case string(vals[0]) != c.id, vals[1] != nil:
 			return fmt.Errorf("%w: %w", storage.ErrConflict, certauth.ErrNoCertReuse)
 		}
 		return nil
@@ -83,27 +85,40 @@ func (s *Store) AssociateCertHash(r *mdm.Request, hash string) error {
 	if err != nil {
 		return wrap(err, "associating a certificate with %s", c.id)
 	}
-	var dropped []string
-	err = s.db.Update(r.Context(), c.partition(), func(tx storage.Tx) error {
-		dropped = nil
-		a, err := readAssociation(tx)
-		if err != nil || a.Hash == hash {
-			return err
+	var surplus []string // revoked already
+	for {
+		var revoke []string
+		err = s.db.Update(r.Context(), c.partition(), func(tx storage.Tx) error {
+			revoke = nil
+			a, err := readAssociation(tx)
+			if err != nil || a.Hash == hash {
+				return err
+			}
+			if a.Hash != "" {
+				a.Old = slices.Insert(a.Old, 0, a.Hash)
+			}
+			a.Hash = hash
+			if len(a.Old) > maxOldHashes {
+				revoke = slices.Clone(a.Old[maxOldHashes:])
+				if !slices.Equal(revoke, surplus) {
+					return errSurplus
+				}
+				a.Old = a.Old[:maxOldHashes]
+			}
+			return set(tx, keyCert, a)
+		})
+		if !errors.Is(err, errSurplus) {
+			return wrap(err, "associating a certificate with %s", c.id)
 		}
-		if a.Hash != "" {
-			a.Old = slices.Insert(a.Old, 0, a.Hash)
+		if err := s.revoke(r.Context(), c.device, revoke); err != nil {
+			return wrap(err, "revoking old certificates of %s", c.id)
 		}
-		a.Hash = hash
-		if len(a.Old) > maxOldHashes {
-			a.Old, dropped = a.Old[:maxOldHashes], a.Old[maxOldHashes:]
-		}
-		return set(tx, keyCert, a)
-	})
-	if err != nil {
-		return wrap(err, "associating a certificate with %s", c.id)
+		surplus = revoke
 	}
-	return wrap(s.disown(r.Context(), c.device, dropped), "forgetting old certificates of %s", c.id)
 }
+
+// errSurplus ends a transaction that would drop certificates from the list before they are revoked.
+var errSurplus = errors.New("certificates have to be revoked first")
 
 // EnrollmentFromHash returns the device id that the certificate is the current one of, "" when there is none.
 func (s *Store) EnrollmentFromHash(ctx context.Context, hash string) (string, error) {
@@ -111,8 +126,8 @@ func (s *Store) EnrollmentFromHash(ctx context.Context, hash string) (string, er
 	if !plain(hash) {
 		return "", nil
 	}
-	owner, err := s.certOwner(ctx, hash)
-	if err != nil || owner == "" {
+	owner, revoked, err := s.certOwner(ctx, hash)
+	if err != nil || owner == "" || revoked {
 		return "", wrap(err, "looking up the enrolment of a certificate")
 	}
 	a, err := s.association(ctx, owner)
@@ -130,12 +145,16 @@ func certRequest(r *mdm.Request, hash string) (channel, string, error) {
 	return c, strings.ToLower(hash), err
 }
 
-func (s *Store) certOwner(ctx context.Context, hash string) (owner string, err error) {
-	err = s.view(ctx, certPartition(hash), keyCertOwner, func(val []byte) error {
-		owner = string(val)
-		return nil
+// certOwner is the device that a certificate belongs to, empty when none ever brought it, and whether it was revoked.
+func (s *Store) certOwner(ctx context.Context, hash string) (owner string, revoked bool, err error) {
+	err = s.db.View(ctx, certPartition(hash), func(r storage.Reader) error {
+		vals, err := r.GetMany(keyCertOwner, keyCertRevoked)
+		if err == nil {
+			owner, revoked = string(vals[0]), vals[1] != nil
+		}
+		return err
 	})
-	return owner, err
+	return owner, revoked, err
 }
 
 func (s *Store) association(ctx context.Context, device string) (a association, err error) {
@@ -155,15 +174,19 @@ func readAssociation(r storage.Reader) (association, error) {
 	return a, decode(keyCert, val, &a)
 }
 
-// disown deletes the entries of certificates that belong to the device.
-func (s *Store) disown(ctx context.Context, device string, hashes []string) error {
+// revoke marks the certificates that belong to the device as never to be taken again, from it or from another. The entries stay for good:
+// the certificate is valid for years, and its key may be anywhere.
+func (s *Store) revoke(ctx context.Context, device string, hashes []string) error {
+	at := []byte(s.stamp().Format(time.RFC3339))
 	for _, hash := range hashes {
 		err := s.db.Update(ctx, certPartition(hash), func(tx storage.Tx) error {
-			owner, err := tx.Get(keyCertOwner)
-			if err == nil && string(owner) == device {
-				tx.Delete(keyCertOwner)
+			vals, err := tx.GetMany(keyCertOwner, keyCertRevoked)
+			if err != nil || vals[1] != nil || vals[0] != nil && string(vals[0]) != device {
+				return err
 			}
-			return err
+			tx.Set(keyCertOwner, []byte(device))
+			tx.Set(keyCertRevoked, at)
+			return nil
 		})
 		if err != nil {
 			return err

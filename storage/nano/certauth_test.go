@@ -70,10 +70,14 @@ func TestCertAssociation(t *testing.T) {
 
 		ok(t, s.Forget(context.Background(), mac))
 		for _, hash := range []string{hash1, hash2} {
-			check("forgotten", mac, hash, want{})
-			check("forgotten", other, hash, want{})
-			owner("forgotten", hash, "")
+			check("deleted", mac, hash, want{has: true})
+			check("deleted", other, hash, want{has: true})
+			owner("deleted", hash, "")
+			wantErr(t, s.AssociateCertHash(request(mac), hash), certauth.ErrNoCertReuse)
+			wantErr(t, s.AssociateCertHash(request(other), hash), certauth.ErrNoCertReuse)
 		}
+		ok(t, s.AssociateCertHash(request(mac), hash3))
+		check("enrolled again", mac, hash3, want{true, true, true})
 	})
 }
 
@@ -87,20 +91,28 @@ func TestCertAssociationBounded(t *testing.T) {
 	for n := range times {
 		ok(t, s.AssociateCertHash(request(mac), hash(n)))
 	}
-	left := 0
-	for n := range times {
-		if get(t, db, "cert/"+hash(n), "id") != "" {
-			left++
+	listed := strings.Count(get(t, db, "mac/"+mac, "n/cert"), `"0`)
+	if listed != 17 { // the current one and 16 replaced
+		t.Errorf("%d certificates are listed, want 17", listed)
+	}
+	refused := func(when string, n int) {
+		t.Helper()
+		for _, id := range []string{mac, other} {
+			has, err := s.HasCertHash(request(id), hash(n))
+			ok(t, err)
+			associated, err := s.IsCertHashAssociated(request(id), hash(n))
+			ok(t, err)
+			if !has || associated {
+				t.Errorf("%s: certificate %d with %s: has %t, associated %t", when, n, id, has, associated)
+			}
 		}
 	}
-	if left != 17 { // the current one and 16 replaced
-		t.Errorf("%d certificates are known, want 17", left)
+	for n := range times - 1 {
+		refused("replaced", n)
 	}
 	ok(t, s.Forget(ctx, mac))
 	for n := range times {
-		if got := get(t, db, "cert/"+hash(n), "id"); got != "" {
-			t.Errorf("certificate %d still belongs to %s", n, got)
-		}
+		refused("deleted", n)
 	}
 }
 
@@ -189,10 +201,11 @@ func TestForgetCrash(t *testing.T) {
 		wantErr(t, s.Forget(ctx, mac), storage.ErrUnavailable)
 		f.fail = nil
 		ok(t, s.Forget(ctx, mac))
-		for _, partition := range []string{storage.MacPartition(mac), "cert/" + hash1, "cert/" + hash2} {
-			if got := keys(t, db, partition); got != nil {
-				t.Errorf("%s still holds %v", partition, got)
-			}
+		if got := keys(t, db, storage.MacPartition(mac)); got != nil {
+			t.Errorf("the Mac's partition still holds %v", got)
+		}
+		for _, hash := range []string{hash1, hash2} {
+			wantErr(t, s.AssociateCertHash(request(mac), hash), certauth.ErrNoCertReuse)
 		}
 	})
 }
@@ -220,7 +233,7 @@ func TestForgetKeepsTheRest(t *testing.T) {
 		if associated, err := s.IsCertHashAssociated(request(mac), hash3); associated || err != nil {
 			t.Errorf("associated %v, %v after Forget", associated, err)
 		}
-		ok(t, s.AssociateCertHash(request(mac), hash3))
+		ok(t, s.AssociateCertHash(request(mac), hash1))
 		enrol(t, s, mac)
 	})
 }

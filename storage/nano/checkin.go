@@ -1,6 +1,7 @@
 package nano
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -14,9 +15,12 @@ import (
 var errNotEnrolled = fmt.Errorf("%w: this device is not enrolled", storage.ErrNotFound)
 
 // StoreAuthenticate begins a new enrolment of a device: its record starts anew, disabled until its TokenUpdate; the
-// bootstrap and unlock tokens go; its user channels are disabled; all queues are cleared. One commit.
+// bootstrap and unlock tokens and its user channels go; all queues are cleared. One commit.
 func (s *Store) StoreAuthenticate(r *mdm.Request, msg *mdm.Authenticate) error {
 	c, err := deviceChannel(r)
+	if err == nil {
+		err = short("SerialNumber", len(msg.SerialNumber), maxText)
+	}
 	if err != nil {
 		return fmt.Errorf("storing Authenticate: %w", err)
 	}
@@ -25,10 +29,8 @@ func (s *Store) StoreAuthenticate(r *mdm.Request, msg *mdm.Authenticate) error {
 			switch {
 			case e.Key >= keyResults: // answers are history
 				return false, nil
-			case e.Key == keyBootstrap, e.Key == keyUnlock, isQueueKey(e.Key):
+			case e.Key == keyBootstrap, e.Key == keyUnlock, isQueueKey(e.Key), isUserEnrolment(e.Key):
 				tx.Delete(e.Key)
-			case isUserEnrolment(e.Key):
-				return true, disableEntry(tx, e)
 			}
 			return true, nil
 		})
@@ -48,6 +50,10 @@ func (s *Store) StoreAuthenticate(r *mdm.Request, msg *mdm.Authenticate) error {
 // authenticated before, so that one that was forgotten or checked out does not come back by a late message.
 func (s *Store) StoreTokenUpdate(r *mdm.Request, msg *mdm.TokenUpdate) error {
 	c, err := requestChannel(r)
+	if err == nil {
+		err = cmp.Or(short("Topic", len(msg.Topic), maxText), short("PushMagic", len(msg.PushMagic), maxText),
+			short("Token", len(msg.Token), maxText), short("UnlockToken", len(msg.UnlockToken), maxEscrow))
+	}
 	if err != nil {
 		return fmt.Errorf("storing TokenUpdate: %w", err)
 	}
@@ -71,8 +77,8 @@ func (s *Store) StoreTokenUpdate(r *mdm.Request, msg *mdm.TokenUpdate) error {
 	return wrap(err, "storing TokenUpdate of %s", c.id)
 }
 
-// Disable ends an enrolment; that of a device with those of its user channels, and its bootstrap and unlock tokens go. Nothing
-// is written when they are disabled already, as after StoreAuthenticate.
+// Disable ends an enrolment. A user channel and its queue go; of a device all user channels, all queues, the bootstrap and the
+// unlock token go, and the record stays, disabled. Nothing is written when there is nothing to end, as after StoreAuthenticate.
 func (s *Store) Disable(r *mdm.Request) error {
 	c, err := requestChannel(r)
 	if err != nil {
@@ -84,13 +90,14 @@ func (s *Store) Disable(r *mdm.Request) error {
 			if err != nil || val == nil {
 				return err
 			}
-			return disableEntry(tx, storage.Entry{Key: c.enrolmentKey(), Value: val})
+			tx.Delete(c.enrolmentKey())
+			return deleteAll(tx, c.queuePrefix())
 		}
 		return each(tx, keyPrefix, func(e storage.Entry) (bool, error) {
 			switch {
-			case e.Key == keyEnrolment, isUserEnrolment(e.Key):
+			case e.Key == keyEnrolment:
 				return true, disableEntry(tx, e)
-			case e.Key == keyBootstrap, e.Key == keyUnlock:
+			case e.Key == keyBootstrap, e.Key == keyUnlock, isUserEnrolment(e.Key), isQueueKey(e.Key):
 				tx.Delete(e.Key)
 			}
 			return e.Key < keyResults, nil
@@ -137,6 +144,9 @@ func (s *Store) RetrieveTokenUpdateTally(ctx context.Context, id string) (int, e
 // StoreBootstrapToken keeps a device's escrowed token; an empty one takes it back, which is Apple's meaning.
 func (s *Store) StoreBootstrapToken(r *mdm.Request, msg *mdm.SetBootstrapToken) error {
 	c, err := deviceChannel(r)
+	if err == nil {
+		err = short("BootstrapToken", len(msg.BootstrapToken.BootstrapToken), maxEscrow)
+	}
 	if err != nil {
 		return fmt.Errorf("storing a bootstrap token: %w", err)
 	}
@@ -179,7 +189,24 @@ func (s *Store) RetrieveBootstrapToken(r *mdm.Request, _ *mdm.GetBootstrapToken)
 	return token, nil
 }
 
-// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated.
+// The bounds of what is kept of check-in messages. Apple's tokens have 32 bytes, PushMagic is a UUID, a bootstrap token has about
+// 1 KB.
+const (
+	maxText     = 256      // bytes of a text
+	maxEscrow   = 64 << 10 // bytes of a token that is kept for the Mac
+	maxChannels = 20       // user channels of one device
+)
+
+// short refuses a value that is longer than any Mac sends.
+func short(name string, n, limit int) error {
+	if n <= limit {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has %d bytes, more than %d", storage.ErrInvalid, name, n, limit)
+}
+
+// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated, and to have
+// fewer than maxChannels other user channels.
 func readRecord(tx storage.Tx, c channel) (record, error) {
 	vals, err := tx.GetMany(keyEnrolment, c.enrolmentKey())
 	if err != nil {
@@ -191,6 +218,15 @@ func readRecord(tx storage.Tx, c channel) (record, error) {
 	}
 	if device.AuthenticatedAt.IsZero() {
 		return record{}, errNotEnrolled
+	}
+	if c.isUser && vals[1] == nil {
+		users, err := tx.List(keyEnrolment+":", "", maxChannels)
+		if err != nil {
+			return record{}, err
+		}
+		if len(users) == maxChannels && isUserEnrolment(users[maxChannels-1].Key) {
+			return record{}, fmt.Errorf("%w: the device has %d user channels already", storage.ErrInvalid, maxChannels)
+		}
 	}
 	return rec, decode(c.enrolmentKey(), vals[1], &rec)
 }

@@ -144,10 +144,8 @@ func TestLostAnswers(t *testing.T) {
 		}
 		lose(func() error { return s.AssociateCertHash(request(mac), hash2) })
 		lose(func() error { return s.Forget(ctx, mac) })
-		for _, partition := range []string{storage.MacPartition(mac), "cert/" + hash2} {
-			if got := keys(t, db, partition); got != nil {
-				t.Errorf("%s still holds %v", partition, got)
-			}
+		if got := keys(t, db, storage.MacPartition(mac)); got != nil {
+			t.Errorf("the Mac's partition still holds %v", got)
 		}
 	})
 }

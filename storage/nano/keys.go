@@ -29,6 +29,7 @@ import (
 // cert/<SHA-256 of what the CA signed of the certificate, hex>, for example cert/9f86d0…0a08:
 //
 //	id                               the device id that the certificate belongs to, plain text
+//	revoked                          when it was revoked: the device was deleted, or has replaced it often since; plain text: 2026-11-02T09:00:00Z
 //
 // push:
 //
@@ -43,7 +44,8 @@ const (
 	keyQueues    = "n/q"
 	keyResults   = "n/r/"
 
-	keyCertOwner = "id"
+	keyCertOwner   = "id"
+	keyCertRevoked = "revoked"
 
 	pushPartition = "push"
 	keyPushCert   = "cert/"

@@ -2,6 +2,7 @@ package nano
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (s *Store) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Comma
 
 // Enqueue queues cmd for one enrolment, in one commit. A DeclarativeManagement command takes the place of the queued
 // ones of its kind, which disappear. A UUID that is queued already is a conflict, unless the command is the very same:
-// then nothing is done, so that a failed call can be repeated. At most 1000 commands are queued.
+// then nothing is done, so that a failed call can be repeated. A device that checked out is ErrNotFound. At most 1000 commands are queued.
 func (s *Store) Enqueue(ctx context.Context, id string, cmd *mdm.Command) error {
 	if err := checkCommand(cmd); err != nil {
 		return fmt.Errorf("queueing a command: %w", err)
@@ -136,9 +137,13 @@ func (s *Store) enqueueTx(tx storage.Tx, c channel, uuid, requestType string, ra
 	if vals[0] == nil {
 		return fmt.Errorf("%w: no such enrolment", storage.ErrNotFound)
 	}
+	var rec record
 	var queue []QueuedCommand
-	if err := decode(c.directoryKey(), vals[1], &queue); err != nil {
+	if err := cmp.Or(decode(c.enrolmentKey(), vals[0], &rec), decode(c.directoryKey(), vals[1], &queue)); err != nil {
 		return err
+	}
+	if !c.isUser && rec.AuthenticatedAt.IsZero() {
+		return fmt.Errorf("%w: the device has checked out", storage.ErrNotFound)
 	}
 	if i := indexUUID(queue, uuid); i >= 0 {
 		old, err := tx.Get(c.commandKey(queue[i].Number))
@@ -271,10 +276,7 @@ func (s *Store) ClearQueue(r *mdm.Request) error {
 		prefix = c.queuePrefix()
 	}
 	err = s.db.Update(r.Context(), c.partition(), func(tx storage.Tx) error {
-		return each(tx, prefix, func(e storage.Entry) (bool, error) {
-			tx.Delete(e.Key)
-			return true, nil
-		})
+		return deleteAll(tx, prefix)
 	})
 	return wrap(err, "clearing the queue of %s", c.id)
 }

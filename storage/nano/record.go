@@ -77,3 +77,10 @@ func each(r storage.Reader, prefix string, fn func(storage.Entry) (bool, error))
 		after = entries[len(entries)-1].Key
 	}
 }
+
+func deleteAll(tx storage.Tx, prefix string) error {
+	return each(tx, prefix, func(e storage.Entry) (bool, error) {
+		tx.Delete(e.Key)
+		return true, nil
+	})
+}

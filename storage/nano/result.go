@@ -97,8 +97,8 @@ func (s *Store) SweepResults(ctx context.Context, id string, olderThan time.Time
 
 var errChanged = errors.New("the association changed meanwhile")
 
-// Forget deletes everything kept here of the device of id, and its certificate associations in both partitions: the
-// Mac is refused until it enrols again. The hashes' entries go first, so that a failed Forget can be repeated.
+// Forget deletes everything kept here of the device of id, and revokes its certificates: the Mac is refused until it enrols
+// again with a new identity. The certificates are revoked first, so that a failed Forget can be repeated.
 // It is no error when there is nothing.
 func (s *Store) Forget(ctx context.Context, id string) error {
 	c, err := parseID(id)
@@ -111,8 +111,8 @@ func (s *Store) Forget(ctx context.Context, id string) error {
 			return wrap(err, "forgetting %s", c.device)
 		}
 		if a.Hash != "" {
-			if err := s.disown(ctx, c.device, append(a.Old, a.Hash)); err != nil {
-				return wrap(err, "forgetting the certificates of %s", c.device)
+			if err := s.revoke(ctx, c.device, append(a.Old, a.Hash)); err != nil {
+				return wrap(err, "revoking the certificates of %s", c.device)
 			}
 		}
 		err = s.db.Update(ctx, c.partition(), func(tx storage.Tx) error {
