@@ -158,6 +158,7 @@ func TestSentinel(t *testing.T) {
 	a.more(200)
 	a.check()
 	s.AwaitAgreement(s.Replica)
+	s.Patient()
 	storagetest.Run(t, func(t *testing.T) storage.DB { return open(t, s.URL()) })
 }
 

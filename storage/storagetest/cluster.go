@@ -103,7 +103,8 @@ type Sentinel struct {
 const sentinelName = "plimsoll"
 
 // RedisSentinel starts a primary, a replica and three sentinels, and waits until they know each other.
-// args are for both redis-servers.
+// args are for both redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it lives, so a
+// test that counts on every acknowledged write asks for wait=1, or calls Patient first.
 func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{}
@@ -149,6 +150,16 @@ sentinel failover-timeout %[3]s 5000
 	}
 	r.start([]string{file, "--sentinel"})
 	return r
+}
+
+// Patient keeps the sentinels from calling a primary down that is only slow, for tests in which no primary dies from then on.
+func (s *Sentinel) Patient() {
+	for _, r := range s.Sentinels {
+		r.await("takes a longer time for down", func() error {
+			_, err := r.Ask("SENTINEL", "SET", sentinelName, "down-after-milliseconds", "600000")
+			return err
+		})
+	}
 }
 
 // AwaitAgreement waits until every sentinel names this primary, as they do seconds after a failover.
