@@ -28,7 +28,7 @@ import (
 const adminToken = "the-admin-token-of-these-tests"
 
 // nobody tells no Mac anything: there is none.
-type nobody struct{ fleet.Teller }
+type nobody struct{ fleet.Notifier }
 
 // serve gives the API over a new fleet without Macs, with one policy.
 func serve(t *testing.T) http.Handler {
@@ -43,7 +43,7 @@ func serve(t *testing.T) http.Handler {
 		}
 	})
 	log := slog.New(slog.DiscardHandler)
-	f, err := fleet.New(fleet.Options{Store: storage.New(db), Teller: nobody{}, Log: log, AdminToken: adminToken, URL: "https://mdm.example.com", Alone: true})
+	f, err := fleet.New(fleet.Options{Store: storage.New(db), Notifier: nobody{}, Log: log, AdminToken: adminToken, URL: "https://mdm.example.com", Alone: true})
 	if err != nil {
 		t.Fatal(err)
 	}

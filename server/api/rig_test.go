@@ -106,7 +106,7 @@ func (b *brittle) Ping(ctx context.Context) error {
 type quiet struct{}
 
 func (quiet) Queue(storage.Tx, string, []byte) error                   { return nil }
-func (quiet) Ask(storage.Tx, string, ...string) error                  { return nil }
+func (quiet) Query(storage.Tx, string, ...string) error                { return nil }
 func (quiet) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
 func (quiet) Forget(context.Context, string) error                     { return nil }
 
@@ -123,7 +123,7 @@ func newRigAt(t *testing.T, url string) *rig {
 	logged := &buffer{}
 	log := slog.New(slog.NewTextHandler(logged, nil))
 	f, err := fleet.New(fleet.Options{
-		Store: storage.New(db), Teller: quiet{}, Log: log, AdminToken: adminSecret, URL: url, Alone: true,
+		Store: storage.New(db), Notifier: quiet{}, Log: log, AdminToken: adminSecret, URL: url, Alone: true,
 		KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour, Now: func() time.Time { return today },
 	})
 	if err != nil {

@@ -108,7 +108,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 		return nil, fmt.Errorf("prepare pushing: %w", err)
 	}
 	o := fleet.Options{
-		Store: store, Teller: teller, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
+		Store: store, Notifier: teller, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
 		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, Alone: alone,
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
 			_, err := nanoStore.SweepResults(ctx, id, before)

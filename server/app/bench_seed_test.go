@@ -171,7 +171,7 @@ func fill(t *testing.T, db storage.DB, n int, certs map[int]*x509.Certificate) {
 		t.Fatal(err)
 	}
 	defer teller.Close()
-	f, err := fleet.New(fleet.Options{Store: storage.New(db), Teller: teller, Log: log, Alone: true})
+	f, err := fleet.New(fleet.Options{Store: storage.New(db), Notifier: teller, Log: log, Alone: true})
 	if err != nil {
 		t.Fatal(err)
 	}

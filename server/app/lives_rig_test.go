@@ -155,7 +155,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 		t.Fatal(err)
 	}
 	l.fleet, err = fleet.New(fleet.Options{
-		Store: storage.New(db), Teller: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
+		Store: storage.New(db), Notifier: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
 		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
 		Catalogue: fleet.Source{Name: src.String(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))

@@ -17,7 +17,7 @@ import (
 func crowd(b *testing.B, n int) *world {
 	b.Helper()
 	t := &testing.T{}
-	w := &world{t: t, teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: b.TempDir() + "/p.db"}
+	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: b.TempDir() + "/p.db"}
 	w.open()
 	b.Cleanup(func() { _ = w.db.Close() })
 	boards := release.Snapshot().Releases[len(release.Snapshot().Releases)-1].Devices
@@ -83,7 +83,7 @@ func BenchmarkDevices100k(b *testing.B) {
 func BenchmarkIdleSweep100k(b *testing.B) {
 	w := crowd(b, 100_000)
 	for b.Loop() {
-		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
+		if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 			b.Fatal(failed)
 		}
 	}

@@ -57,7 +57,7 @@ func (w *world) refreshNow() RefreshResult {
 	w.t.Helper()
 	res, err := w.Refresh(context.Background())
 	w.must(err)
-	w.settleAll()
+	w.reconcileAll()
 	return res
 }
 
@@ -73,7 +73,7 @@ func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	if _, err := w.putPolicy(`{"name":"auto","priority":1,"updates":{"mode":"automatic","within_days":14}}`, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.sync("MAC-1")["plimsoll.os-update"]; got["TargetOSVersion"] != "26.7" || got["TargetLocalDateTime"] != "2026-08-31T12:00:00" {
 		t.Fatalf("enforced: %v; 26.7 was posted on August 17, so it is due on the 31st at noon", got)
 	}
@@ -174,7 +174,7 @@ func TestABSIBecomesOptional(t *testing.T) {
 	if _, err := w.putPolicy(`{"name":"bsi","priority":1,"updates":{"mode":"none"},"background_security":{"mode":"automatic","within_days":2}}`, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.sync("MAC-1")
 	w.pass(4 * 24 * time.Hour)
 	w.report("MAC-1", `{"StatusItems":{"softwareupdate":{"install-state":"none"}},"Errors":[]}`)

@@ -20,7 +20,7 @@ func (w *world) faulty() *storagetest.FaultyDB {
 	w.t.Helper()
 	db := storagetest.Faulty(w.db)
 	var err error
-	w.Fleet, err = New(Options{Store: storage.New(db), Teller: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
 	w.must(err)
 	w.must(w.Start(context.Background()))
 	return db
@@ -125,7 +125,7 @@ func TestKilledBeforeTheShards(t *testing.T) {
 	}
 	w.must(w.Ingest(context.Background(), "MAC-1", []byte(update266)))
 	w.outbox = w.newOutbox() // a replica dies with what the old one held
-	w.pass(2 * aWhile)
+	w.pass(2 * time.Minute)
 	w.Trim(context.Background())
 	w.outbox.Flush(context.Background())
 	if fleet, mac := w.timelines("MAC-1"); !slices.Equal(fleet, mac) {
@@ -152,7 +152,7 @@ func TestStopWritesEventsFirst(t *testing.T) {
 
 // poison cannot tell one Mac.
 type poison struct {
-	Teller
+	Notifier
 	id string
 	n  int
 }
@@ -162,7 +162,7 @@ func (p *poison) Queue(tx storage.Tx, id string, tokens []byte) error {
 		p.n++
 		return errors.New("damaged")
 	}
-	return p.Teller.Queue(tx, id, tokens)
+	return p.Notifier.Queue(tx, id, tokens)
 }
 
 // A Mac that cannot be settled is tried again, ever more rarely, and no other one is looked at for it.
@@ -172,25 +172,25 @@ func TestOneMacThatCannotBeSettled(t *testing.T) {
 	w.enrol("MAC-1", "S1", "26.5", "25F71")
 	w.enrol("MAC-2", "S2", "26.5", "25F71")
 	w.pushWaiting()
-	bad := &poison{Teller: w.teller, id: "MAC-1"}
-	w.o.Teller = bad
+	bad := &poison{Notifier: w.teller, id: "MAC-1"}
+	w.o.Notifier = bad
 	if _, err := w.putPolicy(floor, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	if failed := w.sweep(context.Background(), w.Current(), true); failed != 1 {
+	if failed := w.lead.Sweep(context.Background(), true); failed != 1 {
 		t.Fatalf("%d Macs could not be settled", failed)
 	}
 	for range 600 { // ten minutes of sweeps over boundaries
 		w.pass(time.Second)
-		w.sweep(context.Background(), w.Current(), false)
+		w.lead.Sweep(context.Background(), false)
 	}
 	if bad.n < 5 || bad.n > 12 {
 		t.Errorf("in ten minutes the Mac was tried %d times", bad.n)
 	}
-	w.o.Teller = w.teller
-	w.pass(lookAgainMax)
+	w.o.Notifier = w.teller
+	w.pass(5 * time.Minute)
 	commands := w.teller.commands("MAC-1")
-	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
 		t.Errorf("when it can be told again, %d commands", w.teller.commands("MAC-1")-commands)
 	}
 }
@@ -207,16 +207,16 @@ func TestPushesThatWait(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.pushWaiting()
 	w.pass(5 * time.Hour)
 	down = errors.New("APNs cannot be reached")
-	w.sweep(context.Background(), w.Current(), false) // tells it again
+	w.lead.Sweep(context.Background(), false) // tells it again
 	w.pushWaiting()
 	before := w.index.Get("MAC-1").Revision
 	for range 5 {
 		w.pass(2 * time.Second)
-		w.sweep(context.Background(), w.Current(), false)
+		w.lead.Sweep(context.Background(), false)
 		w.pushWaiting()
 	}
 	if now := w.index.Get("MAC-1").Revision; now != before {
@@ -241,8 +241,8 @@ func quiet(t *testing.T, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{t: t, teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, db: db}
-	w.Fleet, err = New(Options{Store: storage.New(db), Teller: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now})
+	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, db: db}
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now})
 	w.must(err)
 	w.must(w.Start(context.Background()))
 	return w
@@ -278,35 +278,12 @@ func TestForgottenMacs(t *testing.T) {
 	}
 	a.must(a.store.DropFromIndex(ctx, shard, gone)) // by a clean-up that began before
 	a.Trim(ctx)
-	b.must(b.reread(ctx))
+	b.must(b.lead.Reread(ctx))
 	if n := b.devices(); n != 1 {
 		t.Errorf("the other replica counts %d Macs", n)
 	}
 	if n := quiet(t, url).devices(); n != 1 {
 		t.Errorf("one that starts counts %d Macs", n)
-	}
-}
-
-// A Mac that another replica settled with an older book, after the sweep with the new one, is looked at again.
-func TestSettledWithAnOlderBook(t *testing.T) {
-	ctx, url := context.Background(), storagetest.RedisServer(t).URL()
-	a, b := quiet(t, url), quiet(t, url)
-	a.leading.Store(true)
-	a.enrol("MAC-1", "S1", "26.5", "25F71")
-	a.sync("MAC-1")
-	a.outbox.Flush(ctx)
-	a.must(a.poll(ctx))
-	b.must(b.poll(ctx))
-	if _, err := a.putPolicy(`{"name":"late","priority":1,"assign":{"when":"version == '26.6'"},"updates":{"mode":"automatic","within_days":30}}`, WriteOptions{Confirm: true}); err != nil {
-		t.Fatal(err)
-	}
-	a.settleAll()
-	b.must(b.Ingest(ctx, "MAC-1", []byte(update266))) // it has not polled the book yet
-	b.outbox.Flush(ctx)
-	a.must(a.poll(ctx))
-	a.sweep(ctx, a.Current(), false)
-	if rec := a.index.Get("MAC-1"); rec.Summary.Policy != "late" || a.teller.commands("MAC-1") == 0 {
-		t.Errorf("governed by %q, told %d times", rec.Summary.Policy, a.teller.commands("MAC-1"))
 	}
 }
 
@@ -328,7 +305,7 @@ func TestLostWrites(t *testing.T) {
 	restore()
 	a.must(a.db.Drop(ctx, storage.MacPartition("MAC-2")))
 	b.must(b.poll(ctx))
-	b.must(b.reread(ctx))
+	b.must(b.lead.Reread(ctx))
 	if v := b.index.Get("MAC-1").Facts.Version; b.devices() != 1 || v != "26.5" {
 		t.Errorf("%d Macs, the first with %s", b.devices(), v)
 	}

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -334,14 +336,11 @@ func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.change(ctx, id, settling{now: f.now(), telling: true}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil || !s.Record.Facts.Enrolled {
-			return false, answer.Conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
-		}
-		s.Record.Generation++
-		s.events = append(s.events, Event{Type: "sync_requested", Text: by + " asked the Mac to sync", Data: map[string]any{"by": by}})
-		return true, nil
-	})
+	err = f.change(ctx, id, reconcile.Sync(by))
+	var notEnrolled reconcile.NotEnrolled
+	if errors.As(err, &notEnrolled) {
+		return answer.Conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
+	}
 	return err
 }
 
@@ -355,7 +354,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	if rec := f.index.Get(id); rec != nil {
 		serial = rec.Facts.Serial
 	}
-	if err := f.o.Teller.Forget(ctx, id); err != nil {
+	if err := f.o.Notifier.Forget(ctx, id); err != nil {
 		return fmt.Errorf("forget NanoMDM's records of %s: %w", id, err)
 	}
 	if err := f.store.DropMac(ctx, id); err != nil {
@@ -365,7 +364,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	f.pushes.Forget(id)
 	f.index.Remove(id)
 	f.outbox.Add(id, 0, []Event{{
-		ID: newEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
+		ID: reconcile.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
 	}})
 	return nil
 }

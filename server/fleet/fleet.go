@@ -16,17 +16,18 @@ import (
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
-	"plimsoll/server/fleet/each"
 	"plimsoll/server/fleet/inventory"
+	"plimsoll/server/fleet/lead"
 	"plimsoll/server/fleet/notify"
 	"plimsoll/server/fleet/outbox"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/storage"
 )
 
 // Options are what a Fleet is made of.
 type Options struct {
-	Store  *storage.Store
-	Teller Teller
+	Store    *storage.Store
+	Notifier Notifier
 	// Catalogue brings Apple's feed; none: the built-in snapshot stays. Exploited brings the feed of exploited vulnerabilities.
 	Catalogue, Exploited Source
 
@@ -55,30 +56,27 @@ type Fleet struct {
 	o     Options
 	store *storage.Store
 	log   *slog.Logger
-	owner string // names this replica in leases
 
 	*access.Access
 	*book.Keeper
 	links access.Links
 
-	index    *inventory.Index
-	contacts *inventory.Contacts
-	outbox   *outbox.Outbox
-	pushes   *notify.Queue
-	looks    lookList
-	bodies   bodies
+	index      *inventory.Index
+	contacts   *inventory.Contacts
+	outbox     *outbox.Outbox
+	pushes     *notify.Queue
+	lead       *lead.Leader
+	reconciler *reconcile.Reconciler
+	bodies     bodies
 
-	woken     chan struct{} // the sweep
 	catalogue *catalogue.Catalogue
 
 	counters Counters
-	leading  atomic.Bool
 
-	// A replica that dies takes with it what it had not noted in the shards yet. doubt: that may have happened, so that every record is read
-	// again. starts is the revision of the starts as it was last looked at: most that die start again.
-	doubt  atomic.Bool
-	starts uint64
-	again  atomic.Bool // the sweep looks at every Mac, whatever was swept
+	// A replica that dies takes with it what it had not shared yet. missing: that may have happened, so that every record is read again. starts
+	// is the revision of the starts as it was last looked at: most replicas that die start again.
+	missing atomic.Bool
+	starts  uint64
 }
 
 // New makes a Fleet; Start must come before anything else.
@@ -95,30 +93,38 @@ func New(o Options) (*Fleet, error) {
 	if o.PushRate <= 0 {
 		o.PushRate = 50
 	}
-	if o.Store == nil || o.Teller == nil || o.Log == nil {
-		return nil, errors.New("fleet: Store, Teller and Log are needed")
+	if o.Store == nil || o.Notifier == nil || o.Log == nil {
+		return nil, errors.New("fleet: Store, Notifier and Log are needed")
 	}
-	f := &Fleet{
-		o: o, store: o.Store, log: o.Log, owner: rand.Text(),
-		woken: make(chan struct{}, 1),
-	}
+	f := &Fleet{o: o, store: o.Store, log: o.Log}
 	f.index = inventory.New()
 	f.contacts = inventory.NewContacts(f.index)
 	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
 	f.outbox = f.newOutbox()
 	f.Keeper = book.New(book.Options{
-		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: f.wake,
+		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
 		Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
 	})
 	f.catalogue = f.newCatalogue()
 	f.pushes = notify.New(notify.Options{
-		Pusher: func() notify.Pusher { return f.o.Teller }, Rate: o.PushRate, Note: f.notePush, Log: o.Log,
+		Pusher: func() notify.Pusher { return f.o.Notifier }, Rate: o.PushRate, Note: f.notePush, Log: o.Log,
 		Count: func(pushed, failed int) {
 			f.counters.Pushes.Add(int64(pushed))
 			f.counters.PushesFailed.Add(int64(failed))
 		},
 	})
-	f.looks.init()
+	f.reconciler = reconcile.New(reconcile.Options{
+		Store: o.Store, Commands: func() reconcile.Commands { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom, Memory: f.memory,
+		Unknown: func(id string, events int) { f.outbox.AddUnknown(id, events) }, KeepReports: o.KeepReports,
+		Counters: &f.counters.reconcileCounters, Now: o.Now,
+	})
+	f.lead = lead.New(lead.Options{
+		Store: o.Store, Owner: rand.Text(), Alone: o.Alone, Index: f.index, Contacts: f.contacts, Book: f.desired, Memory: f.memory,
+		Waiting: f.pushes.Waiting, Change: f.change, Publish: func(ctx context.Context, id string, n int) error { return f.outbox.Publish(ctx, id, n) },
+		Today: f.todayJSON, Took: func() { f.missing.Store(true) }, Loops: []func(context.Context){func(ctx context.Context) { f.catalogue.Run(ctx) }},
+		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
+		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
+	})
 	return f, nil
 }
 
@@ -128,7 +134,7 @@ func (f *Fleet) newOutbox() *outbox.Outbox {
 
 func (f *Fleet) newCatalogue() *catalogue.Catalogue {
 	return catalogue.New(catalogue.Options{
-		Store: f.store, Apple: f.o.Catalogue, Exploited: f.o.Exploited, Update: f.UpdateBook, Counters: &f.counters.Counters, Log: f.log, Now: f.now,
+		Store: f.store, Apple: f.o.Catalogue, Exploited: f.o.Exploited, Update: f.UpdateBook, Counters: &f.counters.catalogueCounters, Log: f.log, Now: f.now,
 		Book: func() (*plan.Book, *storage.Book) { c := f.Current(); return c.Book, c.Stored },
 	})
 }
@@ -160,7 +166,7 @@ func (f *Fleet) Start(ctx context.Context) error {
 	if err := f.loadIndex(ctx); err != nil {
 		return fmt.Errorf("read the index: %w", err)
 	}
-	f.wake()
+	f.lead.Wake()
 	return nil
 }
 
@@ -168,7 +174,7 @@ func (f *Fleet) Start(ctx context.Context) error {
 func (f *Fleet) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context){
-		f.pollLoop, f.rereadLoop, f.contactsLoop, f.outbox.Run, f.pushes.Run, f.leaderLoop,
+		f.pollLoop, f.rereadLoop, f.contactsLoop, f.outbox.Run, f.pushes.Run, f.lead.Run,
 	} {
 		g.Go(func() error { loop(ctx); return nil })
 	}
@@ -196,28 +202,27 @@ func (f *Fleet) Secret(ctx context.Context, name string, generate func() ([]byte
 	return f.store.Secret(ctx, name, generate)
 }
 
-// wake lets the sweep look at every Mac again.
-func (f *Fleet) wake() {
-	select {
-	case f.woken <- struct{}{}:
-	default:
+// Sweep looks at every Mac once, at those whose boundary in time has passed and at those for which something follows from the book, and
+// finishes what follows: pushes, and what the shards have to learn. Run does the same by itself and at its own pace; tests and the command line
+// use this, so that nothing has to be waited for.
+func (f *Fleet) Sweep(ctx context.Context) error {
+	failed := f.lead.Sweep(ctx, true)
+	f.pushes.Once(ctx)
+	f.outbox.Flush(ctx)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sweep: %w", err)
 	}
+	if failed > 0 {
+		return fmt.Errorf("sweep: %d Macs could not be looked after", failed)
+	}
+	return nil
 }
+
+// Trim deletes what is older than its retention, and repairs the index. Run does the same by itself.
+func (f *Fleet) Trim(ctx context.Context) { f.lead.Trim(ctx) }
 
 // Subscribe returns a channel that signals that there may be new events. It is closed when ctx ends.
 func (f *Fleet) Subscribe(ctx context.Context) <-chan struct{} { return f.outbox.Feed.Subscribe(ctx) }
-
-// each looks after many Macs at once, and returns and logs those that failed.
-func (f *Fleet) each(ctx context.Context, ids []string, fn func(id string) error) (failed []string) {
-	bad := each.Do(ctx, 64, ids, fn)
-	if len(bad) > 0 && ctx.Err() == nil {
-		f.log.Warn("some Macs could not be looked after; they are looked at again", "macs", len(bad), "first", bad[0].Item, "error", bad[0].Err)
-	}
-	for _, b := range bad {
-		failed = append(failed, b.Item)
-	}
-	return failed
-}
 
 // Refresh fetches the catalogue now, and answers once it is in force on this replica.
 func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) { return f.catalogue.Refresh(ctx) }

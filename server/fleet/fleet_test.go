@@ -25,11 +25,11 @@ func TestNormalUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.teller.commands("MAC-1")
-	w.settleAll()
+	w.reconcileAll()
 	if n := w.teller.commands("MAC-1") - before; n != 1 {
 		t.Fatalf("a policy queued %d commands, want 1", n)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if n := w.teller.commands("MAC-1") - before; n != 1 {
 		t.Fatalf("sweeping again queued another command: %d", n)
 	}
@@ -82,7 +82,7 @@ func TestRestartFindsEverything(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	want := w.sync("MAC-1")
 	token, err := w.Tokens(context.Background(), "MAC-1")
 	w.must(err)
@@ -115,7 +115,7 @@ func TestDeclarationsComeFromTheManifest(t *testing.T) {
 	if _, err := w.DeletePolicy(ctx, "everyone", WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if _, err := w.Declaration(ctx, "MAC-1", declarations.KindConfiguration, declarations.IDOSUpdate); err != nil {
 		t.Errorf("a declaration of the manifest is not served any more: %v", err)
 	}
@@ -135,7 +135,7 @@ func TestNewLife(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.sync("MAC-1")
 	w.pass(time.Hour)
 	w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "C02AAA", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
@@ -221,14 +221,14 @@ func TestTimePassing(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.sync("MAC-1")
 	w.pass(time.Date(2026, 8, 28, 12, 0, 0, 0, time.UTC).Sub(w.now()))
 	c, err := w.Compliance(context.Background())
 	if err != nil || c.States["overdue"] != 1 || c.Flags["silent"] != 1 || c.Flags["past_deadline"] != 1 {
 		t.Fatalf("at the deadline, 9 days without contact: %v %v %v", c.States, c.Flags, err)
 	}
-	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 		t.Fatal("the sweep failed")
 	}
 	count := func() map[string]int {
@@ -244,7 +244,7 @@ func TestTimePassing(t *testing.T) {
 		t.Fatalf("events: %v", n)
 	}
 	w.pass(time.Minute)
-	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 		t.Fatal("the sweep failed")
 	}
 	if n := count(); n["overdue"] != 1 || n["silent"] != 1 {
@@ -292,7 +292,7 @@ func TestRecordIsSmall(t *testing.T) {
 	if _, err := w.putPolicy(`{"name":"engineering-macs","priority":100,"os":{"track":"26","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14},"background_security":{"mode":"automatic","within_days":2}}`, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.sync(id)
 	b, err := w.index.Get(id).Encode()
 	if err != nil || len(b) > 600 {
@@ -314,7 +314,7 @@ func TestTooOldForDeclarations(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if n := w.teller.commands("OLD"); n != 0 {
 		t.Errorf("%d DeclarativeManagement commands were queued", n)
 	}

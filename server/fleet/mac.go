@@ -2,12 +2,10 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"plimsoll/declarations"
-	"plimsoll/server/fleet/book"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/storage"
 )
@@ -16,7 +14,6 @@ import (
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
 	f.contacts.Forget(id)
 	f.pushes.Forget(id)
-	now := f.now()
 	if known, _ := f.index.Knows(id); !known {
 		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
 		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
@@ -25,82 +22,25 @@ func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) e
 		}
 		f.index.Wrote(storage.ShardOf(id), before, after)
 	}
-	_, err := f.change(ctx, id, settling{now: now, begins: true}, func(m *storage.MacTx, s *settling) (bool, error) {
-		s.newLife(id)
-		s.Record.Facts = s.Record.Facts.CheckIn(c)
-		s.Record.Facts.ID = id
-		s.Record.Facts.LastContactAt = now
-		return true, m.ClearLife(now)
-	})
-	if err != nil {
+	if err := f.change(ctx, id, reconcile.Authenticate(c)); err != nil {
 		return fmt.Errorf("begin a new life of %s: %w", id, err)
 	}
 	return nil
 }
 
-// newLife clears what a new life clears. The advertisement's timestamp and the generation only ever grow.
-func (s *settling) newLife(id string) {
-	var old storage.Record
-	if s.Record != nil {
-		old = *s.Record
-	}
-	s.life = true
-	s.Record = &storage.Record{
-		Facts: old.Facts.NewLife(), Life: old.Life + 1, Generation: old.Generation, RaisedAt: old.RaisedAt,
-		AdvertisedAt: old.AdvertisedAt, Book: old.Book, Reports: old.Reports, Events: old.Events, Revision: old.Revision,
-	}
-	s.Record.Facts.ID = id
-	s.Status, s.Manifest = nil, nil
-}
-
-// TokenUpdate completes an enrolment: from now on the Mac is told. Later ones, which only bring new push tokens, change nothing.
+// TokenUpdate completes an enrolment: from now on the Mac is notified. Later ones, which only bring new push tokens, change nothing.
 func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
-	now := f.now()
-	_, err := f.change(ctx, id, settling{now: now}, func(m *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil {
-			s.newLife(id)
-		}
-		if s.Record.Facts.Enrolled {
-			if s.Record.Push == "" {
-				return false, nil
-			}
-			// A new push token may work again: what the Mac was told with the old one never reached it.
-			s.Record.Push, s.Record.Told = "", ""
-			return true, nil
-		}
-		s.Record.Facts.Enrolled, s.Record.Facts.EnrolledAt = true, now
-		if v := s.Record.Facts.Version; v != "" && v.Major() >= 15 {
-			return true, nil
-		}
-		return true, f.ask(m, id, "SoftwareUpdateDeviceID", "OSVersion", "BuildVersion")
-	})
-	if err != nil {
+	if err := f.change(ctx, id, reconcile.TokenUpdate()); err != nil {
 		return fmt.Errorf("complete the enrolment of %s: %w", id, err)
-	}
-	return nil
-}
-
-func (f *Fleet) ask(m *storage.MacTx, id string, queries ...string) error {
-	if err := f.o.Teller.Ask(m.Tx(), id, queries...); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) { // a full queue is no reason to refuse a Mac's message
-		return fmt.Errorf("queue a DeviceInformation command: %w", err)
 	}
 	return nil
 }
 
 // CheckOut ends a Mac's enrolment: it leaves all counts and lists.
 func (f *Fleet) CheckOut(ctx context.Context, id string) error {
-	now := f.now()
 	f.contacts.Forget(id)
 	f.pushes.Forget(id)
-	_, err := f.change(ctx, id, settling{now: now}, func(m *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil {
-			return false, nil
-		}
-		s.newLife(id)
-		s.Record.Facts.LastContactAt = now
-		return true, m.ClearLife(now)
-	})
-	if err != nil {
+	if err := f.change(ctx, id, reconcile.CheckOut()); err != nil {
 		return fmt.Errorf("check out %s: %w", id, err)
 	}
 	return nil
@@ -108,14 +48,7 @@ func (f *Fleet) CheckOut(ctx context.Context, id string) error {
 
 // BootstrapToken notes whether the Mac's bootstrap token is escrowed.
 func (f *Fleet) BootstrapToken(ctx context.Context, id string, escrowed bool) error {
-	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil || s.Record.Facts.BootstrapToken == escrowed {
-			return false, nil
-		}
-		s.Record.Facts.BootstrapToken = escrowed
-		return true, nil
-	})
-	if err != nil {
+	if err := f.change(ctx, id, reconcile.BootstrapToken(escrowed)); err != nil {
 		return fmt.Errorf("note the bootstrap token of %s: %w", id, err)
 	}
 	return nil
@@ -127,98 +60,50 @@ func (f *Fleet) DeviceAnswer(ctx context.Context, id string, answers map[string]
 		UDID: answers["UDID"], Serial: answers["SerialNumber"], Name: answers["DeviceName"], Model: answers["ProductName"],
 		ModelName: answers["ModelName"], Version: answers["OSVersion"], Build: answers["BuildVersion"],
 	}
-	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil {
-			return false, nil
-		}
-		facts := s.Record.Facts.Answer(c)
-		facts = facts.BoardAnswer(answers["SoftwareUpdateDeviceID"])
-		changed := facts != s.Record.Facts
-		s.Record.Facts = facts
-		return changed, nil
-	})
-	if err != nil {
+	if err := f.change(ctx, id, reconcile.Answer(c, answers["SoftwareUpdateDeviceID"])); err != nil {
 		return fmt.Errorf("take the answer of %s: %w", id, err)
 	}
 	return nil
 }
 
-// advertised is what a Mac would be told now.
-type advertised struct {
-	token string
-	at    time.Time
-	items []declarations.Item
+// CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was notified of is not outstanding any more
+// (rules 10). It is notified again as after a push that failed.
+func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
+	if err := f.change(ctx, id, reconcile.CommandFailed()); err != nil {
+		return fmt.Errorf("note that %s refused a command: %w", id, err)
+	}
+	return nil
 }
 
-// advertise plans for a Mac that asks, compares with what was advertised, and keeps the new advertisement if it differs (rules 7).
-// With serve it becomes the manifest. Nothing is written, and one read is made, when nothing changes.
-func (f *Fleet) advertise(ctx context.Context, id string, serve bool) (advertised, error) {
-	var a advertised
-	quiet := false
-	now := f.now()
-	err := f.withBook(ctx, func(cur *book.Current) error {
-		return f.store.ViewMac(ctx, id, func(m *storage.Mac) error {
-			quiet = false
-			rec, err := m.Record()
-			switch {
-			case err != nil:
-				return err
-			case rec == nil || !rec.Facts.Enrolled:
-				return notEnrolled(id)
-			case rec.Book > cur.Revision:
-				return oldBook(rec.Book)
-			case f.contacts.Back(rec.Facts.ID).After(rec.BackAt):
-				return nil
-			}
-			plan := cur.Plan(rec.PlanningMac(true, cur.SelfURL(rec)), now)
-			if plan.Token != rec.Advertised || plan.NextLanes != rec.Lanes {
-				return nil
-			}
-			if serve && (rec.Manifest != rec.Advertised || rec.Told != "" || rec.Lanes.MarkServed(plan) != rec.Lanes) {
-				return nil
-			}
-			quiet = true
-			a = advertised{plan.Token, rec.AdvertisedAt, declarations.ItemsOf(plan.Declarations)}
-			return nil
-		})
-	})
-	if err != nil || quiet {
-		return a, err
+// fromDevice answers a Mac that asks.
+func (f *Fleet) fromDevice(ctx context.Context, id string, cause reconcile.Cause) (reconcile.Advertised, error) {
+	a, changed, err := f.reconciler.Ask(ctx, id, cause)
+	if err == nil && changed != nil {
+		err = f.learned(id, changed)
 	}
-	s, err := f.change(ctx, id, settling{now: now, asks: true, serve: serve}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil || !s.Record.Facts.Enrolled {
-			return false, notEnrolled(id)
-		}
-		return true, nil
-	})
-	if err != nil {
-		return a, err
-	}
-	return advertised{s.Record.Advertised, s.Record.AdvertisedAt, declarations.ItemsOf(s.plan.Declarations)}, nil
+	return a, err
 }
-
-func notEnrolled(id string) error { return fmt.Errorf("%s is not enrolled: %w", id, ErrForbidden) }
 
 // Tokens answers the tokens endpoint: Apple's TokensResponse as JSON.
 func (f *Fleet) Tokens(ctx context.Context, id string) ([]byte, error) {
-	a, err := f.advertise(ctx, id, false)
+	a, err := f.fromDevice(ctx, id, reconcile.AsksTokens())
 	if err != nil {
 		f.counters.MacErrors.Add(1)
 		return nil, fmt.Errorf("tokens of %s: %w", id, err)
 	}
 	f.counters.TokensServed.Add(1)
-	return declarations.TokensJSON(a.token, a.at), nil
+	return declarations.TokensJSON(a.Token, a.At), nil
 }
 
 // Items answers the declaration-items endpoint, and keeps what it answers as the Mac's manifest.
 func (f *Fleet) Items(ctx context.Context, id string) ([]byte, error) {
-	a, err := f.advertise(ctx, id, true)
+	a, err := f.fromDevice(ctx, id, reconcile.AsksItems())
 	if err != nil {
 		f.counters.MacErrors.Add(1)
 		return nil, fmt.Errorf("declaration items of %s: %w", id, err)
 	}
 	f.counters.ItemsServed.Add(1)
-	return declarations.ItemsJSON(a.items, a.token), nil
+	return declarations.ItemsJSON(a.Items, a.Token), nil
 }
 
 // Declaration answers for one declaration, from the Mac's manifest and the body kept under its token, never from a fresh plan.
@@ -235,7 +120,7 @@ func (f *Fleet) Declaration(ctx context.Context, id string, kind declarations.Ki
 			case err != nil:
 				return err
 			case rec == nil || !rec.Facts.Enrolled:
-				return notEnrolled(id)
+				return reconcile.NotEnrolled(id)
 			}
 			// Nothing was served in this life: the Mac syncs from the start; it must not drop anything because of us.
 			return fmt.Errorf("%w: no manifest was served yet", ErrUnavailable)

@@ -31,11 +31,11 @@ func TestTelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := w.teller.commands("MAC-1")
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.teller.commands("MAC-1") - n; got != 1 || w.index.Get("MAC-1").Told != "" {
 		t.Fatalf("%d commands queued, told %q before the push", got, w.index.Get("MAC-1").Told)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.teller.commands("MAC-1") - n; got != 1 {
 		t.Fatalf("while the push waits %d commands were queued", got)
 	}
@@ -54,7 +54,7 @@ func TestTelling(t *testing.T) {
 		t.Helper()
 		w.pass(wait)
 		before := w.teller.commands("MAC-1")
-		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
+		if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 			t.Fatal("the sweep failed")
 		}
 		w.pushWaiting()
@@ -73,10 +73,10 @@ func TestTelling(t *testing.T) {
 	if _, err := w.DeletePolicy(context.Background(), "everyone", WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	before := w.teller.commands("MAC-1")
 	w.reopen()
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.teller.commands("MAC-1") - before; got != 1 {
 		t.Errorf("after a restart with the push not noted %d commands were queued, want 1", got)
 	}
@@ -86,7 +86,7 @@ func TestTelling(t *testing.T) {
 		t.Errorf("the reason why the push failed is not kept: %+v", d.Reasons)
 	}
 	told := w.teller.commands("MAC-1")
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.teller.commands("MAC-1") - told; got != 0 {
 		t.Errorf("a failed push was followed by %d commands with nothing having changed", got)
 	}
@@ -119,7 +119,7 @@ func TestCommandFailed(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.pushWaiting()
 	commands := w.teller.commands("MAC-1")
 	want := func(what string, n int) {
@@ -134,7 +134,7 @@ func TestCommandFailed(t *testing.T) {
 		t.Errorf("nothing says that the command was refused: %+v", d.Reasons)
 	}
 	look := func() {
-		if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 {
+		if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 			t.Fatal("the sweep failed")
 		}
 	}
@@ -167,7 +167,7 @@ func TestFullQueue(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.report("MAC-1", `{"StatusItems":{"device":{"operating-system":{"version":"26.6","build-version":"25G72"}}},"Errors":[]}`)
 	if d := w.device("MAC-1"); d.OS.Version != "26.6" {
 		t.Errorf("the report was not taken: %+v", d.OS)
@@ -180,7 +180,7 @@ func TestFullQueue(t *testing.T) {
 	w.teller.full = false
 	commands := w.teller.commands("MAC-1")
 	w.pass(4 * time.Hour)
-	if failed := w.sweep(context.Background(), w.Current(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
 		t.Errorf("4 h later %d commands were queued, want 1", w.teller.commands("MAC-1")-commands)
 	}
 }
@@ -199,14 +199,14 @@ func TestCoalescing(t *testing.T) {
 	if _, err := w.DeletePolicy(context.Background(), "everyone", WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	if got := w.teller.commands("MAC-1") - n; got != 0 {
 		t.Errorf("a policy that came and went told the Mac %d times", got)
 	}
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	w.must(w.CheckOut(context.Background(), "MAC-1"))
 	pushed := len(w.teller.pushed)
 	w.pushWaiting()

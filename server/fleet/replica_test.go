@@ -16,7 +16,7 @@ import (
 // replica is one of several fleets on the same Redis, with its loops running.
 type replica struct {
 	*Fleet
-	teller *fakeTeller
+	teller *fakeNotifier
 	db     *storagetest.FaultyDB
 	stop   func()
 }
@@ -28,8 +28,8 @@ func startReplica(t *testing.T, url string) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{db: storagetest.Faulty(db), teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}}
-	r.Fleet, err = New(Options{Store: storage.New(r.db), Teller: r.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
+	r := &replica{db: storagetest.Faulty(db), teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}}
+	r.Fleet, err = New(Options{Store: storage.New(r.db), Notifier: r.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestReplicaDiesBeforeItNotes(t *testing.T) {
 	}
 	eventually(t, "one leads, and the other replica knows the Mac", func() bool {
 		rec := b.index.Get("MAC")
-		return rec != nil && rec.Facts.Enrolled && a.leading.Load() != b.leading.Load() && !a.doubt.Load() && !b.doubt.Load()
+		return rec != nil && rec.Facts.Enrolled && a.lead.Leading() != b.lead.Leading() && !a.missing.Load() && !b.missing.Load()
 	})
 	a.db.Set(storagetest.Fault{Down: true, Partition: storage.ShardPartition(storage.ShardOf("MAC"))}) // as if it died here
 	if err := a.BootstrapToken(ctx, "MAC", true); err != nil {
@@ -96,8 +96,8 @@ func TestReplicas(t *testing.T) {
 	url := storagetest.RedisServer(t).URL()
 	a, b := startReplica(t, url), startReplica(t, url)
 	ctx := context.Background()
-	eventually(t, "a leader", func() bool { return a.leading.Load() || b.leading.Load() })
-	if a.leading.Load() && b.leading.Load() {
+	eventually(t, "a leader", func() bool { return a.lead.Leading() || b.lead.Leading() })
+	if a.lead.Leading() && b.lead.Leading() {
 		t.Fatal("both lead")
 	}
 	for _, id := range []string{"MAC-1", "MAC-2"} {
@@ -130,11 +130,11 @@ func TestReplicas(t *testing.T) {
 		})
 	}
 	first, second := a, b
-	if b.leading.Load() {
+	if b.lead.Leading() {
 		first, second = b, a
 	}
 	first.stop()
-	eventually(t, "the other replica leads", second.leading.Load)
+	eventually(t, "the other replica leads", second.lead.Leading)
 	events, err := second.Events(ctx, "", 1000)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status/compliance"
-	"plimsoll/storage"
 )
 
 // The bounds of a delay that a user takes (rules 9).
@@ -122,10 +123,10 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	next := f.delayed(x)
 	next.Hours++
 	next.Until = max(x.plan.Deadline.Add(delayStep), userNow.Add(delayNotice))
-	if err := f.take(ctx, x.Record.Facts.ID, Event{
+	if err := f.took(ctx, x.Record.Facts.ID, reconcile.Delay(next, Event{
 		Type: "delayed", Text: "the user delayed the deadline to " + next.Until.String(),
 		Data: map[string]any{"from": x.plan.Deadline.String(), "to": next.Until.String(), "hours": next.Hours},
-	}, func(rec *storage.Record) { rec.Delayed = &next }); err != nil {
+	})); err != nil {
 		return Self{}, err
 	}
 	return f.Self(ctx, link)
@@ -141,24 +142,22 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 	if s.Offered == nil {
 		return Self{}, answer.Conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
 	}
-	if err := f.take(ctx, x.Record.Facts.ID, Event{
+	wish := plan.Wish{Major: s.Offered.Version.Major(), At: x.now}
+	if err := f.took(ctx, x.Record.Facts.ID, reconcile.Wish(wish, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
 		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
-	}, func(rec *storage.Record) { rec.Wish = &plan.Wish{Major: s.Offered.Version.Major(), At: x.now} }); err != nil {
+	})); err != nil {
 		return Self{}, err
 	}
 	return f.Self(ctx, link)
 }
 
-// take keeps what the user of a Mac did, with its event.
-func (f *Fleet) take(ctx context.Context, id string, e Event, change func(*storage.Record)) error {
-	_, err := f.change(ctx, id, settling{now: f.now()}, func(_ *storage.MacTx, s *settling) (bool, error) {
-		if s.Record == nil || !s.Record.Facts.Enrolled {
-			return false, answer.NotFound("there is no such page")
-		}
-		change(s.Record)
-		s.events = append(s.events, e)
-		return true, nil
-	})
+// took keeps what the user of a Mac did.
+func (f *Fleet) took(ctx context.Context, id string, cause reconcile.Cause) error {
+	err := f.change(ctx, id, cause)
+	var notEnrolled reconcile.NotEnrolled
+	if errors.As(err, &notEnrolled) {
+		return answer.NotFound("there is no such page")
+	}
 	return err
 }

@@ -30,7 +30,7 @@ func TestUserDelays(t *testing.T) {
 	if _, err := w.putPolicy(`{"name":"everyone","label":"All Macs","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-28T12:00:00"},"delay":{"max_hours":2},"details_url":"self"}`, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.settleAll()
+	w.reconcileAll()
 	link := w.linkOf("MAC-1")
 	if again := w.linkOf("MAC-1"); again != link {
 		t.Errorf("the link changed: %s, %s", link, again)

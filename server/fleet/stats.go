@@ -5,19 +5,27 @@ import (
 	"time"
 
 	"plimsoll/server/fleet/catalogue"
+	"plimsoll/server/fleet/lead"
+	"plimsoll/server/fleet/reconcile"
 )
 
 // Counters count what happened since the process started. Safe for concurrent use.
 type Counters struct {
-	catalogue.Counters
-	ReportsAccepted, ReportsOdd, ReportsRefused    atomic.Int64
-	IngestNanos                                    atomic.Int64 // summed over accepted reports
-	Pushes, PushesFailed                           atomic.Int64
-	Commands                                       atomic.Int64 // DeclarativeManagement commands queued
-	Sweeps, SweptMacs                              atomic.Int64
-	TokensServed, ItemsServed, DeclarationsServed  atomic.Int64
-	ManifestsKept, ResyncsRaised, MacErrors, Stale atomic.Int64
+	catalogueCounters
+	reconcileCounters
+	leadCounters
+	ReportsAccepted, ReportsOdd, ReportsRefused              atomic.Int64
+	IngestNanos                                              atomic.Int64 // summed over accepted reports
+	Pushes, PushesFailed                                     atomic.Int64
+	TokensServed, ItemsServed, DeclarationsServed, MacErrors atomic.Int64
 }
+
+// The rooms count for themselves.
+type (
+	catalogueCounters = catalogue.Counters
+	reconcileCounters = reconcile.Counters
+	leadCounters      = lead.Counters
+)
 
 // Stats is a snapshot for /metrics.
 type Stats struct {

@@ -8,16 +8,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/inventory"
 	"plimsoll/storage"
 )
-
-// newEventID is a fresh, time-ordered id for an event.
-func newEventID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // The cursor of the fleet's timeline is the position in each of the 64 shards.
 type positions [storage.Shards]uint64
@@ -189,3 +185,5 @@ func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]His
 	}
 	return rows, nil
 }
+
+func (f *Fleet) todayJSON(now time.Time) ([]byte, error) { return json.Marshal(f.today(now)) }

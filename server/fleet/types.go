@@ -12,19 +12,19 @@ import (
 	"plimsoll/storage"
 )
 
-// Tx is a transaction on a Mac's partition, as a Teller gets it; CheckIn is what a Mac says of itself outside status reports.
+// Tx is a transaction on a Mac's partition, as a Notifier gets it; CheckIn is what a Mac says of itself outside status reports.
 type (
 	Tx      = storage.Tx
 	CheckIn = status.CheckIn
 )
 
-// Teller tells Macs to sync. Implemented by server/mdm.
-type Teller interface {
+// Notifier notifies Macs. Implemented by server/mdm.
+type Notifier interface {
 	// Queue queues a DeclarativeManagement command that carries tokens (a TokensResponse as JSON) within a transaction on the
 	// Mac's partition; it replaces a queued one of its kind.
 	Queue(tx Tx, id string, tokens []byte) error
-	// Ask queues a DeviceInformation command with the given queries, within a transaction on the Mac's partition.
-	Ask(tx Tx, id string, queries ...string) error
+	// Query queues a DeviceInformation command with the given queries, within a transaction on the Mac's partition.
+	Query(tx Tx, id string, queries ...string) error
 	// Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that nothing was pushed:
 	// there is no push certificate, or APNs cannot be reached.
 	Push(ctx context.Context, ids []string) (map[string]error, error)

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeTeller remembers what was queued and pushed.
-type fakeTeller struct {
+// fakeNotifier remembers what was queued and pushed.
+type fakeNotifier struct {
 	mu     sync.Mutex
 	queued map[string][]string // tokens by Mac
 	asked  map[string][]string
@@ -31,7 +31,7 @@ type fakeTeller struct {
 	full   bool // the Macs' queues
 }
 
-func (t *fakeTeller) Queue(_ storage.Tx, id string, tokens []byte) error {
+func (t *fakeNotifier) Queue(_ storage.Tx, id string, tokens []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.full {
@@ -45,7 +45,7 @@ func (t *fakeTeller) Queue(_ storage.Tx, id string, tokens []byte) error {
 	return nil
 }
 
-func (t *fakeTeller) Ask(_ storage.Tx, id string, queries ...string) error {
+func (t *fakeNotifier) Query(_ storage.Tx, id string, queries ...string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.full {
@@ -55,7 +55,7 @@ func (t *fakeTeller) Ask(_ storage.Tx, id string, queries ...string) error {
 	return nil
 }
 
-func (t *fakeTeller) Push(_ context.Context, ids []string) (map[string]error, error) {
+func (t *fakeNotifier) Push(_ context.Context, ids []string) (map[string]error, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.push == nil {
@@ -65,9 +65,9 @@ func (t *fakeTeller) Push(_ context.Context, ids []string) (map[string]error, er
 	return t.push(ids)
 }
 
-func (t *fakeTeller) Forget(context.Context, string) error { return nil }
+func (t *fakeNotifier) Forget(context.Context, string) error { return nil }
 
-func (t *fakeTeller) commands(id string) int {
+func (t *fakeNotifier) commands(id string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.queued[id])
@@ -77,7 +77,7 @@ func (t *fakeTeller) commands(id string) int {
 type world struct {
 	*Fleet
 	t      *testing.T
-	teller *fakeTeller
+	teller *fakeNotifier
 	clock  time.Time
 	mu     sync.Mutex
 	path   string
@@ -100,7 +100,7 @@ func (w *world) pass(d time.Duration) {
 var testDay = time.Date(2026, 8, 19, 9, 0, 0, 0, time.UTC)
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, teller: &fakeTeller{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: filepath.Join(t.TempDir(), "p.db")}
+	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: filepath.Join(t.TempDir(), "p.db")}
 	w.open()
 	t.Cleanup(func() { _ = w.db.Close() })
 	return w
@@ -113,7 +113,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.db = db
-	w.Fleet, err = New(Options{Store: storage.New(db), Teller: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -138,10 +138,10 @@ func (w *world) must(err error) {
 	}
 }
 
-// settleAll does what the sweep does after a change, and writes behind.
-func (w *world) settleAll() {
+// reconcileAll does what the sweep does after a change, and writes behind.
+func (w *world) reconcileAll() {
 	w.t.Helper()
-	if failed := w.sweep(context.Background(), w.Current(), true); failed > 0 {
+	if failed := w.lead.Sweep(context.Background(), true); failed > 0 {
 		w.t.Fatalf("%d Macs could not be settled", failed)
 	}
 	w.outbox.Flush(context.Background())

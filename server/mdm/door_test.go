@@ -287,9 +287,9 @@ func TestQueueIsOneCommandOfAKind(t *testing.T) {
 func (w *world) queueAndAsk(tx storage.Tx) error {
 	return errors.Join(
 		w.teller.Queue(tx, macID, []byte(`{}`)),
-		w.teller.Ask(tx, macID, "OSVersion", "BuildVersion"),
-		w.teller.Ask(tx, macID, "BuildVersion", "OSVersion"),
-		w.teller.Ask(tx, macID, "SoftwareUpdateDeviceID"),
+		w.teller.Query(tx, macID, "OSVersion", "BuildVersion"),
+		w.teller.Query(tx, macID, "BuildVersion", "OSVersion"),
+		w.teller.Query(tx, macID, "SoftwareUpdateDeviceID"),
 	)
 }
 

@@ -128,7 +128,7 @@ func newWorld(t testing.TB, change ...func(*setup)) *world {
 	w.teller, err = mdm.NewTeller(s.TellerOptions)
 	check(t, err)
 	t.Cleanup(w.teller.Close)
-	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Teller: w.teller, Log: log, URL: s.URL, Now: w.now, Alone: true})
+	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.teller, Log: log, URL: s.URL, Now: w.now, Alone: true})
 	check(t, err)
 	check(t, w.fleet.Start(context.Background()))
 	s.Teller, s.Fleet = w.teller, w.fleet

@@ -45,7 +45,7 @@ type Teller struct {
 	count        Counters
 }
 
-var _ fleet.Teller = (*Teller)(nil)
+var _ fleet.Notifier = (*Teller)(nil)
 
 // NewTeller makes a Teller.
 func NewTeller(o TellerOptions) (*Teller, error) {
@@ -97,8 +97,8 @@ func (t *Teller) Queue(tx nano.Tx, id string, tokens []byte) error {
 	return t.enqueue(tx, id, c)
 }
 
-// Ask queues a DeviceInformation command, unless one with the same queries waits already.
-func (t *Teller) Ask(tx nano.Tx, id string, queries ...string) error {
+// Query queues a DeviceInformation command, unless one with the same queries waits already.
+func (t *Teller) Query(tx nano.Tx, id string, queries ...string) error {
 	queries = slices.Sorted(slices.Values(queries))
 	sum := sha256.Sum256([]byte(strings.Join(queries, "\n")))
 	kind := strings.ToUpper(hex.EncodeToString(sum[:4])) // the UUID begins with it, by which a waiting one is known

@@ -1,0 +1,264 @@
+// Package reconcile changes one Mac for one cause: a pure Step says what follows, and a transaction around it makes it so.
+package reconcile
+
+import (
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/plan"
+	"plimsoll/status/compliance"
+	"plimsoll/storage"
+)
+
+// Book is the desired state that a Step plans with. It is not changed.
+type Book struct {
+	*plan.Book
+	// SelfURL is the address of the Mac's own page as its declarations carry it; nil: none.
+	SelfURL func(*storage.Record) string
+	Zone    *time.Location // in which zone-less deadlines are read for "overdue"; nil: UTC
+}
+
+func (b *Book) plan(rec *storage.Record, fromDevice bool, now time.Time) *plan.Plan {
+	url := ""
+	if b.SelfURL != nil {
+		url = b.SelfURL(rec)
+	}
+	return b.Plan(rec.PlanningMac(fromDevice, url), now)
+}
+
+// Memory is what this replica knows of a Mac beside the database.
+type Memory struct {
+	Contact time.Time // the last contact; zero: none
+	Back    time.Time // the contact that ended a silence; zero: none did
+	// Next and InHand are the tokens of a push that is still to come, and of one that is under way; empty: none.
+	Next, InHand string
+	// CanPush: there is a push certificate, as far as is known.
+	CanPush bool
+}
+
+// State is everything that a Step knows of a Mac.
+type State struct {
+	ID            string
+	storage.State // as it is stored; Record is nil for a Mac that is not known
+	Memory
+	// NoQueue: NanoMDM has forgotten the Mac, because somebody is deleting it: no command can be queued.
+	NoQueue bool
+}
+
+// Outcome is what follows from a cause.
+type Outcome struct {
+	ID            string
+	storage.State // what the Mac is now; Record is a copy
+	Plan          *plan.Plan
+	// Nothing: the cause changed nothing, so that nothing else was looked at.
+	Nothing bool
+	// ClearLife: merged status, manifest and what else belongs to a life go.
+	ClearLife bool
+	Report    *storage.KeptReport // to be kept, and Status with it
+	Served    bool                // the plan's declarations become the manifest
+	Queries   [][]string          // DeviceInformation commands to be queued
+	// Notify: a command to sync is to be queued, and the Mac to be woken.
+	Notify bool
+	// Events are those of the timeline, without ids.
+	Events []compliance.Event
+	// Write: the record is to be written. Share: the other replicas are to learn of it.
+	Write, Share bool
+	Raised       bool // the server itself raised the generation
+
+	life bool // a new life begins
+	full bool // the queue took no command
+}
+
+// Step says what follows for a Mac from a cause: it plans, keeps the advertisement if it differs (rules 7), judges,
+// notifies (rules 10), and finds the events. It is pure.
+func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
+	o := Outcome{ID: st.ID, State: st.State}
+	if st.Record != nil {
+		rec := *st.Record
+		o.Record = &rec
+		o.contacts(&st.Memory)
+	}
+	changed, err := cause.apply(&o, now)
+	if err != nil || !changed {
+		o.Nothing = true
+		return o, err
+	}
+	o.advertise(cause.Kind, &book, now)
+	verdict := o.judge(&st, &book, now)
+	if cause.Kind == Glancing {
+		o.keepReported(&st.Record.Summary)
+	}
+	o.Record.NextAt = o.Plan.NextAt
+	if verdict.AskVersion && o.Record.Facts.Enrolled {
+		o.Queries = append(o.Queries, versionQueries)
+	}
+	o.notify(cause.Kind, &st, now)
+	if cause.Kind != Begins { // TokenUpdate tells of an enrolment
+		after := snapshot(o.State, now)
+		after.Reasons = verdict.Reasons
+		o.Events = append(o.Events, compliance.Events(snapshot(st.State, lookedAt(st.Record, now)), after)...)
+	}
+	o.decide(&st, cause.Kind == AtBoundary, book.Revision, now)
+	return o, nil
+}
+
+// contacts brings the record up to date with the contacts in memory.
+func (o *Outcome) contacts(m *Memory) {
+	if m.Contact.After(o.Record.Facts.LastContactAt) {
+		o.Record.Facts.LastContactAt = m.Contact
+	}
+	if m.Back.After(o.Record.BackAt) {
+		o.Record.BackAt = m.Back
+	}
+}
+
+// newLife clears what a new life clears. The advertisement's timestamp and the generation only ever grow.
+func (o *Outcome) newLife() {
+	var old storage.Record
+	if o.Record != nil {
+		old = *o.Record
+	}
+	o.life = true
+	o.Record = &storage.Record{
+		Facts: old.Facts.NewLife(), Life: old.Life + 1, Generation: old.Generation, RaisedAt: old.RaisedAt,
+		AdvertisedAt: old.AdvertisedAt, Book: old.Book, Reports: old.Reports, Events: old.Events, Revision: old.Revision,
+	}
+	o.Record.Facts.ID = o.ID
+	o.Status, o.Manifest = nil, nil
+}
+
+// raise lets the Mac sync although nothing changed.
+func (o *Outcome) raise(now time.Time) {
+	o.Record.Generation++
+	o.Record.RaisedAt = now
+	o.Raised = true
+}
+
+// advertise plans, keeps the plan as the advertisement if it differs (rules 7), and makes it the manifest when the Mac asks
+// for its items.
+func (o *Outcome) advertise(kind Kind, book *Book, now time.Time) {
+	rec := o.Record
+	o.Plan = book.plan(rec, kind.fromDevice(), now)
+	rec.Lanes = o.Plan.NextLanes
+	if o.Plan.Token != rec.Advertised {
+		rec.Advertised = o.Plan.Token
+		rec.Book = book.Revision
+		rec.AdvertisedAt = declarations.NextTimestamp(rec.AdvertisedAt, now)
+	}
+	if kind != Items {
+		return
+	}
+	rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
+	rec.Lanes = rec.Lanes.MarkServed(o.Plan)
+	if rec.Manifest == rec.Advertised && o.Manifest != nil {
+		return
+	}
+	o.Served = true
+	rec.Manifest, rec.ServedAt = rec.Advertised, now
+	o.Manifest = &declarations.Manifest{
+		DeclarationsToken: rec.Advertised, Timestamp: rec.AdvertisedAt, Items: declarations.ItemsOf(o.Plan.Declarations), ServedAt: now,
+	}
+}
+
+func (o *Outcome) judge(st *State, book *Book, now time.Time) compliance.Verdict {
+	var before compliance.Summary
+	if st.Record != nil && !o.life {
+		before = st.Record.Summary
+	}
+	v := compliance.Judge(compliance.Input{
+		Mac: o.Record.PlanningMac(false, ""), Plan: o.Plan, Index: book.Index, Status: o.Status, Manifest: o.Manifest,
+		Now: now, Zone: book.Zone, Before: before, Push: o.Record.Push, ToldAt: o.Record.OutstandingSince(),
+	})
+	o.Record.Summary = v.Summary
+	return v
+}
+
+// notify decides whether a command is queued: the Mac holds something else than is planned, and is not notified of that
+// already (rules 10).
+func (o *Outcome) notify(kind Kind, st *State, now time.Time) {
+	rec := o.Record
+	if kind.fromDevice() || kind == Noting || !rec.Facts.Enrolled {
+		return
+	}
+	token := rec.Advertised
+	// A Mac that holds nothing and is to hold nothing, because its macOS is too old for declarations, is notified of nothing.
+	if token == rec.Manifest || rec.Manifest == "" && len(o.Plan.Declarations) == 0 {
+		rec.Told, rec.ToldAt, rec.Tries = "", time.Time{}, 0
+		return
+	}
+	// Nothing is outstanding any more when the push failed. The sweep does not look at a Mac for that alone: it has patience.
+	outstanding := rec.Told == token && (rec.Push == "" || kind == Glancing) && now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries)))
+	waiting := st.Next == token || st.InHand == token
+	if st.NoQueue || kind != SyncNow && (outstanding || waiting) {
+		return
+	}
+	o.Notify = true
+	if !st.CanPush {
+		o.notified(now)
+		return
+	}
+	// It is noted after the push, so that a crash in between notifies the Mac again.
+	if rec.Told != token {
+		rec.Tries = 0
+	}
+}
+
+// notified notes that the Mac was notified of what is advertised.
+func (o *Outcome) notified(now time.Time) {
+	rec := o.Record
+	if rec.Told != rec.Advertised {
+		rec.Tries = 0
+	}
+	rec.Told, rec.ToldAt = rec.Advertised, now
+	rec.Tries++
+}
+
+// noteEvery is how far the times of contact and report that other replicas know may be behind.
+const noteEvery = 6 * time.Hour
+
+// decide says whether the record is written, and whether the others are to learn of it.
+func (o *Outcome) decide(st *State, passed bool, revision uint64, now time.Time) {
+	rec, before := o.Record, st.Record
+	news := before == nil || len(o.Events) > 0 || o.life
+	changed := news || !rec.Same(before)
+	if !changed && !passed {
+		return
+	}
+	o.Write = true
+	rec.LookedAt = now
+	if o.Share = changed && (news || now.Sub(rec.NotedAt) >= noteEvery || !sameButTimes(before, rec)); o.Share {
+		rec.NotedAt = now
+	}
+	rec.Events += len(o.Events)
+	rec.Book = revision // what is written was made from this book: none that is older may replace it (rules 7)
+	for i := range o.Events {
+		o.Events[i].At = now
+		o.Events[i].Device, o.Events[i].Serial = rec.Facts.ID, rec.Facts.Serial
+	}
+}
+
+// lookedAt is when the Mac was last looked at: what time alone changed since then makes events too.
+func lookedAt(before *storage.Record, now time.Time) time.Time {
+	if before == nil || before.LookedAt.IsZero() {
+		return now
+	}
+	return before.LookedAt
+}
+
+// sameButTimes compares records but for the times of contact and report, which every report changes.
+func sameButTimes(a, b *storage.Record) bool {
+	x, y := *a, *b
+	for _, r := range []*storage.Record{&x, &y} {
+		r.Facts.LastContactAt, r.Facts.LastReportAt, r.NotedAt, r.Reports = time.Time{}, time.Time{}, time.Time{}, 0
+	}
+	return x.Same(&y)
+}
+
+func snapshot(st storage.State, now time.Time) compliance.Snapshot {
+	if st.Record == nil {
+		return compliance.Snapshot{Now: now}
+	}
+	return compliance.Snapshot{
+		Summary: st.Record.Summary, Facts: &st.Record.Facts, Life: st.Record.Life, Token: st.Record.Manifest, Now: now,
+	}
+}
