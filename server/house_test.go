@@ -33,6 +33,7 @@ var table = map[string][]string{
 	"status/patching":      {"declarations/release", "status"},
 	"status/compliance":    {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
 	"storage":              pure,
+	"storage/archive":      {"storage"},
 	"storage/bolt":         {"storage"},
 	"storage/redis":        {"storage"},
 	"storage/nano":         {"storage"},
@@ -56,6 +57,7 @@ var contained = map[string][]string{
 	"github.com/micromdm/nanomdm/":    {"server/mdm", "storage/nano"},
 	"github.com/redis/go-redis/":      {"storage/redis"},
 	"go.etcd.io/bbolt":                {"storage/bolt"},
+	"filippo.io/age":                  {"storage/archive"},
 	"github.com/invopop/jsonschema":   {}, // schemas/gen and tests only
 	"github.com/expr-lang/expr":       {"declarations/policy"},
 	"github.com/alecthomas/kong":      {"server", "server/app", "server/cli"},

@@ -42,6 +42,8 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  day/2026-11-22               the row of that UTC day
 	starts                       its revision tells that a replica started, and so that one may have died
 	  n                            how many did, decimal
+	format                       the store itself
+	  format                       FormatRecord
 	lease/sweep                  one lease
 	  lease                        owner and counter
 */

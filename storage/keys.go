@@ -18,7 +18,20 @@ const (
 	ScepPartition    = "scep"
 	HistoryPartition = "history"
 	StartsPartition  = "starts"
+	FormatPartition  = "format"
+	// ReplicasPartition tells which replicas run.
+	ReplicasPartition = "replicas"
 )
+
+// What a backup knows of a Mac's certificates (storage/nano): whose one is stands in a partition of its own, and the Mac's says which it has.
+const (
+	KeyCertificates = "n/cert" // in a Mac's partition
+	KeyCertOwner    = "id"     // in the partition of a certificate
+	KeyCertRevoked  = "revoked"
+)
+
+// CertPartition is the partition of the certificate with that hash.
+func CertPartition(hash string) string { return "cert/" + hash }
 
 // DeviceID is the enrollment id of the device channel: of a user channel ("DEVICE:USER") the part before the colon.
 func DeviceID(id string) string {

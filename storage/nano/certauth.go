@@ -70,7 +70,7 @@ func (s *Store) AssociateCertHash(r *mdm.Request, hash string) error {
 	if err != nil {
 		return fmt.Errorf("associating a certificate: %w", err)
 	}
-	err = s.db.Update(r.Context(), certPartition(hash), func(tx storage.Tx) error {
+	err = s.db.Update(r.Context(), storage.CertPartition(hash), func(tx storage.Tx) error {
 		vals, err := tx.GetMany(keyCertOwner, keyCertRevoked)
 		switch {
 		case err != nil:
@@ -147,7 +147,7 @@ func certRequest(r *mdm.Request, hash string) (channel, string, error) {
 
 // certOwner is the device that a certificate belongs to, empty when none ever brought it, and whether it was revoked.
 func (s *Store) certOwner(ctx context.Context, hash string) (owner string, revoked bool, err error) {
-	err = s.db.View(ctx, certPartition(hash), func(r storage.Reader) error {
+	err = s.db.View(ctx, storage.CertPartition(hash), func(r storage.Reader) error {
 		vals, err := r.GetMany(keyCertOwner, keyCertRevoked)
 		if err == nil {
 			owner, revoked = string(vals[0]), vals[1] != nil
@@ -179,7 +179,7 @@ func readAssociation(r storage.Reader) (association, error) {
 func (s *Store) revoke(ctx context.Context, device string, hashes []string) error {
 	at := []byte(s.stamp().Format(time.RFC3339))
 	for _, hash := range hashes {
-		err := s.db.Update(ctx, certPartition(hash), func(tx storage.Tx) error {
+		err := s.db.Update(ctx, storage.CertPartition(hash), func(tx storage.Tx) error {
 			vals, err := tx.GetMany(keyCertOwner, keyCertRevoked)
 			if err != nil || vals[1] != nil || vals[0] != nil && string(vals[0]) != device {
 				return err

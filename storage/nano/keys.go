@@ -38,21 +38,19 @@ import (
 const (
 	keyPrefix    = "n/"
 	keyBootstrap = "n/b"
-	keyCert      = "n/cert"
+	keyCert      = storage.KeyCertificates
 	keyEnrolment = "n/e"
 	keyUnlock    = "n/k"
 	keyQueues    = "n/q"
 	keyResults   = "n/r/"
 
-	keyCertOwner   = "id"
-	keyCertRevoked = "revoked"
+	keyCertOwner   = storage.KeyCertOwner
+	keyCertRevoked = storage.KeyCertRevoked
 
 	pushPartition = "push"
 	keyPushCert   = "cert/"
 	keyPushStale  = "stale/"
 )
-
-func certPartition(hash string) string { return "cert/" + hash }
 
 var escapeUser = strings.NewReplacer("%", "%25", "/", "%2F")
 
