@@ -4,7 +4,7 @@ import "maps"
 
 // pagesRooms are the rooms of the dashboard.
 var pagesRooms = map[string][]string{
-	"server/web":      with("server/fleet", "schemas", "server/web/self", "server/web/view"),
+	"server/web":      with("server/fleet", "server/sheet", "schemas", "server/web/self", "server/web/view"),
 	"server/web/self": with("server/fleet", "server/web/view"),
 	"server/web/view": with("server/fleet"),
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/sheet"
 )
 
 func (a *API) listTokens(c echo.Context) error {
@@ -15,7 +17,7 @@ func (a *API) listTokens(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "tokens", page, table)
+	return list(c, "tokens", page, sheet.Table)
 }
 
 func (a *API) createToken(c echo.Context) error {
@@ -50,7 +52,7 @@ func (a *API) listCodes(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "enrollment_codes", page, table)
+	return list(c, "enrollment_codes", page, sheet.Table)
 }
 
 func (a *API) createCode(c echo.Context) error {

@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 )
 
 func (a *API) listReleases(c echo.Context) error {
@@ -21,7 +22,7 @@ func (a *API) listReleases(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "releases", page, table)
+	return list(c, "releases", page, sheet.Table)
 }
 
 func (a *API) refresh(c echo.Context) error {
@@ -41,7 +42,7 @@ func (a *API) listHolds(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "holds", page, table)
+	return list(c, "holds", page, sheet.Table)
 }
 
 func (a *API) putHold(c echo.Context) error {

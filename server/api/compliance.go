@@ -1,6 +1,10 @@
 package api
 
-import "github.com/labstack/echo/v4"
+import (
+	"github.com/labstack/echo/v4"
+
+	"plimsoll/server/sheet"
+)
 
 func (a *API) getCompliance(c echo.Context) error {
 	v, err := a.fleet.Compliance(c.Request().Context())
@@ -30,5 +34,5 @@ func (a *API) getHistory(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "history", page, historyTable)
+	return list(c, "history", page, sheet.History)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 	"plimsoll/status/compliance"
 )
 
@@ -34,7 +35,7 @@ func (a *API) listDevices(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "devices", page, deviceTable)
+	return list(c, "devices", page, sheet.Devices)
 }
 
 func deviceQuery(c echo.Context) (q fleet.DeviceQuery, err error) {
@@ -121,7 +122,7 @@ func listOfOne[T any](c echo.Context, key string, ask func(context.Context, stri
 	if err != nil {
 		return err
 	}
-	return list(c, key, page, table)
+	return list(c, key, page, sheet.Table)
 }
 
 func (a *API) syncDevice(c echo.Context) error   { return order(c, a.fleet.Sync) }

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 )
 
 func (a *API) listEvents(c echo.Context) error {
@@ -39,7 +40,7 @@ func (a *API) listEvents(c echo.Context) error {
 	if len(page.Items) == 0 {
 		page.Next = "" // the end, for now: the cursor that was asked with stays good
 	}
-	return list(c, "events", page, table)
+	return list(c, "events", page, sheet.Table)
 }
 
 const (

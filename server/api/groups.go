@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 )
 
 func (a *API) listGroups(c echo.Context) error {
@@ -18,7 +19,7 @@ func (a *API) listGroups(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "groups", page, table)
+	return list(c, "groups", page, sheet.Table)
 }
 
 func (a *API) getGroup(c echo.Context) error {

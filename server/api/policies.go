@@ -10,6 +10,7 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 )
 
 func (a *API) listPolicies(c echo.Context) error {
@@ -21,7 +22,7 @@ func (a *API) listPolicies(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "policies", page, table)
+	return list(c, "policies", page, sheet.Table)
 }
 
 func (a *API) getPolicy(c echo.Context) error {

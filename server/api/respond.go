@@ -82,6 +82,7 @@ func list[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) (
 		if err != nil {
 			return fmt.Errorf("encode the list: %w", err)
 		}
+		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+strings.ReplaceAll(key, "_", "-")+`.csv"`)
 		return revalidate(c, "", "text/csv; charset=utf-8", b)
 	}
 	if page.Items == nil {

@@ -3,15 +3,16 @@ package web
 import (
 	"cmp"
 	"context"
-	"encoding/csv"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/sheet"
 	"plimsoll/server/web/view"
 )
 
@@ -214,12 +215,6 @@ func (w *Web) row(d *fleet.Device) deviceRow {
 	return r
 }
 
-// csvHeader are the columns of docs/api.md 4.
-var csvHeader = []string{
-	"id", "serial", "name", "model", "board", "version", "build", "letter", "state", "phase", "flags", "policy",
-	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at",
-}
-
 func (w *Web) devicesCSV(c echo.Context) error {
 	f := filterOf(c.QueryParams())
 	q, err := f.ask(w.zone)
@@ -234,13 +229,13 @@ func (w *Web) devicesCSV(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
 	h.Set("Content-Disposition", `attachment; filename="devices.csv"`)
-	out := csv.NewWriter(c.Response())
-	if err := out.Write(csvHeader); err != nil {
+	out := sheet.NewWriter(c.Response())
+	if err := out.Write(slices.Clone(sheet.DeviceColumns)); err != nil {
 		return err
 	}
 	for {
 		for i := range page.Items {
-			if err := out.Write(csvRow(&page.Items[i])); err != nil {
+			if err := out.Write(sheet.DeviceRow(&page.Items[i])); err != nil {
 				return err
 			}
 		}
@@ -251,37 +246,12 @@ func (w *Web) devicesCSV(c echo.Context) error {
 			return err
 		}
 	}
-	out.Flush()
-	return out.Error()
+	return out.Flush()
 }
 
 func (w *Web) nextPage(ctx context.Context, q fleet.DeviceQuery, cursor string) (fleet.Page[fleet.Device], error) {
 	q.Cursor = cursor
 	return w.fleet.Devices(ctx, q)
-}
-
-func csvRow(d *fleet.Device) []string {
-	var targetVersion, targetBuild, policy, seen string
-	if d.Target != nil {
-		targetVersion, targetBuild = string(d.Target.Version), d.Target.Build
-	}
-	if d.Policy != nil {
-		policy = *d.Policy
-	}
-	if d.LastSeenAt != nil {
-		seen = d.LastSeenAt.UTC().Format(time.RFC3339)
-	}
-	row := []string{
-		d.ID, d.Serial, d.Name, d.Model, d.Board, d.OS.Version, d.OS.Build, d.OS.Letter, d.State, d.Phase, strings.Join(d.Flags, " "), policy,
-		targetVersion, targetBuild, text(d.DeadlineLocal), text(d.DueLocal), seen,
-	}
-	for i, cell := range row {
-		// What a Mac says of itself must not become a formula in a spreadsheet.
-		if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
-			row[i] = "'" + cell
-		}
-	}
-	return row
 }
 
 func text(s *string) string {

@@ -200,18 +200,7 @@ func TestModelsTakeAnything(t *testing.T) {
 					t.Errorf("%s is not UTF-8", name)
 				}
 			}
-			if row := csvRow(&d); len(row) != len(csvHeader) {
-				t.Errorf("a row has %d cells, the header %d", len(row), len(csvHeader))
-			}
 		})
-	}
-}
-
-func TestCSVIsNoFormula(t *testing.T) {
-	for _, name := range []string{"=HYPERLINK(\"https://evil.example\")", "+1", "-1", "@x", "\tx"} {
-		if got := csvRow(&fleet.Device{Name: name})[2]; got != "'"+name {
-			t.Errorf("%q became %q", name, got)
-		}
 	}
 }
 
