@@ -60,7 +60,7 @@ func TestValidate(t *testing.T) {
 		{"a hold until a time", "hold-write", `{"reason":"breaks VPN","until":"2026-12-01T12:00:00Z","successors":false}`, nil},
 		{"a hold without reason", "hold-write", `{"reason":"","until":"tomorrow"}`, faults{{"reason", "must not be empty"}, {"until", "must be a time with zone such as 2026-12-01T12:00:00Z"}}},
 		{"a hold until a number", "hold-write", `{"reason":"x","until":5}`, faults{{"until", "must be a string or null, not a number"}}},
-		{"a token of a scope that does not exist", "token-write", `{"name":"ci","scope":"root"}`, faults{{"scope", `must be one of "admin", "read", "metrics"`}}},
+		{"a token of a scope that does not exist", "token-write", `{"name":"ci","scope":"root"}`, faults{{"scope", `must be one of "admin", "read", "operator", "metrics", "mdm", "backup"`}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := schemas.Validate(tc.schema, []byte(tc.body))

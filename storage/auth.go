@@ -10,8 +10,10 @@ import (
 // Token is an API token as it is kept: only the hash of its secret.
 type Token struct {
 	Name      string    `json:"name"`
-	Scope     string    `json:"scope"`
-	Hash      string    `json:"hash"` // SHA-256 of the secret, hex
+	Scope     string    `json:"scope"`               // the only one; empty when there are several
+	Scopes    []string  `json:"scopes,omitempty"`    // all of them, when there are several
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
+	Hash      string    `json:"hash"`                // SHA-256 of the secret, hex
 	CreatedAt time.Time `json:"created_at"`
 	By        string    `json:"by"`
 }

@@ -26,7 +26,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[release.Kind]():
 		return enum(release.KindOS, release.KindBSI)
 	case reflect.TypeFor[fleet.Scope]():
-		return enum(fleet.ScopeAdmin, fleet.ScopeRead, fleet.ScopeMetrics)
+		return enum(fleet.Scopes...)
 	case reflect.TypeFor[plan.Outcome]():
 		return enum(plan.Unmanaged, plan.Unknown, plan.Unsupported, plan.Held, plan.Targeted, plan.Satisfied)
 	}
@@ -77,6 +77,8 @@ var rules = map[string]func(object){
 	"HoldWrite.until":                nullable,
 	"PauseWrite.reason":              text(1, 1000),
 	"TokenWrite.name":                pattern(schemas.TokenNamePattern),
+	"TokenWrite.scopes":              func(p object) { p["minItems"], p["maxItems"], p["uniqueItems"] = 1, len(fleet.Scopes), true },
+	"TokenWrite.expires_at":          nullable,
 	"CodeWrite.label":                text(0, 200),
 	"CodeWrite.expires_at":           nullable,
 	"CodeWrite.uses":                 between(0, math.MaxInt32),

@@ -5,6 +5,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"plimsoll/server/fleet"
+
 	"plimsoll/server/sheet"
 )
 
@@ -25,7 +27,16 @@ func (a *API) createToken(c echo.Context) error {
 	if err := decode(c, "token-write", &in); err != nil {
 		return err
 	}
-	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, in.Name, in.Scope)
+	scopes := in.Scopes
+	switch {
+	case in.Scope == "" && scopes == nil:
+		return invalid([]FieldError{{Field: "scopes", Reason: "is required"}})
+	case in.Scope != "" && scopes != nil:
+		return invalid([]FieldError{{Field: "scope", Reason: "must not be given beside scopes"}})
+	case scopes == nil:
+		scopes = []fleet.Scope{in.Scope}
+	}
+	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, fleet.TokenWish{Name: in.Name, Scopes: scopes, ExpiresAt: in.ExpiresAt})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type Options struct {
 	Version string
 	// Logins limits failed logins; nil: a limit of the API's own.
 	Logins *Logins
+	// Enter is asked once a request has shown its token, so that strangers hold no slot; nobody is let in when it returns false, else leave is
+	// called at the end. nil: everybody is.
+	Enter func() (leave func(), ok bool)
 	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/, /v1/enqueue/ or is /v1/pushcert.
 	// Those that are nil are left out.
 	Push, Enqueue, PushCert http.Handler
@@ -42,7 +45,8 @@ type API struct {
 
 	closing   chan struct{}
 	close     sync.Once
-	streams   chan struct{} // holds one entry for each open event stream
+	streams   *Streams
+	enter     func() (leave func(), ok bool)
 	heartbeat time.Duration
 	pace      time.Duration // between two reads of one event stream
 	pinged    pinged
@@ -53,13 +57,16 @@ func New(o Options) *API {
 	if o.Logins == nil {
 		o.Logins = NewLogins(o.Fleet, time.Now)
 	}
+	if o.Enter == nil {
+		o.Enter = func() (func(), bool) { return func() {}, true }
+	}
 	a := &API{
 		fleet: o.Fleet, log: o.Log, version: o.Version,
 		paths:   map[string]bool{},
 		logins:  o.Logins,
 		origins: http.NewCrossOriginProtection(),
 		metrics: newMetrics(o.Fleet.Stats, o.Version),
-		closing: make(chan struct{}), streams: make(chan struct{}, 64),
+		closing: make(chan struct{}), streams: NewStreams(), enter: o.Enter,
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
 		pinged: pinged{every: 250 * time.Millisecond},
 	}
@@ -75,7 +82,7 @@ func New(o Options) *API {
 			h = onlyKnown(known[r.method+" "+r.path], h)
 		}
 		if r.scope != "" {
-			h = a.authenticated(r.scope, limit(h))
+			h = a.authenticated(r.scope, alsoFor[r.path], limit(a.inSlot(h)))
 		}
 		a.paths[r.path] = true
 		e.Add(r.method, r.path, h)

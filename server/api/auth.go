@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,7 +16,10 @@ import (
 
 const tokenRate = 200 // requests a second of one API token
 
-const principalKey = "principal"
+const (
+	principalKey = "principal"
+	slotKey      = "slot"
+)
 
 // principal is who makes an authenticated request.
 func principal(c echo.Context) fleet.Principal {
@@ -23,8 +27,29 @@ func principal(c echo.Context) fleet.Principal {
 	return p
 }
 
-// authenticated lets a request through whose token includes the scope.
-func (a *API) authenticated(scope fleet.Scope, next echo.HandlerFunc) echo.HandlerFunc {
+// inSlot answers a request while it holds one of the slots for requests.
+func (a *API) inSlot(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		leave, ok := a.enter()
+		if !ok {
+			return &problem{status: http.StatusServiceUnavailable, code: "busy", text: "too many requests are in flight; try again", retry: 5}
+		}
+		leave = sync.OnceFunc(leave)
+		defer leave()
+		c.Set(slotKey, leave)
+		return next(c)
+	}
+}
+
+// leaveSlot gives the slot of a request back before its end: a stream holds none.
+func leaveSlot(c echo.Context) {
+	if leave, ok := c.Get(slotKey).(func()); ok {
+		leave()
+	}
+}
+
+// authenticated lets a request through whose token includes the scope, or the other one where there is one.
+func (a *API) authenticated(scope, also fleet.Scope, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		secret, basic := credentials(r)
@@ -48,12 +73,24 @@ func (a *API) authenticated(scope fleet.Scope, next echo.HandlerFunc) echo.Handl
 		if err != nil {
 			return err
 		}
-		if !p.May(scope) {
-			return &problem{status: http.StatusForbidden, code: "forbidden", text: "this token's scope is " + string(p.Scope) + "; " + string(scope) + " is required"}
+		if !p.May(scope) && (also == "" || !p.May(also)) {
+			return forbidden("this token has the scope " + scopeList(p.Scopes) + "; " + string(scope) + " is required")
 		}
 		c.Set(principalKey, p)
 		return next(c)
 	}
+}
+
+func forbidden(text string) *problem {
+	return &problem{status: http.StatusForbidden, code: "forbidden", text: text}
+}
+
+func scopeList(scopes []fleet.Scope) string {
+	list := make([]string, 0, len(scopes))
+	for _, s := range scopes {
+		list = append(list, string(s))
+	}
+	return strings.Join(list, ", ")
 }
 
 // credentials are the token of a request, and whether it came as the password of HTTP Basic.

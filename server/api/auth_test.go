@@ -1,14 +1,21 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"plimsoll/server/fleet"
+	"plimsoll/storage"
+	"plimsoll/storage/bolt"
 )
 
 func TestBasicWorksToo(t *testing.T) {
@@ -144,5 +151,64 @@ func TestRequestIDs(t *testing.T) {
 		if got := res.Header().Get("X-Request-Id"); (got == given) != kept || got == "" {
 			t.Errorf("given %q, answered %q", given, got)
 		}
+	}
+}
+
+// counting counts how often the store is asked what changed.
+type counting struct {
+	storage.DB
+	looks atomic.Int64
+}
+
+func (c *counting) Revisions(ctx context.Context, partitions ...string) ([]uint64, error) {
+	c.looks.Add(1)
+	return c.DB.Revisions(ctx, partitions...)
+}
+
+// A crowd of strangers is refused before the store is asked for their tokens; what another replica has just made is looked for.
+func TestStrangersAskNoStore(t *testing.T) {
+	inner, err := bolt.Open(filepath.Join(t.TempDir(), "plimsoll.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inner.Close() })
+	db := &counting{DB: inner}
+	replica := func() *fleet.Fleet {
+		f, err := fleet.New(fleet.Options{
+			Store: storage.New(db), Teller: quiet{}, Log: slog.New(slog.DiscardHandler), URL: "http://127.0.0.1:8080", AdminToken: adminSecret,
+			KeepEvents: time.Hour, KeepHistory: time.Hour, Now: func() time.Time { return today },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	here, there := replica(), replica()
+	l := NewLogins(here, func() time.Time { return today })
+	made, err := there.CreateToken(t.Context(), "test", fleet.TokenWish{Name: "new", Scopes: []fleet.Scope{fleet.ScopeRead}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * maxFailed { // it never counts as a failure
+		if p, wait, err := l.Identify(t.Context(), "192.0.2.1", made.Token); err != nil || wait > 0 || p.Name != "new" {
+			t.Fatalf("a token of another replica: %+v, %v, %v", p, wait, err)
+		}
+	}
+	before := db.looks.Load()
+	var wg sync.WaitGroup
+	var asked atomic.Int64
+	for i := range 200 {
+		wg.Go(func() {
+			if _, wait, _ := l.Identify(t.Context(), "192.0.2.1", fmt.Sprint(strings.Repeat("stranger", 8), i)); wait == 0 {
+				asked.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := db.looks.Load() - before; asked.Load() != maxFailed || n > maxFailed {
+		t.Errorf("200 strangers of one address: %d were looked for, in %d looks; want at most %d", asked.Load(), n, maxFailed)
 	}
 }

@@ -49,10 +49,13 @@ type PauseBody struct {
 	Confirmation
 }
 
-// TokenBody is what POST /v1/tokens takes.
+// TokenBody is what POST /v1/tokens takes: one scope, or several.
 type TokenBody struct {
-	Name  string      `json:"name"`
-	Scope fleet.Scope `json:"scope"`
+	Name   string        `json:"name"`
+	Scope  fleet.Scope   `json:"scope,omitempty"`
+	Scopes []fleet.Scope `json:"scopes,omitempty"`
+	// ExpiresAt is when the token stops working; null or left out: never.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // CodeBody is what POST /v1/enrollment-codes takes.

@@ -55,12 +55,12 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		after = last
 	}
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
+	leave, ok := a.streams.Enter(principal(c).Name)
+	if !ok {
 		return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "too many event streams are open", retry: 30}
 	}
+	defer leave()
+	leaveSlot(c)
 	// Subscribe first: what happens between reading and waiting is then waiting as a signal.
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -198,10 +200,59 @@ func TestEventStreamEndsWithItsToken(t *testing.T) {
 
 func TestEventStreamsAreFew(t *testing.T) {
 	r := newRig(t)
-	for range cap(r.api.streams) {
-		r.api.streams <- struct{}{}
+	open := call{method: "HEAD", target: "/v1/events", header: []string{"Accept", "text/event-stream"}}
+	for range maxStreamsEach {
+		if _, ok := r.api.streams.Enter("admin-token"); !ok {
+			t.Fatal("too few streams")
+		}
 	}
-	r.want(call{method: "GET", target: "/v1/events", header: []string{"Accept", "text/event-stream"}}, 429, nil)
+	r.want(open, 429, nil)
+	open.as = r.token("other", "read") // has streams of its own
+	r.want(open, 200, nil)
+	for i := range maxStreams {
+		r.api.streams.Enter(strconv.Itoa(i))
+	}
+	r.want(open, 429, nil)
+}
+
+// A stream gives its slot back when it opens: streams keep no request from being answered. Strangers take none at all.
+func TestSlots(t *testing.T) {
+	r := newRig(t)
+	held, most := 0, 0
+	full := false
+	r.api = New(Options{Fleet: r.fleet, Log: slog.New(slog.DiscardHandler), Enter: func() (func(), bool) {
+		if full {
+			return nil, false
+		}
+		held++
+		most = max(most, held)
+		return func() { held-- }, true
+	}})
+	defer r.api.Close()
+	r.want(call{method: "GET", target: "/v1/policies"}, 200, nil)
+	if most != 1 || held != 0 {
+		t.Errorf("a request held %d slots, and %d after it", most, held)
+	}
+	for _, stranger := range []string{"-", strings.Repeat("wrong", 10)} {
+		most = 0
+		r.want(call{method: "GET", target: "/v1/policies", as: stranger}, 401, nil)
+		if most != 0 {
+			t.Errorf("the stranger %q held a slot", stranger)
+		}
+	}
+	full = true
+	res := r.want(call{method: "GET", target: "/v1/policies"}, 503, nil)
+	if res.Header().Get("Retry-After") == "" || !strings.Contains(res.Body.String(), `"busy"`) {
+		t.Errorf("%v %s", res.Header(), res.Body)
+	}
+	full = false
+	srv := httptest.NewServer(r.api.Handler())
+	defer srv.Close()
+	l := r.listenAs(srv, adminSecret, "", "")
+	defer l.leave()
+	if held != 0 {
+		t.Errorf("an open stream holds %d slots", held)
+	}
 }
 
 func TestEventsByCursor(t *testing.T) {

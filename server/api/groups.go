@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -78,6 +79,9 @@ func (a *API) editGroup(c echo.Context) error {
 	if err := decode(c, "group-edit", &in); err != nil {
 		return err
 	}
+	if n := len(in.Add) + len(in.Remove); n > operatorMacs && !principal(c).May(fleet.ScopeAdmin) {
+		return forbidden(fmt.Sprintf("this token may add and remove at most %d Macs at a time, not %d; admin is required", operatorMacs, n))
+	}
 	o, err := writeOptions(c, in.Confirm)
 	if err != nil {
 		return err
@@ -96,6 +100,9 @@ func (a *API) editGroup(c echo.Context) error {
 func (a *API) deleteGroup(c echo.Context) error {
 	return a.delete(c, "name", a.fleet.DeleteGroup)
 }
+
+// operatorMacs is how many Macs an operator adds to a group and removes from it at a time.
+const operatorMacs = 10
 
 func madeOrChanged(created bool) int {
 	if created {

@@ -53,13 +53,34 @@ func (l *Logins) Identify(ctx context.Context, ip, secret string) (p fleet.Princ
 			return fleet.Principal{}, wait, fmt.Errorf("the token is not known: %w", fleet.ErrForbidden)
 		}
 	}
-	p, err = l.fleet.Identify(ctx, secret)
-	if errors.Is(err, fleet.ErrForbidden) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		wait = l.failed(addr)
+	if p, err = l.fleet.Recognize(secret); err == nil {
+		return p, 0, nil
 	}
-	return p, wait, err
+	// It counts as a failure before the store is asked, and not any more if it was none: so no crowd of strangers waits for the store.
+	if wait = l.reserve(addr); wait > 0 {
+		return fleet.Principal{}, wait, err
+	}
+	if p, err = l.fleet.Identify(ctx, secret); !errors.Is(err, fleet.ErrForbidden) {
+		l.giveBack(addr)
+	}
+	return p, 0, err
+}
+
+// reserve counts a failure, unless the address has to wait for it.
+func (l *Logins) reserve(addr netip.Prefix) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed(addr)
+}
+
+// giveBack takes back a failure that was none.
+func (l *Logins) giveBack(addr netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, ok := l.byAddress[addr]; ok {
+		now := l.now()
+		l.byAddress[addr] = failures{max(0, f.left(now)-1), now}
+	}
 }
 
 // short judges a secret that could be guessed.

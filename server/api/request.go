@@ -236,10 +236,14 @@ func writeOptions(c echo.Context, confirmed bool) (fleet.WriteOptions, error) {
 	if err != nil {
 		return fleet.WriteOptions{}, err
 	}
+	confirmed = confirmed || confirm != nil && *confirm
+	if confirmed && !principal(c).May(fleet.ScopeAdmin) {
+		return fleet.WriteOptions{}, forbidden("this token may not confirm; admin is required")
+	}
 	return fleet.WriteOptions{
 		By:      principal(c).Name,
 		DryRun:  dry != nil && *dry,
-		Confirm: confirmed || (confirm != nil && *confirm),
+		Confirm: confirmed,
 		IfMatch: strings.Join(c.Request().Header.Values("If-Match"), ", "),
 	}, nil
 }

@@ -312,7 +312,7 @@ func TestCSV(t *testing.T) {
 		{"/v1/devices/UDID-1/reports", "id,received_at,bytes,full,odd", 1},
 		{"/v1/devices/UDID-1/events", "id,at,type,device,serial,text,data", -1},
 		{"/v1/events", "id,at,type,device,serial,text,data", -1},
-		{"/v1/tokens", "name,scope,created_at,by", 1},
+		{"/v1/tokens", "name,scope,scopes,created_at,expires_at,by", 1},
 		{"/v1/enrollment-codes", "code,label,expires_at,uses,uses_left,created_at,by", 1},
 	} {
 		t.Run(tc.target, func(t *testing.T) {

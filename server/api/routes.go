@@ -18,6 +18,9 @@ type route struct {
 // nanomdmPaths are the paths of NanoMDM's own routes, on which its clients find what they know.
 var nanomdmPaths = []string{"/v1/pushcert", "/v1/push/:ids", "/v1/enqueue/:ids"}
 
+// alsoFor are the scopes that open a route beside its own.
+var alsoFor = map[string]fleet.Scope{"/v1/devices/:id/commands": fleet.ScopeMDM, "/v1/devices/:id/commands/:uuid": fleet.ScopeMDM}
+
 func (a *API) routes(o Options) []route {
 	const (
 		get    = http.MethodGet
@@ -26,6 +29,7 @@ func (a *API) routes(o Options) []route {
 		del    = http.MethodDelete
 		read   = fleet.ScopeRead
 		admin  = fleet.ScopeAdmin
+		single = fleet.ScopeOperator // acts on single Macs
 		device = "/v1/devices/:id"
 	)
 	list := []route{
@@ -38,7 +42,7 @@ func (a *API) routes(o Options) []route {
 		{get, "/v1/groups", read, a.listGroups},
 		{get, "/v1/groups/:name", read, a.getGroup},
 		{put, "/v1/groups/:name", admin, a.putGroup},
-		{post, "/v1/groups/:name", admin, a.editGroup},
+		{post, "/v1/groups/:name", single, a.editGroup},
 		{del, "/v1/groups/:name", admin, a.deleteGroup},
 
 		{get, "/v1/releases", read, a.listReleases},
@@ -59,7 +63,7 @@ func (a *API) routes(o Options) []route {
 		{get, device + "/reports", read, a.listReports},
 		{get, device + "/reports/:report_id", read, a.getReport},
 		{get, device + "/events", read, a.listDeviceEvents},
-		{post, device + "/sync", admin, a.syncDevice},
+		{post, device + "/sync", single, a.syncDevice},
 
 		{get, "/v1/compliance", read, a.getCompliance},
 		{get, "/v1/compliance/history", read, a.getHistory},
@@ -82,14 +86,15 @@ func (a *API) routes(o Options) []route {
 	}
 	for _, n := range []struct {
 		method, path string
+		scope        fleet.Scope
 		handler      http.Handler
 	}{
-		{put, "/v1/pushcert", o.PushCert},
-		{get, "/v1/push/:ids", o.Push},
-		{put, "/v1/enqueue/:ids", o.Enqueue},
+		{put, "/v1/pushcert", admin, o.PushCert},
+		{get, "/v1/push/:ids", fleet.ScopeMDM, o.Push},
+		{put, "/v1/enqueue/:ids", fleet.ScopeMDM, o.Enqueue},
 	} {
 		if n.handler != nil {
-			list = append(list, route{n.method, n.path, admin, nanomdm(n.handler)})
+			list = append(list, route{n.method, n.path, n.scope, nanomdm(n.handler)})
 		}
 	}
 	return list

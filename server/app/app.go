@@ -143,7 +143,9 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the dashboard: %w", err)
 	}
+	others := make(slots, inFlight)
 	rest := api.New(api.Options{
+		Enter: others.enter,
 		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
 		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(),
 	})
@@ -158,7 +160,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	for _, p := range pages.Patterns() {
 		mux.Handle(p, pages.Handler())
 	}
-	return limitInFlight(make(slots, inFlight), s.endStreams(mux)), nil
+	return limitInFlight(others, s.endStreams(mux)), nil
 }
 
 // source tells a file that cannot be read, which is a start that fails, from a value that makes no sense.

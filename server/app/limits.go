@@ -2,12 +2,11 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
+	"plimsoll/server/api"
 )
 
 // endStreams lets event streams end when the server stops.
@@ -45,6 +44,19 @@ func (s slots) enter() (leave func(), ok bool) {
 // fromMacs tells the routes whose handlers ask for a slot themselves, once they know who sends and have read all of it.
 func fromMacs(path string) bool { return path == "/mdm" || path == "/scep" || path == "/enroll" }
 
+// fromTokens tells the routes whose handlers ask for a slot themselves, once they know whose token it is.
+func fromTokens(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/metrics" }
+
+// sessionOf tells the streams of one session of the dashboard from others.
+func sessionOf(r *http.Request) string {
+	for _, c := range r.Cookies() {
+		if strings.HasSuffix(c.Name, "plimsoll_session") {
+			return c.Value
+		}
+	}
+	return ""
+}
+
 // free tells the routes that need no slot: those by which a server is taken out of service when they fail, and what lies in memory.
 func free(path string) bool {
 	return path == "/healthz" || path == "/readyz" || path == "/openapi.json" || strings.HasPrefix(path, "/schemas/") || strings.HasPrefix(path, "/assets/")
@@ -56,7 +68,17 @@ func limitInFlight(others slots, next http.Handler) http.Handler {
 	inSlot := func(w http.ResponseWriter, r *http.Request) {
 		leave, ok := others.enter()
 		if !ok {
-			busy(w, r)
+			busy(w)
+			return
+		}
+		defer leave()
+		next.ServeHTTP(w, r)
+	}
+	streams := api.NewStreams()
+	stream := func(w http.ResponseWriter, r *http.Request) {
+		leave, ok := streams.Enter(sessionOf(r))
+		if !ok {
+			busy(w)
 			return
 		}
 		defer leave()
@@ -72,7 +94,9 @@ func limitInFlight(others slots, next http.Handler) http.Handler {
 		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 		switch {
 		case fromStrangers(r.URL.Path) && !a.readForm(r):
-		case free(r.URL.Path):
+		case r.URL.Path == "/stream":
+			stream(a, r)
+		case free(r.URL.Path), fromTokens(r.URL.Path):
 			next.ServeHTTP(a, r)
 		default:
 			inSlot(a, r)
@@ -81,14 +105,7 @@ func limitInFlight(others slots, next http.Handler) http.Handler {
 	})
 }
 
-func busy(w http.ResponseWriter, r *http.Request) {
-	const text = "too many requests are in flight; try again"
+func busy(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "5")
-	if !strings.HasPrefix(r.URL.Path, "/v1/") {
-		http.Error(w, text, http.StatusServiceUnavailable)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = fmt.Fprintf(w, `{"error":%q,"code":"busy","errors":[],"request_id":%q}`+"\n", text, uuid.NewString())
+	http.Error(w, "too many requests are in flight; try again", http.StatusServiceUnavailable)
 }

@@ -51,7 +51,7 @@ func TestLimitsSlowForms(t *testing.T) {
 				done := make(chan int)
 				go func() { done <- ask(h, method, path, slow).Code }()
 				<-slow.there
-				if got := ask(h, http.MethodGet, "/v1/compliance", nil).Code; got != http.StatusOK {
+				if got := ask(h, http.MethodGet, "/devices", nil).Code; got != http.StatusOK {
 					t.Errorf("another request is answered %d", got)
 				}
 				close(slow.leave)
@@ -116,7 +116,7 @@ func TestLimitsSlowReaders(t *testing.T) {
 	case <-done:
 		t.Fatal("nothing ends an answer that is not read")
 	}
-	if got := ask(h, http.MethodGet, "/v1/compliance", nil).Code; got != http.StatusOK {
+	if got := ask(h, http.MethodGet, "/devices", nil).Code; got != http.StatusOK {
 		t.Errorf("another request is answered %d", got)
 	}
 	close(u.leave)
@@ -128,12 +128,12 @@ func TestLimitsSlowReaders(t *testing.T) {
 // While every slot is taken, what tells whether the server lives is answered, and what lies in memory; the rest is told to come again.
 func TestLimitsWhenFull(t *testing.T) {
 	h := limitInFlight(nil, pages)
-	for _, path := range []string{"/healthz", "/readyz", "/openapi.json", "/schemas/policy.json", "/assets/app.css", "/mdm"} {
+	for _, path := range []string{"/healthz", "/readyz", "/openapi.json", "/schemas/policy.json", "/assets/app.css", "/mdm", "/v1/compliance", "/metrics", "/stream"} {
 		if got := ask(h, http.MethodGet, path, nil).Code; got != http.StatusOK {
 			t.Errorf("%s is answered %d", path, got)
 		}
 	}
-	for _, path := range []string{"/", "/login", "/v1/compliance", "/metrics"} {
+	for _, path := range []string{"/", "/login", "/devices"} {
 		if res := ask(h, http.MethodGet, path, nil); res.Code != http.StatusServiceUnavailable || res.Header().Get("Retry-After") == "" {
 			t.Errorf("%s is answered %d, Retry-After %q", path, res.Code, res.Header().Get("Retry-After"))
 		}
@@ -180,5 +180,43 @@ func TestLimitsStopStreams(t *testing.T) {
 			t.Errorf("%s did not end", path)
 		}
 		cancel()
+	}
+}
+
+// The dashboard's streams are in no slot, and one session has no more than its share of them.
+func TestLimitsStreams(t *testing.T) {
+	open, end := make(chan struct{}), make(chan struct{})
+	h := limitInFlight(make(slots, 1), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			open <- struct{}{}
+			<-end
+		}
+	}))
+	stream := func(session string) int {
+		r := httptest.NewRequest(http.MethodGet, "/stream", nil)
+		r.AddCookie(&http.Cookie{Name: "__Host-plimsoll_session", Value: session})
+		res := httptest.NewRecorder()
+		h.ServeHTTP(res, r)
+		return res.Code
+	}
+	done := make(chan int)
+	const each = 8
+	for range each {
+		go func() { done <- stream("mine") }()
+		<-open
+	}
+	if got := stream("mine"); got != http.StatusServiceUnavailable {
+		t.Errorf("the ninth stream of a session is answered %d", got)
+	}
+	go func() { done <- stream("another's") }()
+	<-open
+	if got := ask(h, http.MethodGet, "/devices", nil).Code; got != http.StatusOK {
+		t.Errorf("beside the streams a page is answered %d", got)
+	}
+	close(end)
+	for range each + 1 {
+		if got := <-done; got != http.StatusOK {
+			t.Errorf("a stream is answered %d", got)
+		}
 	}
 }

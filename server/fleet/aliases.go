@@ -35,6 +35,7 @@ type (
 	Principal = access.Principal
 	TokenInfo = access.TokenInfo
 	NewToken  = access.NewToken
+	TokenWish = access.TokenWish
 	CodeInfo  = access.CodeInfo
 
 	PolicyResult = book.PolicyResult
@@ -50,12 +51,18 @@ type (
 	RefreshResult = catalogue.RefreshResult
 )
 
-// The scopes; Admin includes the others.
+// The scopes; admin includes the others, operator includes read.
 const (
-	ScopeAdmin   = access.ScopeAdmin
-	ScopeRead    = access.ScopeRead
-	ScopeMetrics = access.ScopeMetrics
+	ScopeAdmin    = access.ScopeAdmin
+	ScopeRead     = access.ScopeRead
+	ScopeOperator = access.ScopeOperator
+	ScopeMetrics  = access.ScopeMetrics
+	ScopeMDM      = access.ScopeMDM
+	ScopeBackup   = access.ScopeBackup
 )
+
+// Scopes are all scopes.
+var Scopes = access.Scopes
 
 // HideLinks takes the links of Macs' own pages out of a text, for those who may only read.
 func HideLinks(text []byte) []byte { return access.HideLinks(text) }

@@ -74,11 +74,15 @@ func cell(v reflect.Value) (string, error) {
 	case reflect.Bool, reflect.Int:
 		return fmt.Sprint(v.Interface()), nil
 	}
-	switch x := v.Interface().(type) {
-	case time.Time:
+	if x, ok := v.Interface().(time.Time); ok {
 		return moment(&x), nil
-	case []string:
-		return strings.Join(x, " "), nil
+	}
+	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String {
+		words := make([]string, 0, v.Len())
+		for i := range v.Len() {
+			words = append(words, v.Index(i).String())
+		}
+		return strings.Join(words, " "), nil
 	}
 	b, err := json.Marshal(v.Interface())
 	if err != nil {

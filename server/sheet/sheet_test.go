@@ -41,6 +41,7 @@ func read(t *testing.T, b []byte, err error) [][]string {
 }
 
 func TestTable(t *testing.T) {
+	type word string
 	type inner struct {
 		Deep string `json:"deep"`
 	}
@@ -48,15 +49,15 @@ func TestTable(t *testing.T) {
 		Name   string `json:"name"`
 		inner  `json:"-"`
 		N      int               `json:"n"`
-		Flags  []string          `json:"flags"`
+		Flags  []word            `json:"flags"`
 		When   time.Time         `json:"when_at"`
 		Maybe  *string           `json:"maybe"`
 		Map    map[string]int    `json:"map"`
 		Hidden string            `json:"-"`
 		None   map[string]string `json:"none"`
 	}
-	word := "yes"
-	b, err := Table([]row{{Name: "=x", N: 3, Flags: []string{"a", "b"}, When: time.Date(2026, 8, 1, 2, 3, 4, 0, time.FixedZone("", 3600)), Maybe: &word, Map: map[string]int{"k": 1}}, {}})
+	yes := "yes"
+	b, err := Table([]row{{Name: "=x", N: 3, Flags: []word{"a", "b"}, When: time.Date(2026, 8, 1, 2, 3, 4, 0, time.FixedZone("", 3600)), Maybe: &yes, Map: map[string]int{"k": 1}}, {}})
 	want := [][]string{
 		{"name", "n", "flags", "when_at", "maybe", "map", "none"},
 		{"'=x", "3", "a b", "2026-08-01T01:03:04Z", "yes", `{"k":1}`, ""},

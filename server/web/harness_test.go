@@ -231,7 +231,7 @@ func (w *world) self(id string) string {
 // token makes an API token.
 func (w *world) token(name string, scope fleet.Scope) string {
 	w.t.Helper()
-	made, err := w.CreateToken(context.Background(), "test", name, scope)
+	made, err := w.CreateToken(context.Background(), "test", fleet.TokenWish{Name: name, Scopes: []fleet.Scope{scope}})
 	w.must(err)
 	return made.Token
 }

@@ -38,7 +38,7 @@ type session struct {
 	Expires int64  `json:"e"`
 	ID      string `json:"i"` // random
 
-	scope fleet.Scope
+	scopes []fleet.Scope
 }
 
 // sessions signs cookies, and reads what it signed.
@@ -138,7 +138,7 @@ func (s *sessions) cookie(value string, seconds int) *http.Cookie {
 
 // open makes a session for a principal that showed its secret.
 func (w *Web) open(ctx context.Context, p fleet.Principal, secret string) (*session, error) {
-	s := &session{Name: p.Name, Expires: w.now().Add(sessionTime).Unix(), ID: rand.Text(), scope: p.Scope}
+	s := &session{Name: p.Name, Expires: w.now().Add(sessionTime).Unix(), ID: rand.Text(), scopes: p.Scopes}
 	if w.sessions.isAdminToken(secret) {
 		s.Mark = w.sessions.mark()
 		return s, nil
@@ -173,12 +173,12 @@ func (w *Web) token(ctx context.Context, name string) (fleet.TokenInfo, error) {
 // alive tells whether the token of a session is still in force, and fills in what it may do now.
 func (w *Web) alive(ctx context.Context, s *session) bool {
 	if s.Mark != "" {
-		s.scope = fleet.ScopeAdmin
+		s.scopes = []fleet.Scope{fleet.ScopeAdmin}
 		return w.sessions.adminToken != "" && subtle.ConstantTimeCompare([]byte(s.Mark), []byte(w.sessions.mark())) == 1
 	}
 	t, err := w.token(ctx, s.Name)
-	s.scope = t.Scope
-	return err == nil && t.CreatedAt.Unix() == s.Created
+	s.scopes = t.Scopes
+	return err == nil && t.CreatedAt.Unix() == s.Created && !t.Expired(w.now())
 }
 
 // current is the session of a request; nil when nobody is signed in.
@@ -238,5 +238,5 @@ func (w *Web) mayWrite(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func (s *session) may(want fleet.Scope) bool {
-	return fleet.Principal{Name: s.Name, Scope: s.scope}.May(want)
+	return fleet.Principal{Name: s.Name, Scopes: s.scopes}.May(want)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,21 +23,31 @@ import (
 // Scope is what an API token may do.
 type Scope string
 
-// The scopes; Admin includes the others.
+// The scopes (docs/api.md 3). Admin includes all others, and operator includes read.
 const (
-	ScopeAdmin   Scope = "admin"
-	ScopeRead    Scope = "read"
-	ScopeMetrics Scope = "metrics"
+	ScopeAdmin    Scope = "admin"
+	ScopeRead     Scope = "read"
+	ScopeOperator Scope = "operator"
+	ScopeMetrics  Scope = "metrics"
+	ScopeMDM      Scope = "mdm"
+	ScopeBackup   Scope = "backup"
 )
+
+// Scopes are all scopes.
+var Scopes = []Scope{ScopeAdmin, ScopeRead, ScopeOperator, ScopeMetrics, ScopeMDM, ScopeBackup}
 
 // Principal is who makes a request.
 type Principal struct {
-	Name  string // of the token; "admin-token" for --admin-token
-	Scope Scope
+	Name   string // of the token; "admin-token" for --admin-token
+	Scopes []Scope
 }
 
-// May tells whether the principal's scope includes want.
-func (p Principal) May(want Scope) bool { return p.Scope == ScopeAdmin || p.Scope == want }
+// May tells whether one of the principal's scopes includes want.
+func (p Principal) May(want Scope) bool {
+	return slices.ContainsFunc(p.Scopes, func(s Scope) bool {
+		return s == ScopeAdmin || s == want || s == ScopeOperator && want == ScopeRead
+	})
+}
 
 // How often a token that is not known may have the store looked at: guessing must not be an attack on it.
 const (
@@ -46,10 +57,24 @@ const (
 
 // TokenInfo is an API token without its secret.
 type TokenInfo struct {
-	Name      string    `json:"name"`
-	Scope     Scope     `json:"scope"`
-	CreatedAt time.Time `json:"created_at"`
-	By        string    `json:"by"`
+	Name      string     `json:"name"`
+	Scope     Scope      `json:"scope,omitempty"` // while there is one only
+	Scopes    []Scope    `json:"scopes"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
+	By        string     `json:"by"`
+}
+
+// Expired tells whether the token has expired at a moment.
+func (t TokenInfo) Expired(now time.Time) bool {
+	return t.ExpiresAt != nil && !now.Before(*t.ExpiresAt)
+}
+
+// TokenWish is a token that is to be made.
+type TokenWish struct {
+	Name      string
+	Scopes    []Scope
+	ExpiresAt *time.Time // nil: never
 }
 
 // NewToken is an API token with its secret, shown once.
@@ -172,21 +197,25 @@ func (a *Access) IsAdminToken(secret string) bool {
 // replica may have made it just now. Secrets are looked up by their hash, the one of the command line is compared in
 // constant time.
 func (a *Access) Identify(ctx context.Context, secret string) (Principal, error) {
+	if p, err := a.Recognize(secret); err == nil || a.o.Alone {
+		return p, err
+	}
+	if err := a.lookForTokens(ctx); err != nil {
+		return Principal{}, fmt.Errorf("look for a token: %w", err)
+	}
+	return a.Recognize(secret)
+}
+
+// Recognize is Identify without a look at the store: a token that another replica has just made is not known yet.
+func (a *Access) Recognize(secret string) (Principal, error) {
 	if a.IsAdminToken(secret) {
-		return Principal{Name: "admin-token", Scope: ScopeAdmin}, nil
+		return Principal{Name: "admin-token", Scopes: []Scope{ScopeAdmin}}, nil
 	}
-	hash := hashSecret(secret)
-	t, ok := a.known(hash)
-	if !ok && !a.o.Alone {
-		if err := a.lookForTokens(ctx); err != nil {
-			return Principal{}, fmt.Errorf("look for a token: %w", err)
-		}
-		t, ok = a.known(hash)
-	}
-	if !ok {
+	t, ok := a.known(hashSecret(secret))
+	if !ok || tokenInfo(t).Expired(a.o.Now()) {
 		return Principal{}, fmt.Errorf("the token is not known: %w", answer.ErrForbidden)
 	}
-	return Principal{Name: t.Name, Scope: Scope(t.Scope)}, nil
+	return Principal{Name: t.Name, Scopes: tokenInfo(t).Scopes}, nil
 }
 
 // FirstToken makes an admin token when there is neither one on the command line nor any other; empty when there is.
@@ -208,13 +237,17 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
 // CreateToken makes an API token; its secret is returned once and never kept.
-func (a *Access) CreateToken(ctx context.Context, by, name string, scope Scope) (NewToken, error) {
+func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewToken, error) {
 	var faults []policy.FieldError
-	if !tokenName.MatchString(name) {
+	if !tokenName.MatchString(w.Name) {
 		faults = append(faults, policy.FieldError{Field: "name", Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
 	}
-	if scope != ScopeAdmin && scope != ScopeRead && scope != ScopeMetrics {
-		faults = append(faults, policy.FieldError{Field: "scope", Reason: "must be admin, read or metrics"})
+	unknown := func(s Scope) bool { return !slices.Contains(Scopes, s) }
+	if len(w.Scopes) == 0 || len(w.Scopes) > len(Scopes) || slices.ContainsFunc(w.Scopes, unknown) {
+		faults = append(faults, policy.FieldError{Field: "scopes", Reason: "must be one or several of admin, read, operator, metrics, mdm and backup"})
+	}
+	if w.ExpiresAt != nil && !a.o.Now().Before(*w.ExpiresAt) {
+		faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie ahead"})
 	}
 	if len(faults) > 0 {
 		return NewToken{}, answer.Invalid("the token is not valid", faults...)
@@ -223,10 +256,19 @@ func (a *Access) CreateToken(ctx context.Context, by, name string, scope Scope) 
 	if err != nil {
 		return NewToken{}, err
 	}
-	t := storage.Token{Name: name, Scope: string(scope), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: by}
+	t := storage.Token{Name: w.Name, Scope: string(w.Scopes[0]), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: by}
+	if scopes := slices.Compact(slices.Sorted(slices.Values(w.Scopes))); len(scopes) > 1 {
+		for _, s := range scopes {
+			t.Scopes = append(t.Scopes, string(s))
+		}
+		t.Scope = "" // a replica of an older version takes the token for one that may do nothing
+	}
+	if w.ExpiresAt != nil {
+		t.ExpiresAt = w.ExpiresAt.UTC()
+	}
 	if err := a.store.AddToken(ctx, t); err != nil {
 		if errors.Is(err, answer.ErrConflict) {
-			return NewToken{}, answer.Conflict("exists", fmt.Sprintf("a token named %q exists", name))
+			return NewToken{}, answer.Conflict("exists", fmt.Sprintf("a token named %q exists", w.Name))
 		}
 		return NewToken{}, err
 	}
@@ -234,7 +276,17 @@ func (a *Access) CreateToken(ctx context.Context, by, name string, scope Scope) 
 }
 
 func tokenInfo(t storage.Token) TokenInfo {
-	return TokenInfo{Name: t.Name, Scope: Scope(t.Scope), CreatedAt: t.CreatedAt, By: t.By}
+	info := TokenInfo{Name: t.Name, Scope: Scope(t.Scope), CreatedAt: t.CreatedAt, By: t.By}
+	if !t.ExpiresAt.IsZero() {
+		info.ExpiresAt = &t.ExpiresAt
+	}
+	for _, s := range t.Scopes {
+		info.Scopes = append(info.Scopes, Scope(s))
+	}
+	if len(info.Scopes) == 0 {
+		info.Scopes = []Scope{info.Scope}
+	}
+	return info
 }
 
 // ListTokens lists the API tokens by name, without their secrets.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -70,8 +71,8 @@ func TestNewTokenOnAnotherReplica(t *testing.T) {
 	db := &looks{DB: store}
 	other := replica(t, db)
 	for _, name := range []string{"first", "second", "third"} {
-		made := must(w.CreateToken(ctx, "admin", name, ScopeRead))(t)
-		if p, err := other.Identify(ctx, made.Token); err != nil || p != (Principal{Name: name, Scope: ScopeRead}) {
+		made := must(w.CreateToken(ctx, "admin", TokenWish{Name: name, Scopes: []Scope{ScopeRead}}))(t)
+		if p, err := other.Identify(ctx, made.Token); err != nil || !reflect.DeepEqual(p, Principal{Name: name, Scopes: []Scope{ScopeRead}}) {
 			t.Errorf("the token %s on the other replica: %+v, %v", name, p, err)
 		}
 		before := db.n.Load()
@@ -109,7 +110,7 @@ func TestTokensWhileTheStoreIsAway(t *testing.T) {
 	store := open(t)
 	w := replica(t, store)
 	ctx := t.Context()
-	made := must(w.CreateToken(ctx, "admin", "old", ScopeRead))(t)
+	made := must(w.CreateToken(ctx, "admin", TokenWish{Name: "old", Scopes: []Scope{ScopeRead}}))(t)
 	db := storagetest.Faulty(store)
 	other := replica(t, db)
 	db.Set(storagetest.Fault{Down: true})
@@ -136,13 +137,13 @@ func TestScopes(t *testing.T) {
 		{ScopeMetrics, ScopeRead, false},
 		{ScopeMetrics, ScopeMetrics, true},
 	} {
-		if got := (Principal{Scope: c.has}).May(c.wants); got != c.may {
+		if got := (Principal{Scopes: []Scope{c.has}}).May(c.wants); got != c.may {
 			t.Errorf("a token of scope %s may %s: %v", c.has, c.wants, got)
 		}
 	}
 	db := &looks{DB: open(t)}
 	a := replica(t, db)
-	if p, err := a.Identify(t.Context(), "of the command line"); err != nil || p.Scope != ScopeAdmin || db.n.Load() != 0 {
+	if p, err := a.Identify(t.Context(), "of the command line"); err != nil || !p.May(ScopeAdmin) || db.n.Load() != 0 {
 		t.Errorf("the command line's token: %+v, %v, after %d looks", p, err, db.n.Load())
 	}
 	if a.IsAdminToken("") || a.IsAdminToken("of the command lin") {
@@ -157,9 +158,9 @@ func TestTokenLife(t *testing.T) {
 	if secret, err := a.FirstToken(ctx); err != nil || secret != "" {
 		t.Errorf("beside a token of the command line a first one is made: %q, %v", secret, err)
 	}
-	made := must(a.CreateToken(ctx, "admin", "ci", ScopeMetrics))(t)
+	made := must(a.CreateToken(ctx, "admin", TokenWish{Name: "ci", Scopes: []Scope{ScopeMetrics}}))(t)
 	page := must(a.ListTokens(ctx, 0, ""))(t)
-	if len(page.Items) != 1 || page.Items[0] != made.TokenInfo || page.Items[0].By != "admin" || !page.Items[0].CreatedAt.Equal(testDay) {
+	if len(page.Items) != 1 || !reflect.DeepEqual(page.Items[0], made.TokenInfo) || page.Items[0].By != "admin" || !page.Items[0].CreatedAt.Equal(testDay) {
 		t.Errorf("the list has %+v", page.Items)
 	}
 	for name, c := range map[string]struct {
@@ -172,10 +173,10 @@ func TestTokenLife(t *testing.T) {
 		"empty name":   {"", ScopeRead, "invalid", "name"},
 		"odd name":     {"-ci", ScopeRead, "invalid", "name"},
 		"long name":    {strings.Repeat("a", 64), ScopeRead, "invalid", "name"},
-		"foreign word": {"other", "root", "invalid", "scope"},
+		"foreign word": {"other", "root", "invalid", "scopes"},
 	} {
 		var e *answer.Error
-		_, err := a.CreateToken(ctx, "admin", c.name, c.scope)
+		_, err := a.CreateToken(ctx, "admin", TokenWish{Name: c.name, Scopes: []Scope{c.scope}})
 		if !errors.As(err, &e) || e.Code != c.code || c.field != "" && e.Fields[0].Field != c.field {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -197,10 +198,40 @@ func TestFirstToken(t *testing.T) {
 	ctx := t.Context()
 	one, two := New(Options{Store: storage.New(db), Now: time.Now}), New(Options{Store: storage.New(db), Now: time.Now})
 	secret := must(one.FirstToken(ctx))(t)
-	if p, err := two.Identify(ctx, secret); secret == "" || err != nil || p != (Principal{"first", ScopeAdmin}) {
+	if p, err := two.Identify(ctx, secret); secret == "" || err != nil || !reflect.DeepEqual(p, Principal{"first", []Scope{ScopeAdmin}}) {
 		t.Errorf("the first token %q: %+v, %v", secret, p, err)
 	}
 	if again := must(two.FirstToken(ctx))(t); again != "" {
 		t.Errorf("a second first token: %q", again)
+	}
+}
+
+// A token may have several scopes and a moment at which it stops working; one that has expired is nobody's.
+func TestScopesAndExpiry(t *testing.T) {
+	now := testDay
+	a := New(Options{Store: storage.New(open(t)), Alone: true, Now: func() time.Time { return now }})
+	ctx := t.Context()
+	soon, past := now.Add(time.Hour), now
+	made := must(a.CreateToken(ctx, "admin", TokenWish{Name: "both", Scopes: []Scope{ScopeMetrics, ScopeBackup, ScopeMetrics}, ExpiresAt: &soon}))(t)
+	if made.Scope != "" || !reflect.DeepEqual(made.Scopes, []Scope{ScopeBackup, ScopeMetrics}) || !made.ExpiresAt.Equal(soon) {
+		t.Errorf("made %+v", made.TokenInfo)
+	}
+	p := must(a.Identify(ctx, made.Token))(t)
+	for scope, may := range map[Scope]bool{ScopeMetrics: true, ScopeBackup: true, ScopeRead: false, ScopeAdmin: false, ScopeMDM: false, ScopeOperator: false} {
+		if p.May(scope) != may {
+			t.Errorf("%s: %v", scope, !may)
+		}
+	}
+	now = soon
+	if _, err := a.Identify(ctx, made.Token); !errors.Is(err, answer.ErrForbidden) {
+		t.Errorf("an expired token: %v", err)
+	}
+	for name, w := range map[string]TokenWish{
+		"scopes": {Name: "x"}, "scopes ": {Name: "x", Scopes: []Scope{ScopeRead, "root"}}, "expires_at": {Name: "x", Scopes: []Scope{ScopeRead}, ExpiresAt: &past},
+	} {
+		var e *answer.Error
+		if _, err := a.CreateToken(ctx, "admin", w); !errors.As(err, &e) || e.Fields[0].Field != strings.TrimSpace(name) {
+			t.Errorf("%+v: %v", w, err)
+		}
 	}
 }
