@@ -175,7 +175,7 @@ func TestStrangersAskNoStore(t *testing.T) {
 	db := &counting{DB: inner}
 	replica := func() *fleet.Fleet {
 		f, err := fleet.New(fleet.Options{
-			Store: storage.New(db), Teller: quiet{}, Log: slog.New(slog.DiscardHandler), URL: "http://127.0.0.1:8080", AdminToken: adminSecret,
+			Store: storage.New(db), Notifier: quiet{}, Log: slog.New(slog.DiscardHandler), URL: "http://127.0.0.1:8080", AdminToken: adminSecret,
 			KeepEvents: time.Hour, KeepHistory: time.Hour, Now: func() time.Time { return today },
 		})
 		if err != nil {
