@@ -198,9 +198,9 @@ func standing(d *fleet.Device) string {
 	case !d.Enrolled:
 		return "This Mac checked out, so nothing is asked of it."
 	case d.Target != nil && d.DeadlineLocal != nil && d.State == "overdue":
-		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+view.Wall(*d.DeadlineLocal)+" on its own clock")
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+view.Wall(*d.DeadlineLocal)+", local time")
 	case d.Target != nil && d.DeadlineLocal != nil:
-		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+" on its own clock")
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time")
 	case d.State == "compliant":
 		return runs + ". Nothing is asked of it."
 	case len(d.Reasons) > 0:

@@ -73,7 +73,7 @@ func TestThePolicyEditor(t *testing.T) {
 		t.Fatalf("something was saved: %v, %v", list.Items, err)
 	}
 	p := c.send("/policies", append(good, "step", "preview")...)
-	if p.status != http.StatusOK || !strings.Contains(p.body, "What saving would do now") || !strings.Contains(p.body, "All Macs get the newest release of the macOS that they run within 14 days") {
+	if p.status != http.StatusOK || !strings.Contains(p.body, "What saving would do") || !strings.Contains(p.body, "All Macs get the newest release of the macOS that they run within 14 days") {
 		t.Fatalf("the impact: %d %s", p.status, p.body)
 	}
 	if list, err := w.Policies(context.Background(), 10, ""); err != nil || len(list.Items) > 0 {
@@ -117,7 +117,7 @@ func TestADeadlineThatHasPassedIsConfirmed(t *testing.T) {
 	c := w.client().signIn(adminToken)
 	fields := []string{"name", "late", "priority", "1", "updates.mode", "minimum", "updates.version", "26.6.2", "updates.deadline", "2026-08-20T12:00", "step", "save"}
 	p := c.send("/policies", fields...)
-	if p.status != http.StatusConflict || !strings.Contains(p.body, "already passed") || !strings.Contains(p.body, "Save all the same") {
+	if p.status != http.StatusConflict || !strings.Contains(p.body, "already passed") || !strings.Contains(p.body, "Save anyway") {
 		t.Fatalf("%d %s", p.status, p.body)
 	}
 	_, after, _ := strings.Cut(p.body, `name="confirm" value="`)
@@ -125,7 +125,7 @@ func TestADeadlineThatHasPassedIsConfirmed(t *testing.T) {
 	other := append([]string{}, fields...)
 	other[9] = "2026-08-19T12:00"
 	for name, again := range map[string][]string{"a word": append(fields, "confirm", "yes"), "for another policy": append(other, "confirm", seen)} {
-		if p := c.send("/policies", again...); p.status != http.StatusConflict || !strings.Contains(p.body, "Save all the same") {
+		if p := c.send("/policies", again...); p.status != http.StatusConflict || !strings.Contains(p.body, "Save anyway") {
 			t.Errorf("confirmed with %s: %d", name, p.status)
 		}
 	}

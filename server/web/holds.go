@@ -12,12 +12,11 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
-	"plimsoll/server/web/view"
 )
 
 // notices are what a page says was done, by the word in its address.
 var notices = map[string]string{
-	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold was let go.",
+	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
 	"changed": "The catalogue changed.", "unchanged": "The catalogue is up to date: nothing changed.",
@@ -57,7 +56,7 @@ func (w *Web) holdPut(c echo.Context) error {
 func (w *Web) holdDelete(c echo.Context) error {
 	subject, o := c.FormValue("subject"), w.options(c)
 	impact, err := w.fleet.DeleteHold(c.Request().Context(), subject, o)
-	return w.finish(c, "Let go of "+subject, "/releases", "released", o, impact, err)
+	return w.finish(c, "Release the hold on "+subject, "/releases", "released", o, impact, err)
 }
 
 func (w *Web) pausePut(c echo.Context) error {
@@ -109,11 +108,13 @@ func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOpti
 	var fe *fleet.Error
 	switch {
 	case errors.As(err, &fe) && fe.Code == "confirm_required":
-		m.Why, m.Impact, status = view.Sentence(fe.Text), impactOf(fe.Impact), http.StatusConflict
+		m.Impact, status = impactOf(fe.Impact), http.StatusConflict
+		m.Why = m.Impact.Guard
 	case err != nil:
 		return err
 	case o.DryRun:
 		m.Impact = impactOf(impact)
+		m.Why = m.Impact.Guard
 	default:
 		return done(c, back, word)
 	}

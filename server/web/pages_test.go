@@ -232,7 +232,9 @@ func TestInABrowser(t *testing.T) {
 		if got := v.text("#impact"); !strings.Contains(got, "newly asked for an update") || !strings.Contains(got, "macOS 26.6.2") {
 			t.Errorf("the impact says %q", got)
 		}
-		v.press(`#impact button`)
+		if got := v.text("#impact .lead"); !strings.HasPrefix(got, "12 Macs restart by Friday 28 August 2026, 12:00.") {
+			t.Errorf("the impact begins with %q", got)
+		}
 		if got := v.text("#impact .guard"); !strings.Contains(got, "would newly be due within 7 days") {
 			t.Errorf("the guard says %q", got)
 		}

@@ -203,6 +203,9 @@ func (w *Web) policySave(c echo.Context) error {
 	case err == nil:
 		impact := impactOf(res.Impact)
 		m.Impact, m.Words, m.Warnings = &impact, view.PolicyWords(&p), reasonsOf(res.Warnings)
+		if impact.Guard != "" { // the preview is the confirmation: what it shows is what is then saved
+			m.Guard, m.Seen = impact.Guard, seen
+		}
 		return w.showEditor(c, http.StatusOK, m)
 	case !errors.As(err, &fe):
 		return err
@@ -211,7 +214,7 @@ func (w *Web) policySave(c echo.Context) error {
 	switch fe.Code {
 	case "confirm_required":
 		impact := impactOf(fe.Impact)
-		m.Impact, m.Words, m.Guard, m.Seen = &impact, view.PolicyWords(&p), view.Sentence(fe.Text), seen
+		m.Impact, m.Words, m.Guard, m.Seen = &impact, view.PolicyWords(&p), impact.Guard, seen
 	case "exists":
 		m.place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
 	case "equal_priority":

@@ -221,8 +221,22 @@ func TestImpact(t *testing.T) {
 	if len(i.Sample) != 12 || i.Sample[0].Before.Target != nil || i.Sample[0].After.Target.Build != "25G83" {
 		t.Errorf("the sample: %+v", i.Sample)
 	}
+	// 12 of 12 Macs within 7 days are more than 10 Macs and 5 %.
+	if i.Guard == nil || *i.Guard != "12 of 12 Macs would newly be due within 7 days" {
+		t.Errorf("the guard: %v", i.Guard)
+	}
+	if i.Restarting != 12 || *i.FirstRestartLocal != *i.Sample[0].After.DeadlineLocal || *i.LastRestartLocal != *i.FirstRestartLocal || i.NoLongerAsked != 0 || i.Cannot != 0 {
+		t.Errorf("restarts: %+v", i)
+	}
+	if i.StatesAfter["pending"] != 12 || i.StatesAfter["unmanaged"] != 0 || len(i.StatesAfter) != 9 {
+		t.Errorf("states after: %v", i.StatesAfter)
+	}
 	if _, err := d.put(sudden, answer.WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
+	}
+	away, err := d.DeletePolicy(t.Context(), res.Policy.Name, answer.WriteOptions{DryRun: true})
+	if err != nil || away.NoLongerAsked != 12 || away.Restarting != 0 || away.FirstRestartLocal != nil || away.Guard != nil || away.StatesAfter["unmanaged"] != 12 {
+		t.Errorf("a deletion: %+v, %v", away, err)
 	}
 	res, err = d.put(sudden, answer.WriteOptions{DryRun: true})
 	if err != nil || res.Changed || res.Impact.Devices != 0 || res.Impact.ByTarget == nil || res.Impact.Sample == nil {
@@ -231,6 +245,16 @@ func TestImpact(t *testing.T) {
 	small := newDesk(t, fleetOf(manyMacs))
 	if _, err := small.put(sudden, answer.WriteOptions{}); err != nil {
 		t.Errorf("ten Macs need a confirmation: %v", err)
+	}
+	// Macs whose macOS is too old to be told: nothing can be enforced on them, and they do not restart.
+	old := fleetOf(3)
+	for _, r := range old[:2] {
+		r.Facts.Version, r.Facts.Build = "13.7.7", "22H722"
+		r.Facts.Capabilities = status.Capabilities{Known: true, Items: 1<<17 - 1}
+	}
+	mixed := newDesk(t, old)
+	if res, err = mixed.put(sudden, answer.WriteOptions{DryRun: true}); err != nil || res.Impact.Cannot != 2 || res.Impact.Restarting != 1 || res.Impact.StatesAfter["incompatible"] != 2 {
+		t.Errorf("Macs that cannot: %+v, %v", res.Impact, err)
 	}
 	many := newDesk(t, fleetOf(50))
 	res, err = many.put(sudden, answer.WriteOptions{DryRun: true})

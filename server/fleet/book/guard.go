@@ -40,11 +40,15 @@ func (k *Keeper) guard(ctx context.Context, o answer.WriteOptions, check func(*s
 	}
 	if o.DryRun || !o.Confirm {
 		impact, err := k.impact(cur, c.apply)
-		if err != nil || o.DryRun {
-			return impact, err
-		}
-		if err := k.confirm(impact, c.past); err != nil {
+		if err != nil {
 			return nil, err
+		}
+		if k.confirm(impact, c.past); o.DryRun {
+			return impact, nil
+		}
+		if impact.Guard != nil {
+			text := "the write needs to be confirmed: " + *impact.Guard
+			return nil, &answer.Error{Kind: answer.ErrConflict, Code: "confirm_required", Text: text, Impact: impact}
 		}
 	}
 	return nil, k.UpdateBook(ctx, func(tx *storage.BookTx) error {
@@ -56,17 +60,17 @@ func (k *Keeper) guard(ctx context.Context, o answer.WriteOptions, check func(*s
 	})
 }
 
-// confirm refuses a write that hits many people at once, or that nobody has time for.
-func (k *Keeper) confirm(i *answer.Impact, past bool) error {
-	why := ""
+// confirm says in an impact why the write hits many people at once, or why nobody has time for it; else Guard stays null.
+func (k *Keeper) confirm(i *answer.Impact, past bool) {
 	fleet := k.o.Macs.CountEnrolled()
+	var why string
 	switch {
 	case past:
 		why = "its deadline has already passed everywhere"
 	case i.NewlyDueWithin7d > manyMacs && i.NewlyDueWithin7d*100 > fleet*manyPercent:
 		why = fmt.Sprintf("%d of %d Macs would newly be due within 7 days", i.NewlyDueWithin7d, fleet)
 	default:
-		return nil
+		return
 	}
-	return &answer.Error{Kind: answer.ErrConflict, Code: "confirm_required", Text: "the write needs to be confirmed: " + why, Impact: i}
+	i.Guard = &why
 }

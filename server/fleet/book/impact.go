@@ -10,9 +10,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"plimsoll/declarations"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
@@ -35,12 +37,13 @@ func (k *Keeper) impact(cur *Current, apply func(*policy.Input)) (*answer.Impact
 	}
 	w := &weighing{before: cur, after: after, now: k.o.Now(), zone: k.o.Zone, targets: map[plan.Target]int{}, groups: map[string]*answer.ImpactGroup{}}
 	n, record := k.o.Macs.Records()
-	parts := make([]answer.Impact, runtime.GOMAXPROCS(0))
+	parts := make([]part, runtime.GOMAXPROCS(0))
 	var work errgroup.Group
-	for part := range parts {
+	for at := range parts {
+		parts[at].states = map[compliance.State]int{}
 		work.Go(func() error {
-			for i := part * n / len(parts); i < (part+1)*n/len(parts); i++ {
-				w.weigh(record(i), &parts[part])
+			for i := at * n / len(parts); i < (at+1)*n/len(parts); i++ {
+				w.weigh(record(i), &parts[at])
 			}
 			return nil
 		})
@@ -60,13 +63,25 @@ type weighing struct {
 	groups  map[string]*answer.ImpactGroup
 }
 
-func (w *weighing) weigh(rec *storage.Record, out *answer.Impact) {
+// part is what one goroutine has counted.
+type part struct {
+	answer.Impact
+	states      map[compliance.State]int
+	first, last declarations.Local // of the new deadlines; meaningful when Restarting is not 0
+}
+
+func (w *weighing) weigh(rec *storage.Record, out *part) {
 	a := w.before.Plan(rec.PlanningMac(false, w.before.SelfURL(rec)), w.now)
-	b := w.after.Plan(rec.PlanningMac(false, w.after.SelfURL(rec)), w.now)
-	if a.Token == b.Token && policyName(a) == policyName(b) && a.Outcome == b.Outcome && a.Deadline == b.Deadline {
+	mac := rec.PlanningMac(false, w.after.SelfURL(rec))
+	b := w.after.Plan(mac, w.now)
+	same := a.Token == b.Token && policyName(a) == policyName(b) && a.Outcome == b.Outcome && a.Deadline == b.Deadline
+	state := w.stateAfter(rec, mac, b, same)
+	out.states[state]++
+	if same {
 		return
 	}
 	out.Devices++
+	out.count(a, b, state)
 	if a.Token != b.Token {
 		out.TokensChanged++
 		if left, ok := w.left(a); ok && left <= noReturn && left >= -noReturn {
@@ -108,6 +123,39 @@ func (w *weighing) weigh(rec *storage.Record, out *answer.Impact) {
 	}
 }
 
+// stateAfter is the state that a Mac would have once it was told. What a Mac reports of a declaration says nothing of another one, so
+// a Mac that would be told otherwise is judged without its reports.
+func (w *weighing) stateAfter(rec *storage.Record, mac *plan.Mac, after *plan.Plan, same bool) compliance.State {
+	if same && rec.Summary.State != "" {
+		return rec.Summary.StateNow(w.now)
+	}
+	v := compliance.Judge(compliance.Input{Mac: mac, Plan: after, Index: w.after.Index, Now: w.now, Zone: w.zone, Before: rec.Summary})
+	return v.Summary.StateNow(w.now)
+}
+
+// count adds a Mac whose plan would be b instead of a: whether it would restart, and by when.
+func (p *part) count(a, b *plan.Plan, state compliance.State) {
+	switch {
+	case a.Enforced() && !b.Enforced():
+		p.NoLongerAsked++
+	case !b.Enforced() && b.Policy != nil && slices.Contains(cannot, state):
+		p.Cannot++
+	}
+	if !b.Enforced() || a.Enforced() && a.Deadline == b.Deadline && *plan.TargetOf(a.Target) == *plan.TargetOf(b.Target) {
+		return
+	}
+	if p.Restarting == 0 || b.Deadline < p.first {
+		p.first = b.Deadline
+	}
+	if p.Restarting == 0 || b.Deadline > p.last {
+		p.last = b.Deadline
+	}
+	p.Restarting++
+}
+
+// cannot are the states of Macs on which no update can be enforced.
+var cannot = []compliance.State{compliance.Incompatible, compliance.Unsupported, compliance.Unknown}
+
 func policyName(p *plan.Plan) string {
 	if p.Policy == nil {
 		return ""
@@ -135,8 +183,24 @@ func side(p *plan.Plan) answer.ImpactSide {
 	return answer.ImpactSide{Target: plan.TargetOf(p.Target), DeadlineLocal: plan.LocalText(p.Deadline)}
 }
 
-func (w *weighing) sum(parts []answer.Impact) *answer.Impact {
-	total := &answer.Impact{ByTarget: []answer.ImpactTarget{}, ByGroup: []answer.ImpactGroup{}, Sample: []answer.ImpactSample{}}
+// join adds the states and the new deadlines of another part.
+func (p *part) join(o *part) {
+	for state, n := range o.states {
+		p.states[state] += n
+	}
+	if o.Restarting == 0 {
+		return
+	}
+	if p.Restarting == 0 {
+		p.first, p.last = o.first, o.last
+	}
+	p.first, p.last = min(p.first, o.first), max(p.last, o.last)
+	p.Restarting += o.Restarting
+}
+
+func (w *weighing) sum(parts []part) *answer.Impact {
+	all := part{states: map[compliance.State]int{}}
+	total := &answer.Impact{StatesAfter: map[string]int{}, ByTarget: []answer.ImpactTarget{}, ByGroup: []answer.ImpactGroup{}, Sample: []answer.ImpactSample{}}
 	for i := range parts {
 		p := &parts[i]
 		total.Devices += p.Devices
@@ -146,7 +210,16 @@ func (w *weighing) sum(parts []answer.Impact) *answer.Impact {
 		total.NewlyDueWithin7d += p.NewlyDueWithin7d
 		total.TooLate += p.TooLate
 		total.TokensChanged += p.TokensChanged
+		total.NoLongerAsked += p.NoLongerAsked
+		total.Cannot += p.Cannot
+		all.join(p)
 		total.Sample = append(total.Sample, p.Sample[:min(len(p.Sample), sampleSize-len(total.Sample))]...)
+	}
+	for _, state := range compliance.States {
+		total.StatesAfter[string(state)] = all.states[state]
+	}
+	if total.Restarting = all.Restarting; all.Restarting > 0 {
+		total.FirstRestartLocal, total.LastRestartLocal = plan.LocalText(all.first), plan.LocalText(all.last)
 	}
 	for t, n := range w.targets {
 		total.ByTarget = append(total.ByTarget, answer.ImpactTarget{Target: t, Devices: n})

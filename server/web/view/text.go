@@ -171,6 +171,18 @@ func Plural(n int, noun string) string {
 	return Count(n) + " " + noun + "s"
 }
 
+// Verb is a number with its noun (empty: none) and the verb that agrees with it: "1 Mac restarts", "2 Macs restart".
+func Verb(n int, noun, one, many string) string {
+	s := Count(n)
+	if noun != "" {
+		s = Plural(n, noun)
+	}
+	if n == 1 {
+		return s + " " + one
+	}
+	return s + " " + many
+}
+
 // Percent is a share for people. What is not all is never 100, what is not none never 0.
 func Percent(n, of int) string {
 	switch {
