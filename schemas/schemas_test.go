@@ -121,8 +121,8 @@ func TestWrittenIntegersHaveBounds(t *testing.T) {
 				if v["type"] == "integer" && (v["minimum"] == nil || v["maximum"] == nil) {
 					t.Errorf("%s: %s has no bounds", name, path)
 				}
-				if v["type"] == "number" {
-					t.Errorf("%s: %s is a number that need not be whole", name, path)
+				if v["type"] == "number" && (v["minimum"] == nil || v["maximum"] == nil) {
+					t.Errorf("%s: %s is a number without bounds", name, path)
 				}
 				for k, e := range v {
 					walk(path+"/"+k, e)

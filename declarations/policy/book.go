@@ -26,6 +26,12 @@ type Input struct {
 	Catalog  *release.Catalog
 	Holds    []release.Hold
 	Pause    *release.Pause
+	// Freezes, Openings and Halts are those of rules 11 and 13.
+	Freezes  []Freeze
+	Openings []Opening
+	Halts    []Halt
+	// Commands: the driver of update commands runs, so a lane whose mechanism is the command counts as told (rules 14).
+	Commands bool
 }
 
 // Book is an Input made ready for the question which policy governs a Mac. It is immutable and safe for concurrent use.
@@ -34,6 +40,7 @@ type Book struct {
 	Index *release.Index
 	Rules []*Compiled // highest priority first
 
+	freezes  []freeze
 	groups   []string
 	members  map[string][]int // the groups (by index) of a serial number or enrollment id
 	machines *sync.Pool
@@ -63,6 +70,7 @@ func Compile(in Input) (*Book, error) {
 	b := &Book{Input: in, Index: release.NewIndex(in.Catalog)}
 	b.machines = &sync.Pool{New: func() any { return &vm.VM{MemoryBudget: maxWhenMemory} }}
 	b.compileGroups()
+	b.compileFreezes()
 	for i := range in.Policies {
 		b.Rules = append(b.Rules, b.compileRule(&in.Policies[i]))
 	}
@@ -95,6 +103,9 @@ func (b *Book) compileRule(s *Stored) *Compiled {
 	r.Rule, odd = s.rule()
 	for _, text := range odd {
 		r.LeftOut = append(r.LeftOut, PartLeftOut(s.Name, text))
+	}
+	for i := range r.Rings {
+		r.Rings[i].groups = b.groupIndexes(s.Rings[i].Groups)
 	}
 	r.groups, r.exclude = b.groupIndexes(s.Assign.Groups), b.groupIndexes(s.Assign.ExcludeGroups)
 	if s.Assign.When != "" {

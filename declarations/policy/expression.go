@@ -67,8 +67,9 @@ func compileWhen(src string) (*vm.Program, error) {
 	if err := checkTree(src); err != nil {
 		return nil, err
 	}
+	facts := &guard{}
 	opts := []expr.Option{
-		expr.Env(env{}), expr.AsBool(), expr.MaxNodes(maxWhenNodes), expr.DisableAllBuiltins(), expr.Patch(&guard{}),
+		expr.Env(env{}), expr.AsBool(), expr.MaxNodes(maxWhenNodes), expr.DisableAllBuiltins(), expr.Patch(facts),
 		expr.Function("__text", known[string], new(func(string) string)),
 		expr.Function("__number", known[int], new(func(int) int)),
 		expr.Function("__version", known[macVersion], new(func(macVersion) macVersion)),
@@ -99,6 +100,13 @@ func compileWhen(src string) (*vm.Program, error) {
 	if err != nil {
 		return nil, errors.New(tidy(err))
 	}
+	for _, sum := range facts.sums {
+		switch t := sum.Type(); {
+		case t != nil && (t.Kind() == reflect.Int || t.Kind() == reflect.Float64):
+		default: // on texts it makes large values out of small ones
+			return nil, errors.New("the operator + is for numbers only")
+		}
+	}
 	return program, nil
 }
 
@@ -126,10 +134,16 @@ func tidy(err error) string {
 }
 
 // guard wraps every mention of a fact in its guard.
-type guard struct{ wrapped map[ast.Node]bool }
+type guard struct {
+	wrapped map[ast.Node]bool
+	sums    []*ast.BinaryNode
+}
 
 // Visit is called for every node, children first.
 func (g *guard) Visit(node *ast.Node) {
+	if sum, ok := (*node).(*ast.BinaryNode); ok && sum.Operator == "+" {
+		g.sums = append(g.sums, sum)
+	}
 	id, ok := (*node).(*ast.IdentifierNode)
 	if !ok || g.wrapped[id] {
 		return
@@ -174,11 +188,16 @@ func (c *treeCheck) Visit(node *ast.Node) {
 			c.refuse("unknown name %s", n.Value)
 		}
 	case *ast.BinaryNode:
-		if n.Operator == ".." {
+		switch _, literal := n.Right.(*ast.StringNode); {
+		case n.Operator == "..":
 			c.refuse("ranges (..) are not available")
+		case n.Operator == "matches" && !literal:
+			c.refuse("the right side of matches must be a text in quotes")
 		}
 		c.checkVersion(n.Left, n.Right)
 		c.checkVersion(n.Right, n.Left)
+	case *ast.VariableDeclaratorNode:
+		c.refuse("let is not available")
 	case *ast.PredicateNode:
 		inner := &predicates{}
 		ast.Walk(&n.Node, inner)

@@ -40,6 +40,7 @@ func TestWhen(t *testing.T) {
 		{"serial in ['C02X', 'C02Y']", full, true, true},
 		{"lower(name) == 'mac-1' && build == '25E246' && board == 'J604AP'", full, true, true},
 		{"serial matches '^C02'", full, true, true},
+		{"major + 1 == 27", full, true, true},
 		// What is not known yet makes the answer unknown, but only if it is needed.
 		{"model startsWith 'Mac16'", fresh, false, false},
 		{"model == ''", fresh, false, false},
@@ -76,7 +77,7 @@ func TestWhenRefuses(t *testing.T) {
 		"model", "modell == 'x'", "major == '26'", "version == 26", "version + '1' == 'x'", "version startsWith '26'", "version == '26.3.1 (a)'", "'x' < version",
 		"version in ['26.1']", "now() > now()", "date('2026-01-01') == date('2026-01-01')", "duration('1h') == duration('1h')", "timezone('UTC') == nil",
 		"$env.serial == 'x'", "__text(serial) == 'x'", "any(1..1000000, # > 3)", "any(groups, any(groups, # == 'x'))", "len(repeat('x', 100000000)) > 3",
-		"fromJSON('{}') == nil", "model ==", "", strings.Repeat("a", maxWhen+1), "true" + strings.Repeat(" && true", 200), "let x = 3; x", "groups == 'eng'", "serial matches '('",
+		"fromJSON('{}') == nil", "model ==", "", strings.Repeat("a", maxWhen+1), "true" + strings.Repeat(" && true", 200), "let x = 3; x == 3", "name + name == 'ab'", "[name][0] + [name][0] == 'ab'", "serial matches name", "serial matches ('a' + name)", "any(groups, # + # == 'ab')", "let a = name; let b = a + a; b == 'x'", "'a' + 'b' == name", "groups == 'eng'", "serial matches '('",
 		"v.v == ''", "version.v == 'x'", "sum(groups) > 3",
 	} {
 		if _, err := compileWhen(src); err == nil {

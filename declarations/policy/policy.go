@@ -22,6 +22,10 @@ type Policy struct {
 	Delay              *Delay                 `json:"delay,omitempty"`
 	DetailsURL         string                 `json:"details_url,omitempty"` // a URL, or "self"
 	Settings           *declarations.Settings `json:"settings,omitempty"`
+	Rings              []Ring                 `json:"rings,omitempty"`
+	Gate               *Gate                  `json:"gate,omitempty"`
+	TimeZone           string                 `json:"time_zone,omitempty"`    // IANA name, for deadlines that are told by command (rules 14)
+	AtEnrolment        string                 `json:"at_enrolment,omitempty"` // "newest" or "floor" (rules 15)
 }
 
 // Assign tells which Macs a policy applies to; empty means every Mac.
@@ -40,22 +44,24 @@ type OS struct {
 
 // Updates tells which releases are asked for, and by when.
 type Updates struct {
-	Mode                string             `json:"mode"` // "automatic", "minimum", "exact" or "none"
-	WithinDays          *int               `json:"within_days,omitempty"`
-	ExploitedWithinDays *int               `json:"exploited_within_days,omitempty"`
-	Time                string             `json:"time,omitempty"` // "12:00"
-	MinAgeDays          *int               `json:"min_age_days,omitempty"`
-	Version             release.Version    `json:"version,omitempty"`
-	Versions            []release.Version  `json:"versions,omitempty"`
-	Build               string             `json:"build,omitempty"`
-	Deadline            declarations.Local `json:"deadline,omitzero"`
+	Mode                string              `json:"mode"` // "automatic", "minimum", "exact" or "none"
+	WithinDays          *int                `json:"within_days,omitempty"`
+	ExploitedWithinDays *int                `json:"exploited_within_days,omitempty"`
+	Time                string              `json:"time,omitempty"` // "12:00"
+	MinAgeDays          *int                `json:"min_age_days,omitempty"`
+	Days                []string            `json:"days,omitempty"` // "mon" … "sun"; nil: all
+	Version             release.Version     `json:"version,omitempty"`
+	Versions            []release.Version   `json:"versions,omitempty"`
+	Build               string              `json:"build,omitempty"`
+	Deadline            *declarations.Local `json:"deadline,omitempty"`
 }
 
 // BackgroundSecurity tells how Background Security Improvements are enforced.
 type BackgroundSecurity struct {
-	Mode       string `json:"mode"` // "automatic" or "none"
-	WithinDays *int   `json:"within_days,omitempty"`
-	Time       string `json:"time,omitempty"`
+	Mode       string   `json:"mode"` // "automatic" or "none"
+	WithinDays *int     `json:"within_days,omitempty"`
+	Time       string   `json:"time,omitempty"`
+	Days       []string `json:"days,omitempty"` // "mon" … "sun"; nil: all
 }
 
 // Delay tells how long a user may delay a deadline.

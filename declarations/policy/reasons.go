@@ -11,6 +11,8 @@ const (
 	CodeUnknownGroup = "unknown_group"
 	CodeBetaGate     = "beta_needs_15_4"
 	CodeShortWindow  = "min_age_eats_days"
+	CodeRingTooEarly = "ring_opens_early"
+	CodeRingTooSmall = "ring_too_small"
 )
 
 // ReasonText documents one code. Text and Advice are patterns: {key} stands for a piece of evidence, and a part in square
@@ -19,10 +21,37 @@ type ReasonText struct{ Code, Text, Advice string }
 
 // ReasonTexts are all codes that validations give, with their meaning.
 var ReasonTexts = []ReasonText{
-	{CodePolicyPart, "A part of the policy {policy} does not resolve: {part}.", "Put the policy again with that part corrected."},
-	{CodeUnknownGroup, "The group {group} does not exist; until it does, nothing is in it.", "Create the group, or correct the name."},
-	{CodeBetaGate, "The Beta settings reach Macs on macOS 15.4 and later only; the others get the rest.", "Nothing."},
-	{CodeShortWindow, "A release becomes a target {min_age_days} days after its posting and is due {within_days} days after it, so the notice may decide the deadline.", "Lower min_age_days or raise within_days."},
+	{
+		Code:   CodePolicyPart,
+		Text:   "A part of the policy {policy} does not resolve: {part}.",
+		Advice: "Put the policy again with that part corrected.",
+	},
+	{
+		Code:   CodeUnknownGroup,
+		Text:   "The group {group} does not exist; until it does, nothing is in it.",
+		Advice: "Create the group, or correct the name.",
+	},
+	{
+		Code:   CodeBetaGate,
+		Text:   "The Beta settings reach Macs on macOS 15.4 and later only; the others get the rest.",
+		Advice: "Nothing.",
+	},
+	{
+		Code:   CodeShortWindow,
+		Text:   "A release becomes a target {min_age_days} days after its posting and is due {within_days} days after it, so the notice may decide the deadline.",
+		Advice: "Lower min_age_days or raise within_days.",
+	},
+	{
+		Code: CodeRingTooEarly,
+		Text: "The ring {ring} opens by time {opens_days} days after a release is posted, before the ring {before} has had its deadlines " +
+			"({deadline_days} days), so the gate cannot hold it back.",
+		Advice: "Raise the days of the ring, lower the notice, or lower the days of the ring before it.",
+	},
+	{
+		Code:   CodeRingTooSmall,
+		Text:   "The ring {ring} has {macs} Macs, fewer than the {min_macs} that the gate wants to see.",
+		Advice: "Put more Macs into the ring, or lower gate.min_macs.",
+	},
 }
 
 // Texts are documented codes, by code.

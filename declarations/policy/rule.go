@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/release"
@@ -66,6 +67,14 @@ type Rule struct {
 	BSITime       int
 	NoticeDays    int
 	DelayHours    int // the hours that a user may take, 0 for none
+	// Days and BSIDays are the weekdays on which deadlines of OS releases and of BSIs may fall (rules 11).
+	Days    Weekdays
+	BSIDays Weekdays
+	// Rings are those of rules 13, at least two, or none. Gate is nil when there is none.
+	Rings []RingRule
+	Gate  *GateRule
+	// Zone is the policy's time_zone; nil when it has none.
+	Zone *time.Location
 }
 
 // ManagesNothing tells whether neither updates nor BSIs are managed.
@@ -97,7 +106,27 @@ func (p *Policy) rule() (r Rule, odd []string) {
 	if p.Delay != nil {
 		r.DelayHours = min(max(p.Delay.MaxHours, 0), 24)
 	}
+	if p.TimeZone != "" {
+		zone, err := loadZone(p.TimeZone)
+		if err != nil {
+			odd = append(odd, "time_zone is left out: "+err.Error())
+		}
+		r.Zone = zone
+	}
+	p.ringsRule(&r)
 	return r, odd
+}
+
+// loadZone reads an IANA name. "Local" means another zone on every server, and is none.
+func loadZone(name string) (*time.Location, error) {
+	if name == "" || name == "Local" {
+		return nil, fmt.Errorf("%q is not an IANA time zone such as Europe/Berlin", name)
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not an IANA time zone such as Europe/Berlin", name)
+	}
+	return zone, nil
 }
 
 func (p *Policy) updatesRule(r *Rule) error {
@@ -118,6 +147,11 @@ func (p *Policy) updatesRule(r *Rule) error {
 		if u.MinAgeDays != nil {
 			r.MinAgeDays = *u.MinAgeDays
 		}
+		days, err := weekdays(u.Days)
+		if err != nil {
+			return err
+		}
+		r.Days = days
 	case ModeMinimum:
 		r.Floors = slices.Clone(u.Versions)
 		if u.Version != "" {
@@ -134,7 +168,9 @@ func (p *Policy) updatesRule(r *Rule) error {
 	default:
 		return fmt.Errorf("the mode %q is not known", u.Mode)
 	}
-	r.Deadline = u.Deadline
+	if u.Deadline != nil {
+		r.Deadline = *u.Deadline
+	}
 	if u.Mode != ModeAutomatic && r.Deadline == 0 {
 		return fmt.Errorf("deadline is missing")
 	}
@@ -188,7 +224,11 @@ func (p *Policy) bsiRule(r *Rule) error {
 	if s.WithinDays == nil {
 		return fmt.Errorf("within_days is missing")
 	}
-	r.BSI, r.BSIWithinDays = true, *s.WithinDays
+	days, err := weekdays(s.Days)
+	if err != nil {
+		return err
+	}
+	r.BSI, r.BSIWithinDays, r.BSIDays = true, *s.WithinDays, days
 	if s.Time != "" {
 		t, err := parseTime(s.Time)
 		if err != nil {

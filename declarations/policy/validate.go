@@ -65,7 +65,7 @@ func Clash(p *Policy, others []Stored) (sameName, samePriority *Stored) {
 // DeadlinePast tells whether the policy's own deadline has already passed everywhere: at UTC-12 (rules 8).
 func DeadlinePast(p *Policy, now time.Time) bool {
 	u := p.Updates
-	if u == nil || u.Mode != ModeMinimum && u.Mode != ModeExact || u.Deadline == 0 {
+	if u == nil || u.Mode != ModeMinimum && u.Mode != ModeExact || u.Deadline == nil {
 		return false
 	}
 	return !u.Deadline.At(declarations.LastZone).After(now)
@@ -73,7 +73,11 @@ func DeadlinePast(p *Policy, now time.Time) bool {
 
 func warningsOf(p *Policy, book *Book) []Reason {
 	var out []Reason
-	for _, g := range slices.Concat(p.Assign.Groups, p.Assign.ExcludeGroups) {
+	named := slices.Concat(p.Assign.Groups, p.Assign.ExcludeGroups)
+	for i := range p.Rings {
+		named = append(named, p.Rings[i].Groups...)
+	}
+	for _, g := range named {
 		if _, ok := slices.BinarySearch(book.groups, g); !ok {
 			out = append(out, texts.Reason(CodeUnknownGroup, map[string]any{"group": g}))
 		}
@@ -84,7 +88,7 @@ func warningsOf(p *Policy, book *Book) []Reason {
 	if r := p.Rule(); r.Mode == ModeAutomatic && r.MinAgeDays > 0 && r.WithinDays-r.MinAgeDays < r.NoticeDays {
 		out = append(out, texts.Reason(CodeShortWindow, map[string]any{"min_age_days": r.MinAgeDays, "within_days": r.WithinDays}))
 	}
-	return out
+	return append(out, ringWarnings(p)...)
 }
 
 // check collects faults.
@@ -117,6 +121,9 @@ func faultsOf(p *Policy, book *Book) []FieldError {
 	if p.Delay != nil && (p.Delay.MaxHours < 0 || p.Delay.MaxHours > 24) {
 		c.fault("delay.max_hours", mustBeDays, 0, 24)
 	}
+	c.rings()
+	c.zone()
+	c.enrolment()
 	c.details()
 	if p.Settings != nil {
 		for _, f := range p.Settings.Check() {
@@ -178,12 +185,16 @@ func (c *check) bsi() {
 		}
 		c.days("background_security.within_days", s.WithinDays, 1, maxDays)
 		c.clock("background_security.time", s.Time)
+		c.weekdays("background_security.days", s.Days)
 	case ModeNone:
 		if s.WithinDays != nil {
 			c.fault("background_security.within_days", noMeaning, "mode is none")
 		}
 		if s.Time != "" {
 			c.fault("background_security.time", noMeaning, "mode is none")
+		}
+		if s.Days != nil {
+			c.fault("background_security.days", noMeaning, "mode is none")
 		}
 	default:
 		c.fault("background_security.mode", "must be automatic or none")

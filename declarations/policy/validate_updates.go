@@ -25,10 +25,11 @@ func updateFields(u *Updates) []struct {
 		{"exploited_within_days", u.ExploitedWithinDays != nil, automatic},
 		{"time", u.Time != "", automatic},
 		{"min_age_days", u.MinAgeDays != nil, automatic},
+		{"days", u.Days != nil, automatic},
 		{"version", u.Version != "", fixed},
 		{"versions", u.Versions != nil, minimum},
 		{"build", u.Build != "", exact},
-		{"deadline", u.Deadline != 0, fixed},
+		{"deadline", u.Deadline != nil, fixed},
 	}
 }
 
@@ -64,6 +65,7 @@ func (c *check) automatic(u *Updates) {
 	c.days("updates.exploited_within_days", u.ExploitedWithinDays, 1, maxDays)
 	c.days("updates.min_age_days", u.MinAgeDays, 0, maxMinAge)
 	c.clock("updates.time", u.Time)
+	c.weekdays("updates.days", u.Days)
 	if u.MinAgeDays != nil && u.WithinDays != nil && *u.MinAgeDays > *u.WithinDays && *u.MinAgeDays <= maxMinAge {
 		c.fault("updates.min_age_days", "must not be greater than within_days (%d): a release would be due before it may be a target", *u.WithinDays)
 	}
@@ -71,7 +73,7 @@ func (c *check) automatic(u *Updates) {
 
 // fixed checks what minimum and exact have in common, then their versions.
 func (c *check) fixed(u *Updates) {
-	if u.Deadline == 0 {
+	if u.Deadline == nil {
 		c.fault("updates.deadline", "must be given when mode is %s, as a local time such as 2026-12-01T12:00:00", u.Mode)
 	} else if y := u.Deadline.At(0).Year(); y < firstYear || y > lastYear {
 		c.fault("updates.deadline", "must lie between %d and %d", firstYear, lastYear)

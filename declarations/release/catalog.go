@@ -19,7 +19,7 @@ type Release struct {
 	// Letter is the normalised letter of a BSI ("a"), else empty.
 	Letter            string `json:"letter,omitempty"`
 	PrerequisiteBuild string `json:"prerequisite_build,omitempty"`
-	// Posted is the earliest posting date (UTC) ever seen for the build; it never moves later.
+	// Posted is the earliest posting date (UTC) ever seen for the build, and never later than FirstSeen; it never moves later.
 	Posted    Day       `json:"posted"`
 	FirstSeen time.Time `json:"first_seen_at"` // when it first appeared to us, UTC
 	// Expires is informational: it takes no part in tokens, deadlines or change detection.
@@ -28,7 +28,9 @@ type Release struct {
 	// LackedAt is when a fetch first lacked it: a withdrawal that is not confirmed yet. Zero while it is in the feed.
 	LackedAt  time.Time `json:"lacked_at,omitzero"`
 	Exploited bool      `json:"exploited,omitempty"` // known to fix an actively exploited vulnerability
-	Devices   []string  `json:"devices"`             // board ids, sorted
+	// ExploitedAt is when it was marked so, UTC; zero when it is not, or when that was not noted.
+	ExploitedAt time.Time `json:"exploited_at,omitzero"`
+	Devices     []string  `json:"devices"` // board ids, sorted
 }
 
 // Catalog is everything that is known of Apple's releases at one time.
@@ -43,7 +45,9 @@ type Catalog struct {
 	// OSBuilds counts the macOS builds of the last accepted response, the measure for refusing a shrunken one.
 	OSBuilds int       `json:"os_builds"`
 	Releases []Release `json:"releases"` // by version, letter, build
-	// Exploited is all that was ever read from the exploited feed, so that a release which Apple posts later is marked as well.
+	// LeftOut tells what of the last accepted response made no sense and was left out, a sentence each (Feed.Odd).
+	LeftOut []string `json:"left_out,omitempty"`
+	// Exploited is what the last readable exploited feed names, so that a release which Apple posts later is marked as well.
 	Exploited Exploited `json:"exploited,omitempty"`
 }
 

@@ -12,7 +12,7 @@ func TestCatalogJSON(t *testing.T) {
 	for _, h := range history(t) {
 		c, _ = merged(t, c, parsed(t, h.body), h.at.Format("2006-01-02T15:04:05Z07:00"))
 	}
-	c, _ = mark(t, c, Exploited{{Version: "26.6.1"}, {Version: "26.3.1", Letter: "a"}, {Build: "25G83"}})
+	c, _ = mark(c, Exploited{{Version: "26.6.1"}, {Version: "26.3.1", Letter: "a"}, {Build: "25G83"}})
 	for name, c := range map[string]*Catalog{"the snapshot": Snapshot(), "a year": c, "nothing": {}} {
 		t.Run(name, func(t *testing.T) {
 			b, err := json.Marshal(c)

@@ -84,11 +84,8 @@ func FuzzParseExploited(f *testing.F) {
 		if len(e) > maxFixes {
 			t.Fatalf("%d versions and builds", len(e))
 		}
-		c, changed, err := Snapshot().Mark(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again, twice, err := c.Mark(e); err != nil || twice || changed != (c.Revision == 1) || again.Revision != c.Revision {
+		c, changed := mark(Snapshot(), e)
+		if again, twice := mark(c, e); twice || changed != (c.Revision == 1) || again.Revision != c.Revision {
 			t.Fatalf("changed %v, then %v", changed, twice)
 		}
 	})

@@ -34,6 +34,7 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 	n := &Catalog{
 		Revision: known.Revision, Source: SourceFeed, FetchedAt: at, Digest: digestOf(f.Releases), OSBuilds: builds,
 		Releases: make([]Release, 0, len(known.Releases)), Exploited: known.Exploited,
+		LeftOut: f.Odd,
 	}
 	before := make(map[string]Release, len(known.Releases))
 	for _, r := range known.Releases {
@@ -44,10 +45,11 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 	for _, r := range f.Releases {
 		r.Available, r.FirstSeen, r.LackedAt = true, at, time.Time{}
 		if old, ok := before[r.Build]; ok {
-			r.FirstSeen, r.Exploited = old.FirstSeen, old.Exploited
+			r.FirstSeen, r.Exploited, r.ExploitedAt = old.FirstSeen, old.Exploited, old.ExploitedAt
+			r.Posted = min(r.Posted, old.Posted, DayOf(r.FirstSeen))
 			earlier = earlier || r.Posted < old.Posted
-			r.Posted = min(r.Posted, old.Posted)
 		}
+		r.Posted = min(r.Posted, DayOf(r.FirstSeen))
 		present[r.Build] = true
 		n.Releases = append(n.Releases, r)
 	}
@@ -64,7 +66,7 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 		n.Releases = append(n.Releases, r)
 	}
 	slices.SortFunc(n.Releases, compareReleases)
-	marked := n.applyMarks()
+	marked := n.applyMarks(at)
 	if !accepted || earlier || marked || digestOf(n.offered()) != digestOf(known.offered()) {
 		n.Revision++
 		return n, true, nil
@@ -75,7 +77,7 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 // Repeat is Merge for a fetch that answered "not modified": the last accepted response came again, and what
 // it lacked is lacked by this fetch too. Before the first accepted response there is nothing to repeat.
 func Repeat(known *Catalog, at time.Time) (next *Catalog, changed bool) {
-	again := &Feed{}
+	again := &Feed{Odd: known.LeftOut}
 	for _, r := range known.Releases {
 		if r.Available && r.LackedAt.IsZero() {
 			again.Releases = append(again.Releases, r)

@@ -86,7 +86,9 @@ func policyFormOf(p *policy.Policy) (policyForm, error) {
 	if u := p.Updates; u != nil {
 		f.Mode, f.Time, f.Build, f.Version = u.Mode, u.Time, u.Build, string(u.Version)
 		f.WithinDays, f.ExploitedWithinDays, f.MinAgeDays = numberText(u.WithinDays), numberText(u.ExploitedWithinDays), numberText(u.MinAgeDays)
-		f.Deadline = u.Deadline.String()
+		if u.Deadline != nil {
+			f.Deadline = u.Deadline.String()
+		}
 		if u.Versions != nil {
 			words := make([]string, len(u.Versions))
 			for i, v := range u.Versions {
@@ -207,7 +209,9 @@ func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates 
 			if err != nil {
 				r.fault("updates.deadline", "must be a day and a time such as 2026-12-01T12:00:00")
 			}
-			u.Deadline = l
+			if l != 0 {
+				u.Deadline = &l
+			}
 		}
 	}
 	return u

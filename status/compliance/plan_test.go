@@ -14,10 +14,10 @@ import (
 // TestRealPlans judges Macs by the plans of real policies: what the plan says and what is judged of it agree.
 func TestRealPlans(t *testing.T) {
 	minimum := func(v release.Version) policy.Policy {
-		return policy.Policy{Name: "floor", Priority: 10, Updates: &policy.Updates{Mode: "minimum", Version: v, Deadline: local("2026-09-01T12:00:00")}}
+		return policy.Policy{Name: "floor", Priority: 10, Updates: &policy.Updates{Mode: "minimum", Version: v, Deadline: new(local("2026-09-01T12:00:00"))}}
 	}
 	exact := func(v release.Version) policy.Policy {
-		return policy.Policy{Name: "exactly", Priority: 10, Updates: &policy.Updates{Mode: "exact", Version: v, Deadline: local("2026-09-01T12:00:00")}}
+		return policy.Policy{Name: "exactly", Priority: 10, Updates: &policy.Updates{Mode: "exact", Version: v, Deadline: new(local("2026-09-01T12:00:00"))}}
 	}
 	tests := []struct {
 		name    string
@@ -86,7 +86,7 @@ func TestRealPlans(t *testing.T) {
 // TestARealPlanIsFollowed: the tokens of a real plan lead from planned to active.
 func TestARealPlanIsFollowed(t *testing.T) {
 	book, err := plan.Compile(policy.Input{Catalog: release.Snapshot(), Policies: []policy.Stored{{Policy: policy.Policy{
-		Name: "floor", Updates: &policy.Updates{Mode: "minimum", Version: "26.6.1", Deadline: local("2026-09-01T12:00:00")},
+		Name: "floor", Updates: &policy.Updates{Mode: "minimum", Version: "26.6.1", Deadline: new(local("2026-09-01T12:00:00"))},
 	}}}})
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	return res, change{
 		apply: func(in *policy.Input) { in.Policies = append(withoutPolicy(in.Policies, p.Name), stored) },
 		write: func(tx *storage.BookTx) error { return tx.PutPolicy(stored) },
-		past:  policy.DeadlinePast(&p, now) && (before == nil || before.Updates == nil || before.Updates.Deadline != p.Updates.Deadline),
+		past:  policy.DeadlinePast(&p, now) && (before == nil || before.Rule().Deadline != p.Rule().Deadline),
 	}, nil
 }
 

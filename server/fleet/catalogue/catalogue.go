@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,14 +208,12 @@ func (c *Catalogue) mark(ctx context.Context) error {
 		return err
 	}
 	book, _ := c.o.Book()
-	marked, changed, err := book.Catalog.Mark(fixes)
-	if err == nil && (changed || len(marked.Exploited) != len(book.Catalog.Exploited)) {
+	now := c.o.Now()
+	marked, changed := book.Catalog.Mark(fixes, now)
+	if changed || !slices.Equal(marked.Exploited, book.Catalog.Exploited) {
 		err = c.o.Update(ctx, func(tx *storage.BookTx) error {
-			marked, changed, err := tx.Catalog.Mark(fixes)
-			if err != nil {
-				return err
-			}
-			return tx.SetCatalog(marked, changed, c.o.Now())
+			marked, changed := tx.Catalog.Mark(fixes, now)
+			return tx.SetCatalog(marked, changed, now)
 		})
 	}
 	if err == nil {

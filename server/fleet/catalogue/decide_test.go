@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -136,28 +135,20 @@ func TestStartWithRefusedFiles(t *testing.T) {
 	}
 }
 
-// An exploited feed that would fill the book is refused like any other that makes no sense, and what is known stays.
-func TestExploitedFeedIsBounded(t *testing.T) {
+// Marks are what the last readable feed says: what it names no more is no longer kept.
+func TestTheLastExploitedFeedCounts(t *testing.T) {
 	w := newWorld(t)
 	src := &feedSource{name: "https://sofa"}
 	w.open(Source{}, src.source())
-	w.must(w.o.Update(t.Context(), func(tx *storage.BookTx) error {
-		full := *tx.Catalog
-		for i := range 39999 {
-			full.Exploited = append(full.Exploited, release.Fix{Build: fmt.Sprintf("1A%d", i)})
+	for _, build := range []string{"2A1", "2A2", "2A1"} {
+		src.body = `{"OSVersions":[{"SecurityReleases":[{"ActivelyExploitedCVEs":["CVE-1"],"Build":"` + build + `"}]}]}`
+		w.must(w.mark(t.Context()))
+		if got := w.cur.Catalog.Exploited; len(got) != 1 || got[0].Build != build {
+			t.Errorf("after %s %+v is kept", build, got)
 		}
-		return tx.SetCatalog(&full, false, w.clock)
-	}))
-	for _, c := range []struct {
-		build   string
-		refused bool
-	}{{"2A1", false}, {"2A2", true}, {"2A1", false}} {
-		src.body = `{"OSVersions":[{"SecurityReleases":[{"ActivelyExploitedCVEs":["CVE-1"],"Build":"` + c.build + `"}]}]}`
-		if err := w.mark(t.Context()); c.refused != errors.Is(err, release.ErrRefused) || !c.refused && err != nil {
-			t.Errorf("%s: %v", c.build, err)
-		}
-		if n := len(w.cur.Catalog.Exploited); n != 40000 {
-			t.Errorf("after %s %d are kept, want 40000", c.build, n)
-		}
+	}
+	src.body = `{"OSVersions":[]}`
+	if err := w.mark(t.Context()); !errors.Is(err, release.ErrRefused) || len(w.cur.Catalog.Exploited) != 1 {
+		t.Errorf("a feed without a release: %v, %+v is kept", err, w.cur.Catalog.Exploited)
 	}
 }
