@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write README.md's table of reasons")
+var update = flag.Bool("update", false, "write the page's table of reasons")
 
 var (
 	optionalPart = regexp.MustCompile(`\[[^\]]*\]`)
 	evidenceKey  = regexp.MustCompile(`\{([a-z_]+)\}`)
 )
 
-// readmeTable is the table of reasons as README.md shows it: the sentences without what depends on the evidence that there is.
-func readmeTable() string {
+// reasonsTable is the table of reasons as docs/reasons.md shows it: the sentences without what depends on the evidence that there is.
+func reasonsTable() string {
 	plain := func(pattern string) string {
 		pattern = optionalPart.ReplaceAllString(pattern, "")
 		pattern = evidenceKey.ReplaceAllString(pattern, "*$1*")
@@ -31,9 +31,9 @@ func readmeTable() string {
 	return b.String()
 }
 
-// README.md documents every reason code. To write its table anew: go test ./status/compliance -run TestReadmeHasEveryReason -update
-func TestReadmeHasEveryReason(t *testing.T) {
-	const path, begin, end = "../../README.md", "<!-- reasons -->\n", "<!-- /reasons -->"
+// docs/reasons.md documents every reason code. To write its table anew: go test ./status/compliance -run TestReasonsPage -update
+func TestReasonsPage(t *testing.T) {
+	const path, begin, end = "../../docs/reasons.md", "<!-- reasons -->\n", "<!-- /reasons -->"
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestReadmeHasEveryReason(t *testing.T) {
 	if !ok || !closed {
 		t.Fatalf("%s has no %q and %q", path, begin, end)
 	}
-	want := "\n" + readmeTable() + "\n"
+	want := "\n" + reasonsTable() + "\n"
 	if *update {
 		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o600); err != nil {
 			t.Fatal(err)
@@ -51,16 +51,16 @@ func TestReadmeHasEveryReason(t *testing.T) {
 		return
 	}
 	if table != want {
-		t.Errorf("README.md's table of reasons is not that of compliance.Codes; write it with -update:\n%s", want)
+		t.Errorf("the page's table of reasons is not that of compliance.Codes; write it with -update:\n%s", want)
 	}
 	for _, s := range States {
 		if !strings.Contains(before, fmt.Sprintf("| `%s` |", s)) {
-			t.Errorf("README.md's table of states lacks %s", s)
+			t.Errorf("docs/reasons.md's table of states lacks %s", s)
 		}
 	}
 	for _, f := range FlagNames {
 		if !strings.Contains(before, "`"+f+"`") {
-			t.Errorf("README.md does not name the flag %s", f)
+			t.Errorf("docs/reasons.md does not name the flag %s", f)
 		}
 	}
 }
