@@ -4,7 +4,7 @@ import "maps"
 
 // rooms are the packages of the fleet, from the facade down: what each may import of ours.
 var rooms = map[string][]string{
-	"server/fleet": with("storage",
+	"server/fleet": with("storage", "storage/archive",
 		"server/fleet/access", "server/fleet/answer", "server/fleet/book", "server/fleet/catalogue", "server/fleet/each", "server/fleet/inventory",
 		"server/fleet/lead", "server/fleet/notify", "server/fleet/outbox", "server/fleet/reconcile"),
 	"server/fleet/lead": with("storage",

@@ -111,6 +111,17 @@ func (s *Store) Lease(ctx context.Context, name, owner, seen string, steal bool)
 	return held, now, err
 }
 
+// LeaseNow tells whether anybody holds the lease of that name, and its state, which changes with every renewal.
+func (s *Store) LeaseNow(ctx context.Context, name string) (held bool, now string, err error) {
+	err = s.db.View(ctx, LeasePartition(name), func(r Reader) error {
+		var l lease
+		_, err := getJSON(r, "lease", &l)
+		held, now = l.Owner != "", fmt.Sprintf("%s/%d", l.Owner, l.Counter)
+		return err
+	})
+	return held, now, err
+}
+
 // Release gives the lease back if owner has it.
 func (s *Store) Release(ctx context.Context, name, owner string) error {
 	return s.db.Update(ctx, LeasePartition(name), func(tx Tx) error {

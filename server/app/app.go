@@ -278,12 +278,17 @@ func (s *Server) Run(ctx context.Context) error {
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
 	var g errgroup.Group
-	g.Go(func() error { return s.fleet.Run(loops) })
+	ended := make(chan struct{})
+	g.Go(func() error { defer close(ended); return s.fleet.Run(loops) })
 	g.Go(func() error { paceGC(loops); return nil })
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 	var err error
 	select {
+	case <-ended: // the store is not one to run on any more: nothing in flight may be finished
+		s.stop()
+		_ = s.http.Close()
+		<-served
 	case <-ctx.Done():
 		s.log.Info("stopping: finishing what is in flight")
 		s.stop()

@@ -77,6 +77,9 @@ type Fleet struct {
 	// is the revision of the starts as it was last looked at: most replicas that die start again.
 	missing atomic.Bool
 	starts  uint64
+
+	storeRecord storage.FormatRecord // what the store is, from the start on
+	renewals    time.Duration        // in which a lease is renewed at least once
 }
 
 // New makes a Fleet; Start must come before anything else.
@@ -96,7 +99,7 @@ func New(o Options) (*Fleet, error) {
 	if o.Store == nil || o.Notifier == nil || o.Log == nil {
 		return nil, errors.New("fleet: Store, Notifier and Log are needed")
 	}
-	f := &Fleet{o: o, store: o.Store, log: o.Log}
+	f := &Fleet{o: o, store: o.Store, log: o.Log, renewals: 2 * lead.Renew}
 	f.index = inventory.New()
 	f.contacts = inventory.NewContacts(f.index)
 	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
@@ -144,6 +147,9 @@ func (f *Fleet) now() time.Time { return f.o.Now().UTC().Truncate(time.Second) }
 
 // Start reads secrets, book, tokens and index. With a file or folder as catalogue it is read too, so that the first Mac already meets it.
 func (f *Fleet) Start(ctx context.Context) error {
+	if err := f.takeStore(ctx); err != nil {
+		return err
+	}
 	key, err := f.Secret(ctx, "link", randomKey)
 	if err != nil {
 		return fmt.Errorf("read the link key: %w", err)
@@ -178,7 +184,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 	} {
 		g.Go(func() error { loop(ctx); return nil })
 	}
+	g.Go(func() error { return f.watchStore(ctx) })
 	err := g.Wait()
+	if errors.Is(err, ErrOtherStore) { // nothing of this one's belongs there
+		return err
+	}
 	// Events first: contact times that are lost cost nothing but an hour. What contacts bring to the shards has a second of its own.
 	end := time.Now().Add(storage.Timeout + time.Second)
 	last, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)

@@ -18,21 +18,33 @@ import (
 // The cursor of the fleet's timeline is the position in each of the 64 shards.
 type positions [storage.Shards]uint64
 
-const eventsList = "events" // as cursors know it
+// eventsList is the list of the events as cursors know it: that of one store. After a restore the numbers are given anew.
+func (f *Fleet) eventsList() string { return "events " + f.storeRecord.ID }
 
-func (p *positions) encode() string {
+// decodePositions reads a cursor. One from before stores had ids is as good as ever until a backup is restored.
+func (f *Fleet) decodePositions(cursor string) (positions, error) {
+	p, err := decodePositions(f.eventsList(), cursor)
+	if err != nil && f.storeRecord.RestoredAt.IsZero() {
+		if old, oldErr := decodePositions("events", cursor); oldErr == nil {
+			return old, nil
+		}
+	}
+	return p, err
+}
+
+func (p *positions) encode(list string) string {
 	var b []byte
 	for _, n := range p {
 		b = binary.AppendUvarint(b, n)
 	}
-	return answer.EncodeCursor(eventsList, string(b))
+	return answer.EncodeCursor(list, string(b))
 }
 
-func decodePositions(cursor string) (p positions, err error) {
+func decodePositions(list, cursor string) (p positions, err error) {
 	if cursor == "" {
 		return p, nil
 	}
-	key, err := answer.DecodeCursor(eventsList, cursor)
+	key, err := answer.DecodeCursor(list, cursor)
 	if err != nil {
 		return p, err
 	}
@@ -59,7 +71,7 @@ type FleetEvent struct {
 // Events reads the fleet's timeline from a cursor on ("" for the beginning), oldest first. Order holds per Mac; delivery is at least once,
 // by event id. A page is the beginning of any longer one. Next is always set: it is where to go on.
 func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[FleetEvent], error) {
-	pos, err := decodePositions(after)
+	pos, err := f.decodePositions(after)
 	if err != nil {
 		return Page[FleetEvent]{}, err
 	}
@@ -87,9 +99,9 @@ func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[Fleet
 		}
 		e := found[n][0]
 		found[n], pos[n] = found[n][1:], e.Number
-		p.Items = append(p.Items, FleetEvent{Event: e.Event, Cursor: pos.encode()})
+		p.Items = append(p.Items, FleetEvent{Event: e.Event, Cursor: pos.encode(f.eventsList())})
 	}
-	p.Next = pos.encode()
+	p.Next = pos.encode(f.eventsList())
 	return p, nil
 }
 

@@ -8,9 +8,12 @@ import (
 	"filippo.io/age"
 )
 
+// Encryption are those whom a backup is encrypted to; none: it is not.
+type Encryption = []age.Recipient
+
 // Recipients reads the public keys of age that a backup is encrypted to; each text is one, or several on lines of their own.
-func Recipients(texts []string) ([]age.Recipient, error) {
-	var all []age.Recipient
+func Recipients(texts []string) (Encryption, error) {
+	var all Encryption
 	for _, text := range texts {
 		found, err := age.ParseRecipients(strings.NewReader(text))
 		if err != nil {

@@ -19,9 +19,9 @@ import (
 // The lease of the work that must happen once: a candidate takes over after it saw the lease unchanged for leaseTime by its
 // own clock.
 const (
-	leaseName  = "leader"
-	leaseTime  = 10 * time.Second
-	leaseRenew = 2 * time.Second
+	Name      = "leader" // of the lease
+	leaseTime = 10 * time.Second
+	Renew     = 2 * time.Second
 )
 
 // Counters count what happened since the process started. Safe for concurrent use.
@@ -101,7 +101,7 @@ func (l *Leader) Run(ctx context.Context) {
 		c    candidate
 		stop context.CancelFunc
 		work errgroup.Group
-		tick = time.NewTicker(leaseRenew)
+		tick = time.NewTicker(Renew)
 	)
 	defer tick.Stop()
 	c.seenSince = time.Now()
@@ -141,7 +141,7 @@ func (l *Leader) resign(stop context.CancelFunc, work *errgroup.Group) {
 func (l *Leader) release(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), storage.Timeout)
 	defer cancel()
-	if err := l.o.Store.Release(last, leaseName, l.o.Owner); err != nil {
+	if err := l.o.Store.Release(last, Name, l.o.Owner); err != nil {
 		l.o.Log.Warn("the lease could not be given back; another replica takes it over when it has expired", "error", err)
 	}
 }
@@ -159,9 +159,9 @@ type candidate struct {
 func (l *Leader) hold(ctx context.Context, c *candidate) bool {
 	steal := l.o.Alone || time.Since(c.seenSince) >= leaseTime
 	began := time.Now()
-	held, now, err := l.o.Store.Lease(ctx, leaseName, l.o.Owner, c.seen, steal)
+	held, now, err := l.o.Store.Lease(ctx, Name, l.o.Owner, c.seen, steal)
 	if l.o.Alone && err == nil && !held {
-		held, now, err = l.o.Store.Lease(ctx, leaseName, l.o.Owner, now, true)
+		held, now, err = l.o.Store.Lease(ctx, Name, l.o.Owner, now, true)
 	}
 	if now != c.seen && err == nil {
 		c.seen, c.seenSince = now, time.Now()
@@ -169,7 +169,7 @@ func (l *Leader) hold(ctx context.Context, c *candidate) bool {
 	switch {
 	case err == nil && held:
 		c.renewed, c.held = began, true
-	case err == nil || time.Since(c.renewed) > leaseTime-leaseRenew:
+	case err == nil || time.Since(c.renewed) > leaseTime-Renew:
 		c.held = false
 	}
 	return c.held

@@ -1,0 +1,24 @@
+package fleet
+
+import (
+	"context"
+	"io"
+
+	"plimsoll/storage/archive"
+)
+
+// BackupOptions say how a backup is written.
+type BackupOptions struct {
+	Version    string             // of the program
+	Recipients archive.Encryption // whom every backup is encrypted to; none: it is not
+}
+
+// Backup writes a backup of the whole store, while everything goes on. After an error what was written is not one, and no restore takes it.
+func (f *Fleet) Backup(ctx context.Context, w io.Writer, o BackupOptions) (archive.Summary, error) {
+	s, err := archive.Write(ctx, w, f.store.DB(), archive.Options{Version: o.Version, Now: f.o.Now(), Recipients: o.Recipients})
+	if err != nil {
+		return s, err
+	}
+	f.log.Info("a backup was written", "macs", s.Macs, "partitions", s.Partitions, "sha256", s.Checksum)
+	return s, nil
+}

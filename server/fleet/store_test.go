@@ -1,0 +1,146 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll/server/fleet/lead"
+	"plimsoll/storage"
+	"plimsoll/storage/storagetest"
+)
+
+func (w *world) formatRecord() storage.FormatRecord {
+	w.t.Helper()
+	rec, err := w.store.FormatRecord(context.Background())
+	w.must(err)
+	if rec == nil {
+		w.t.Fatal("the store has no format record")
+	}
+	return *rec
+}
+
+func (w *world) setFormat(change func(*storage.FormatRecord)) {
+	w.t.Helper()
+	w.must(w.store.UpdateFormat(context.Background(), func(rec *storage.FormatRecord) (*storage.FormatRecord, error) {
+		change(rec)
+		return rec, nil
+	}))
+}
+
+// A start makes the format record once; a store of a newer format, or one that is being restored into, is refused before anything is written.
+func TestStoresThatAreRefused(t *testing.T) {
+	w := newWorld(t)
+	made := w.formatRecord()
+	if made.Format != storage.Format || made.ID == "" {
+		t.Fatalf("made %+v", made)
+	}
+	w.reopen()
+	if again := w.formatRecord(); again != made {
+		t.Errorf("after another start %+v, want %+v", again, made)
+	}
+	for want, change := range map[string]func(*storage.FormatRecord){
+		"a restore into it was begun": func(rec *storage.FormatRecord) {
+			rec.Restoring = &storage.Restoring{Backup: "x", Since: time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)}
+		},
+		"it has format 99": func(rec *storage.FormatRecord) { rec.Format = 99 },
+	} {
+		w.setFormat(change)
+		before, err := w.store.Revisions(t.Context(), storage.SecretsPartition, storage.BookPartition, storage.FormatPartition)
+		w.must(err)
+		f, err := New(w.o)
+		w.must(err)
+		if err := f.Start(t.Context()); !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		after, err := w.store.Revisions(t.Context(), storage.SecretsPartition, storage.BookPartition, storage.FormatPartition)
+		w.must(err)
+		if before[0] != after[0] || before[1] != after[1] || before[2] != after[2] {
+			t.Errorf("%s: something was written", want)
+		}
+		w.setFormat(func(rec *storage.FormatRecord) { *rec = made })
+	}
+}
+
+// A replica ends when its store becomes one that it cannot run on.
+func TestReplicaEndsOnAnotherStore(t *testing.T) {
+	for want, change := range map[string]func(*storage.FormatRecord){
+		"a restore into it": func(rec *storage.FormatRecord) { rec.Restoring = &storage.Restoring{Backup: "x"} },
+		"format 99":         func(rec *storage.FormatRecord) { rec.Format = 99 },
+		"another one":       func(rec *storage.FormatRecord) { rec.ID = "another" },
+	} {
+		t.Run(want, func(t *testing.T) {
+			w := quiet(t, storagetest.RedisServer(t).URL())
+			ended := make(chan error, 1)
+			go func() { ended <- w.Run(t.Context()) }()
+			w.setFormat(change)
+			if err := <-ended; !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), want) {
+				t.Errorf("ended with %v, want %q", err, want)
+			}
+		})
+	}
+}
+
+// Beside a replica that knows no format none starts that does; when the older one has ended or died, the store gets its format.
+func TestNoneStartsBesideOneWithoutFormat(t *testing.T) {
+	w := quiet(t, storagetest.RedisServer(t).URL())
+	ctx := t.Context()
+	start := func() error {
+		w.must(w.store.DB().Drop(ctx, storage.FormatPartition))
+		f, err := New(w.o)
+		w.must(err)
+		f.renewals = 200 * time.Millisecond
+		return f.Start(ctx)
+	}
+	renewing, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for renewing.Err() == nil {
+			_, _, _ = w.store.Lease(renewing, lead.Name, "old", "", false)
+		}
+	}()
+	storagetest.Await(t, "the older replica has the lease", func() error {
+		if held, _, err := w.store.LeaseNow(ctx, lead.Name); err != nil || !held {
+			return errors.Join(errors.New("it has not"), err)
+		}
+		return nil
+	})
+	if err := start(); !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), "older version runs on it") {
+		t.Errorf("beside an older replica: %v", err)
+	}
+	stop()
+	<-done
+	w.must(start()) // it died
+	if rec := w.formatRecord(); rec.Format != storage.Format {
+		t.Errorf("the store has format %d", rec.Format)
+	}
+	w.must(w.store.Release(ctx, lead.Name, "old"))
+	w.must(start())
+}
+
+// A cursor is of one store: one from before the store had an id is good until a backup is restored.
+func TestCursorsOfAStore(t *testing.T) {
+	w := newWorld(t)
+	w.enrol("MAC-1", "S1", "26.5", "25F71")
+	w.outbox.Flush(t.Context())
+	p, err := w.Events(t.Context(), "", 1)
+	w.must(err)
+	if _, err := w.Events(t.Context(), p.Next, 1); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	old := (&positions{}).encode("events")
+	if _, err := w.Events(t.Context(), old, 1); err != nil {
+		t.Errorf("one without an id: %v", err)
+	}
+	w.setFormat(func(rec *storage.FormatRecord) { rec.ID, rec.RestoredAt = "restored", time.Unix(1, 0).UTC() })
+	w.reopen()
+	for _, cursor := range []string{p.Next, old} {
+		var e *Error
+		if _, err := w.Events(t.Context(), cursor, 1); !errors.As(err, &e) || e.Code != "bad_cursor" {
+			t.Errorf("after a restore: %v", err)
+		}
+	}
+}
