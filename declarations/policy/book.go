@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/expr-lang/expr/vm"
@@ -80,6 +81,10 @@ func Compile(in Input) (*Book, error) {
 	return b, nil
 }
 
+// Member is a serial number or an enrollment id as members of groups are compared: lists come from spreadsheets, with spaces around them and
+// in either case.
+func Member(idOrSerial string) string { return strings.ToUpper(strings.TrimSpace(idOrSerial)) }
+
 func (b *Book) compileGroups() {
 	for i := range b.Groups {
 		b.groups = append(b.groups, b.Groups[i].Name)
@@ -90,6 +95,7 @@ func (b *Book) compileGroups() {
 	for i := range b.Groups {
 		n, _ := slices.BinarySearch(b.groups, b.Groups[i].Name)
 		for _, device := range b.Groups[i].Devices {
+			device = Member(device)
 			if list := b.members[device]; !slices.Contains(list, n) {
 				b.members[device] = append(list, n)
 			}
@@ -130,7 +136,7 @@ func (b *Book) groupIndexes(names []string) []int {
 
 // groupsOf lists the indexes of the groups that a Mac is in, sorted.
 func (b *Book) groupsOf(f *status.Facts) []int {
-	byID, bySerial := b.members[f.ID], b.members[f.Serial]
+	byID, bySerial := b.members[Member(f.ID)], b.members[Member(f.Serial)]
 	if f.Serial == "" || len(bySerial) == 0 {
 		return byID
 	}

@@ -24,6 +24,8 @@ type Options struct {
 	Version string
 	// Logins limits failed logins; nil: a limit of the API's own.
 	Logins *Logins
+	// Counts are counters that are kept elsewhere, for /metrics.
+	Counts []Count
 	// Enter is asked once a request has shown its token, so that strangers hold no slot; nobody is let in when it returns false, else leave is
 	// called at the end. nil: everybody is.
 	Enter func() (leave func(), ok bool)
@@ -65,7 +67,7 @@ func New(o Options) *API {
 		paths:   map[string]bool{},
 		logins:  o.Logins,
 		origins: http.NewCrossOriginProtection(),
-		metrics: newMetrics(o.Fleet.Stats, o.Version),
+		metrics: newMetrics(o.Fleet.Stats, o.Version, o.Counts),
 		closing: make(chan struct{}), streams: NewStreams(), enter: o.Enter,
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
 		pinged: pinged{every: 250 * time.Millisecond},

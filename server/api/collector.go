@@ -23,6 +23,7 @@ var (
 	descAge         = desc("catalogue_age_seconds", "Time since the last response of the feed that was accepted.")
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
 	descStale       = desc("catalogue_stale", "1 while the catalogue is stale.")
+	descSource      = desc("catalogue_source", "1 while there is a source to fetch releases from; 0 with --catalog none.")
 	descReports     = desc("reports_total", "Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.", "result")
 	descIngest      = desc("report_ingest_seconds", "Time to take in a status report.")
 	descFetches     = desc("catalogue_fetches_total", "Fetches of the feed: all, failed, refused for their content.", "result")
@@ -54,7 +55,7 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale,
+		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource,
 		descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
@@ -100,6 +101,11 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 		stale = 1
 	}
 	gauge(descStale, stale)
+	source := 0.0
+	if s.CatalogueSource {
+		source = 1
+	}
+	gauge(descSource, source)
 	collectCounters(ch, s.Counters)
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -28,6 +29,24 @@ type problem struct {
 
 func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.cause }
+
+// The most that an error names: a body of 4 MiB can have a million faults, and a field a name of 4 MiB.
+const (
+	maxFaults = 100
+	maxWords  = 1000 // bytes of a name, and of a reason
+)
+
+// bound shortens what the client itself caused to be long.
+func (p *problem) bound() {
+	p.text = cut(p.text, maxWords)
+	if more := len(p.fields) - maxFaults; more > 0 {
+		p.text += fmt.Sprintf("; %d more faults are not named", more)
+	}
+	p.fields = slices.Clone(p.fields[:min(len(p.fields), maxFaults)])
+	for i, f := range p.fields {
+		p.fields[i] = FieldError{Field: cut(f.Field, maxWords), Reason: cut(f.Reason, maxWords)}
+	}
+}
 
 func badParameter(name, reason string) *problem {
 	return &problem{
@@ -150,6 +169,7 @@ func (a *API) answerError(err error, c echo.Context) {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(p.retry))
 	}
 	h.Set(echo.HeaderCacheControl, "no-store")
+	p.bound()
 	body := ErrorBody{Error: p.text, Code: p.code, Errors: p.fields, RequestID: h.Get(echo.HeaderXRequestID), Impact: p.impact}
 	if body.Errors == nil {
 		body.Errors = []FieldError{}

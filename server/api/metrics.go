@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,7 +23,7 @@ type metrics struct {
 	inFlight prometheus.Gauge
 }
 
-func newMetrics(stats func() fleet.Stats, version string) *metrics {
+func newMetrics(stats func() fleet.Stats, version string, counts []Count) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -43,7 +45,40 @@ func newMetrics(stats func() fleet.Stats, version string) *metrics {
 		m.requests, m.duration, m.inFlight, build, &fleetCollector{stats: stats},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	for _, c := range counts {
+		m.registry.MustRegister(prometheus.NewCounterFunc(
+			prometheus.CounterOpts{Name: "plimsoll_" + c.Name, Help: c.Help, ConstLabels: prometheus.Labels{"result": c.Result}},
+			func() float64 { return float64(c.Of.Load()) },
+		))
+	}
 	return m
+}
+
+// Count is a counter that is kept elsewhere: plimsoll_NAME{result}. Those of one name have one help.
+type Count struct {
+	Name, Help, Result string
+	Of                 *atomic.Int64
+}
+
+// Refuser is the writer of an answer whose status does not say that the request was refused, as SCEP's.
+type Refuser interface{ Refused() }
+
+// measured is an answer of which the status is counted.
+type measured struct {
+	http.ResponseWriter
+	status int
+}
+
+// Unwrap is for http.ResponseController.
+func (w *measured) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Refused makes the request count as one that was refused.
+func (w *measured) Refused() { w.status = http.StatusBadRequest }
+
+// WriteHeader is the answer's.
+func (w *measured) WriteHeader(status int) {
+	w.status = cmp.Or(w.status, status)
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (m *metrics) handler() http.Handler {
@@ -67,8 +102,11 @@ func methodLabel(method string) string {
 
 // measure counts the requests to a handler under a fixed route.
 func (m *metrics) measure(route string, h http.Handler) http.Handler {
-	label := prometheus.Labels{"route": route}
-	return promhttp.InstrumentHandlerInFlight(m.inFlight,
-		promhttp.InstrumentHandlerDuration(m.duration.MustCurryWith(label),
-			promhttp.InstrumentHandlerCounter(m.requests.MustCurryWith(label), h)))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.inFlight.Inc()
+		defer m.inFlight.Dec()
+		began, answer := time.Now(), measured{ResponseWriter: w}
+		h.ServeHTTP(&answer, r)
+		m.count(r.Method, route, cmp.Or(answer.status, http.StatusOK), time.Since(began))
+	})
 }

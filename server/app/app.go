@@ -145,7 +145,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	}
 	others := make(slots, inFlight)
 	rest := api.New(api.Options{
-		Enter: others.enter,
+		Enter: others.enter, Counts: counts(door.Counters()),
 		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
 		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(),
 	})

@@ -20,7 +20,7 @@ func (f *Fleet) Ingest(ctx context.Context, id string, body []byte) error {
 	}
 	err = f.change(ctx, id, reconcile.Report(report))
 	if err != nil {
-		f.counters.MacErrors.Add(1)
+		f.countFault(err)
 		return fmt.Errorf("status report of %s: %w", id, err)
 	}
 	f.counters.ReportsAccepted.Add(1)

@@ -88,7 +88,7 @@ func (f *Fleet) fromDevice(ctx context.Context, id string, cause reconcile.Cause
 func (f *Fleet) Tokens(ctx context.Context, id string) ([]byte, error) {
 	a, err := f.fromDevice(ctx, id, reconcile.AsksTokens())
 	if err != nil {
-		f.counters.MacErrors.Add(1)
+		f.countFault(err)
 		return nil, fmt.Errorf("tokens of %s: %w", id, err)
 	}
 	f.counters.TokensServed.Add(1)
@@ -99,7 +99,7 @@ func (f *Fleet) Tokens(ctx context.Context, id string) ([]byte, error) {
 func (f *Fleet) Items(ctx context.Context, id string) ([]byte, error) {
 	a, err := f.fromDevice(ctx, id, reconcile.AsksItems())
 	if err != nil {
-		f.counters.MacErrors.Add(1)
+		f.countFault(err)
 		return nil, fmt.Errorf("declaration items of %s: %w", id, err)
 	}
 	f.counters.ItemsServed.Add(1)
@@ -142,7 +142,7 @@ func (f *Fleet) Declaration(ctx context.Context, id string, kind declarations.Ki
 		return nil
 	})
 	if err != nil {
-		f.counters.MacErrors.Add(1)
+		f.countFault(err)
 		return nil, err
 	}
 	f.counters.DeclarationsServed.Add(1)

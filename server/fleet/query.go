@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/inventory"
@@ -53,7 +54,7 @@ func membersOf(cur *book.Current, group string) map[string]bool {
 	}
 	members := make(map[string]bool, len(g.Devices))
 	for _, d := range g.Devices {
-		members[d] = true
+		members[policy.Member(d)] = true
 	}
 	return members
 }
@@ -147,7 +148,7 @@ func (f *Fleet) Stats() Stats {
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
-	s := Stats{Counters: &f.counters, Compliance: c, CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
+	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c, CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
 	return s
 }

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,16 @@ type (
 	leadCounters      = lead.Counters
 )
 
+// countFault counts a request of a Mac that ended with a fault on our side; a refusal is none, nor is a Mac that went away.
+func (f *Fleet) countFault(err error) {
+	for _, kind := range []error{ErrNotFound, ErrInvalid, ErrForbidden, ErrConflict, context.Canceled} {
+		if errors.Is(err, kind) {
+			return
+		}
+	}
+	f.counters.MacErrors.Add(1)
+}
+
 // Stats is a snapshot for /metrics.
 type Stats struct {
 	Counters *Counters
@@ -34,6 +46,8 @@ type Stats struct {
 	Compliance Compliance
 	// DueWithin counts the Macs whose deadline lies within 1, 7 and 30 days from now.
 	DueWithin map[int]int
+	// CatalogueSource tells whether there is a source to fetch releases from (--catalog).
+	CatalogueSource bool
 	// CatalogueAge is the time since the last accepted response.
 	CatalogueAge time.Duration
 	// Outstanding counts the Macs that were told and have not synced yet.

@@ -47,6 +47,13 @@ func (d *Door) SCEP() http.Handler { return d.guarded(d.serveSCEP) }
 
 func (d *Door) serveSCEP(w http.ResponseWriter, r *http.Request) {
 	contentType, answer, err := d.scep(w, r)
+	var failure *scepFailed
+	if errors.As(err, &failure) { // SCEP says no in a message of its own, with status 200; for the metrics it is refused
+		if m, ok := w.(interface{ Refused() }); ok {
+			m.Refused()
+		}
+		answer, err = failure.answer, nil
+	}
 	if err != nil {
 		d.count.IdentitiesRefused.Add(1)
 		status := statusOf(err)
@@ -178,8 +185,13 @@ func (d *Door) scepFailure(ctx context.Context, msg *scep.PKIMessage, info scep.
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("answer a SCEP message: %w", err))
 	}
-	return answer.Raw, nil
+	return nil, &scepFailed{answer.Raw}
 }
+
+// scepFailed is a refusal in SCEP's own form.
+type scepFailed struct{ answer []byte }
+
+func (*scepFailed) Error() string { return "no identity was issued" }
 
 func usableKey(key any) error {
 	switch key := key.(type) {

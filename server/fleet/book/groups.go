@@ -1,9 +1,11 @@
 package book
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
@@ -33,14 +35,17 @@ func (k *Keeper) group(g policy.Group) Group {
 }
 
 func members(devices []string) ([]string, error) {
+	devices = slices.Clone(devices)
 	for i, d := range devices {
-		if d == "" || len(d) > 256 {
+		devices[i] = strings.TrimSpace(d)
+		if d = devices[i]; d == "" || len(d) > 256 {
 			return nil, answer.Invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
 		}
 	}
-	devices = slices.Clone(devices)
-	slices.Sort(devices)
-	return slices.Compact(devices), nil
+	slices.SortFunc(devices, func(a, b string) int {
+		return cmp.Or(strings.Compare(policy.Member(a), policy.Member(b)), strings.Compare(a, b))
+	})
+	return slices.CompactFunc(devices, func(a, b string) bool { return policy.Member(a) == policy.Member(b) }), nil
 }
 
 // putGroup writes a group that edit makes out of the stored one (nil: none).
@@ -102,7 +107,11 @@ func (k *Keeper) EditGroup(ctx context.Context, name string, add, remove []strin
 		if err != nil {
 			return policy.Group{}, err
 		}
-		devices = slices.DeleteFunc(devices, func(d string) bool { return slices.Contains(remove, d) })
+		gone := make(map[string]bool, len(remove))
+		for _, d := range remove {
+			gone[policy.Member(d)] = true
+		}
+		devices = slices.DeleteFunc(devices, func(d string) bool { return gone[policy.Member(d)] })
 		return policy.Group{Name: name, Devices: devices}, nil
 	})
 	return g, impact, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -24,7 +25,7 @@ type Query struct {
 	Text                                string // in the serial number or the name, whatever their case
 	Reason                              string // the code of the most decisive reason
 	Members                             map[string]bool
-	InGroup                             bool // only Members, by id or serial number
+	InGroup                             bool // only Members, by id or serial number as policy.Member has them
 	SeenBefore                          time.Time
 	Enrolled                            bool
 	Sort                                string // BySerial, ByDeadline or ByLastSeen
@@ -155,7 +156,7 @@ func (m *matcher) matches(r *row) bool {
 	}
 	switch {
 	case q.Model != "" && r.model != q.Model,
-		q.InGroup && !q.Members[r.id] && !q.Members[r.serial],
+		q.InGroup && !q.Members[policy.Member(r.id)] && !q.Members[policy.Member(r.serial)],
 		m.text != "" && !strings.Contains(strings.ToLower(r.serial), m.text) && !strings.Contains(strings.ToLower(r.name), m.text):
 		return false
 	}

@@ -4,6 +4,7 @@ package inventory
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -269,13 +270,23 @@ func (x *Index) walk(after orderKey, fn func(*row) bool) {
 func (x *Index) Resolve(idOrSerial string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	idOrSerial = strings.TrimSpace(idOrSerial)
+	// As it is written, and as Apple writes them: a serial number may have been typed, or come from a spreadsheet.
+	for _, text := range []string{idOrSerial, strings.ToUpper(idOrSerial), strings.ToLower(idOrSerial)} {
+		if ids := x.addressed(text); len(ids) > 0 {
+			return ids
+		}
+	}
+	return nil
+}
+
+func (x *Index) addressed(idOrSerial string) (ids []string) {
 	if _, ok := x.position[idOrSerial]; ok {
 		return []string{idOrSerial}
 	}
 	if idOrSerial == "" {
 		return nil
 	}
-	var ids []string
 	for n, _ := x.place(orderKey{serial: idOrSerial}); n < len(x.order); n++ {
 		r := &x.rows[x.order[n]]
 		if r.serial != idOrSerial {

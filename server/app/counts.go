@@ -1,0 +1,31 @@
+package app
+
+import (
+	"plimsoll/server/api"
+	"plimsoll/server/mdm"
+)
+
+// counts are the counters of the Macs' side, for /metrics.
+func counts(c *mdm.Counters) []api.Count {
+	const (
+		messages   = "MDM messages of Macs: all, and of those refused (400 and other 4xx), too large (413), too many (429), failed (5xx)."
+		profiles   = "Requests for the enrolment profile: given, refused."
+		identities = "Requests for a device identity (SCEP): issued, refused."
+		pushes     = "Notifications to APNs: sent, failed."
+		queries    = "Queries that were queued for Macs."
+	)
+	return []api.Count{
+		{Name: "mdm_messages_total", Help: messages, Result: "all", Of: &c.Messages},
+		{Name: "mdm_messages_total", Help: messages, Result: "refused", Of: &c.Refused},
+		{Name: "mdm_messages_total", Help: messages, Result: "too_large", Of: &c.TooLarge},
+		{Name: "mdm_messages_total", Help: messages, Result: "too_many", Of: &c.TooMany},
+		{Name: "mdm_messages_total", Help: messages, Result: "failed", Of: &c.Failed},
+		{Name: "enrolment_profiles_total", Help: profiles, Result: "given", Of: &c.Profiles},
+		{Name: "enrolment_profiles_total", Help: profiles, Result: "refused", Of: &c.ProfilesRefused},
+		{Name: "identities_total", Help: identities, Result: "issued", Of: &c.Identities},
+		{Name: "identities_total", Help: identities, Result: "refused", Of: &c.IdentitiesRefused},
+		{Name: "apns_notifications_total", Help: pushes, Result: "sent", Of: &c.PushesSent},
+		{Name: "apns_notifications_total", Help: pushes, Result: "failed", Of: &c.PushesFailed},
+		{Name: "queries_total", Help: queries, Result: "queued", Of: &c.Asks},
+	}
+}
