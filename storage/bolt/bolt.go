@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"plimsoll/storage"
+	"plimsoll/storage/bolt/wal"
 )
 
 // Everything is in one bucket. A partition is the prefix
@@ -56,19 +55,25 @@ const (
 	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot keep up.
 	logFull = 4 << 20
 	logMost = 4
+	// moveBytes bounds what bbolt needs for a commit, which grows with it.
+	moveBytes = 1 << 20
+	// moveEvery bounds how long the file is behind its log: what is committed is on its way there within 20 s.
+	moveEvery = 10 * time.Second
 )
 
 // DB is a storage.DB in a file. A commit goes into the log, and is then read from memory until it is moved into the file, many at once.
 type DB struct {
 	path  string
 	bolt  *bbolt.DB
+	main  updater // commits to bolt
 	jobs  chan *job
 	quit  chan struct{} // closed by Close: no more jobs
 	done  chan struct{} // closed by the writer when it has ended
 	close func() error
 
-	logFull int64 // bytes of a log, after which the other one takes its turn
-	w       writer
+	logFull   int64 // bytes of a file of the log, after which the other one takes its turn
+	moveBytes int   // about so much is moved into the file with one commit
+	w         writer
 
 	mu     sync.RWMutex
 	active layer // lies over frozen, and is in the log that is written
@@ -77,8 +82,17 @@ type DB struct {
 
 var _ storage.DB = (*DB)(nil)
 
-// Open opens or creates the file. The error wraps storage.ErrUnavailable when another process uses it.
+// updater is how the file is written. Tests look at it.
+type updater interface {
+	Update(fn func(*bbolt.Tx) error) error
+}
+
+// Open opens or creates the file. The error wraps storage.ErrUnavailable when another process uses it, and when the file lacks its log.
 func Open(path string) (*DB, error) {
+	return openOn(wal.OS, path, func(b *bbolt.DB) updater { return b })
+}
+
+func openOn(disk wal.Disk, path string, main func(*bbolt.DB) updater) (*DB, error) {
 	b, err := openFile(path)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("database %s is in use by another process: %w", path, storage.ErrUnavailable)
@@ -87,26 +101,22 @@ func Open(path string) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: %w: %w", path, storage.ErrUnavailable, err)
 	}
 	b.AllocSize = allocStep
-	db := &DB{path: path, bolt: b, jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{}), logFull: logFull, active: make(layer)}
+	db := &DB{
+		path: path, bolt: b, main: main(b), jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{}),
+		logFull: logFull, moveBytes: moveBytes, active: make(layer),
+	}
 	db.w.moved = make(chan error, 1)
-	err = b.Update(func(t *bbolt.Tx) error {
-		_, err := t.CreateBucketIfNotExists(bucketName)
-		return err
-	})
-	if err == nil {
-		err = db.recover()
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare database %s: %w: %w", path, storage.ErrUnavailable, err), db.closeLogs(false), b.Close())
+	if err := db.recover(disk); err != nil {
+		err = fmt.Errorf("prepare database %s: %w: %w", path, storage.ErrUnavailable, err)
+		if db.w.log != nil {
+			err = errors.Join(err, db.w.log.Close())
+		}
+		return nil, errors.Join(err, b.Close())
 	}
 	db.close = sync.OnceValue(func() error {
 		close(db.quit)
 		<-db.done
-		err := db.moveAll()
-		if err = errors.Join(err, db.closeLogs(err == nil), b.Close()); err != nil {
+		if err := errors.Join(db.end(), b.Close()); err != nil {
 			return fmt.Errorf("close database %s: %w", path, err)
 		}
 		return nil
@@ -135,18 +145,6 @@ func openFile(path string) (*bbolt.DB, error) {
 		b, err = bbolt.Open(path, 0o600, opts)
 	}
 	return b, err
-}
-
-// syncFolder makes a file that is new survive a power failure: syncing the file does not promise that its name does.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" { // which cannot
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close commits what the writer has taken, brings everything into the file, waits for the readers, and closes it. It may be called again.

@@ -55,12 +55,9 @@ func (p *part) with(revision uint64, puts []pair) *part {
 	return &part{revision: revision, dropped: p.dropped, pairs: append(all, old...)}
 }
 
-// moveBytes is how much of a layer goes into the file with one commit: what bbolt needs for a commit grows with it.
-const moveBytes = 1 << 20
-
-// move writes the layer into the file; seq is the number of its last group. Partitions that are written before it fails, or the machine does,
+// move writes the layer into the file, about so many bytes with each commit; seq is the number of its last group. Partitions that are written before it fails, or the machine does,
 // are written again, and become the same.
-func (l layer) move(db *bbolt.DB, seq uint64) error {
+func (l layer) move(db updater, seq uint64, moveBytes int) error {
 	names := slices.Sorted(maps.Keys(l))
 	for {
 		err := db.Update(func(t *bbolt.Tx) error {

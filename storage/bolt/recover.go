@@ -3,75 +3,82 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
+
+	"plimsoll/storage/bolt/wal"
 )
 
-// recover brings what an earlier process has left in the logs into the file, and begins them anew.
-func (db *DB) recover() error {
+// livesBucket says whether a process has the database open, or has left it without an orderly end: then the file alone is not the whole.
+// A file of an older version does not say.
+var (
+	livesBucket = []byte("plimsoll-log")
+	livesKey    = []byte("open")
+)
+
+func logPath(path string) string { return path + "-log" }
+
+// recover brings what an earlier process has left in the log into the file, and begins the log anew.
+func (db *DB) recover(disk wal.Disk) error {
 	var stored uint64
-	if err := db.bolt.View(func(t *bbolt.Tx) error {
-		stored = t.Bucket(bucketName).Sequence()
+	var open bool
+	err := db.main.Update(func(t *bbolt.Tx) error {
+		values, err := t.CreateBucketIfNotExists(bucketName)
+		if err != nil {
+			return err
+		}
+		stored = values.Sequence()
+		lives, err := t.CreateBucketIfNotExists(livesBucket)
+		if err != nil {
+			return err
+		}
+		open = lives.Get(livesKey) != nil
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
-	var found [2][]group
-	for i, path := range logPaths(db.path) {
-		var err error
-		if found[i], err = readLog(path); err != nil {
-			return err
-		}
+	log, err := wal.Open(disk, logPath(db.path))
+	if err != nil {
+		return err
 	}
-	first, second := found[0], found[1]
-	if len(first) > 0 && len(second) > 0 && first[0].seq > second[0].seq {
-		first, second = second, first
+	if missing := log.Missing(); open && len(missing) > 0 {
+		return lacking(missing, db.path)
 	}
-	if len(first) > 0 && len(second) > 0 {
-		// A group whose sync failed may be whole all the same. When the other log took its turn then, its first group was committed in that one's place.
-		first = slices.DeleteFunc(first, func(g group) bool { return g.seq >= second[0].seq })
-	}
-	seq, left := stored, make(layer)
-	for _, g := range append(first, second...) {
-		switch {
-		case g.seq <= seq:
-			continue
-		case g.seq > seq+1:
-			logs := logPaths(db.path)
-			return fmt.Errorf("the log lacks group %d, and goes on with %d: restore a copy, or remove %s and %s to do without the newest writes", seq+1, g.seq, logs[0], logs[1])
-		}
-		if err := left.replay(g.payload); err != nil {
-			return fmt.Errorf("group %d: %w", g.seq, err)
-		}
-		seq = g.seq
+	left := make(layer)
+	seq, err := log.Replay(stored, left.replay)
+	if err != nil {
+		return err
 	}
 	if seq > stored { // also when the groups hold nothing: the next ones go on from their number
-		if err := left.move(db.bolt, seq); err != nil {
+		if err := left.move(db.main, seq, db.moveBytes); err != nil {
 			return err
 		}
 	}
-	db.w.seq = seq
-	for i, path := range logPaths(db.path) {
-		var err error
-		if db.w.logs[i], err = createLog(path); err != nil {
-			return err
-		}
+	db.w.log = log
+	if err := log.Begin(seq); err != nil {
+		return err
 	}
-	return nil
+	return db.main.Update(func(t *bbolt.Tx) error { return t.Bucket(livesBucket).Put(livesKey, []byte{1}) })
 }
 
-// closeLogs closes the logs that were opened; empty says that the file has everything, so that they can be removed.
-func (db *DB) closeLogs(empty bool) error {
-	var errs []error
-	for _, l := range db.w.logs {
-		switch {
-		case l == nil:
-		case empty:
-			errs = append(errs, l.remove())
-		default:
-			errs = append(errs, l.file.Close())
-		}
+// lacking is the error of a file that was copied without its log.
+func lacking(missing []string, path string) error {
+	logs := wal.Paths(logPath(path))
+	return fmt.Errorf("the newest writes are in %s, which is missing: bring %s, %s and %s here together from where they were, "+
+		"or restore a backup; to go on without those writes, make %s as empty files",
+		strings.Join(missing, " and "), path, logs[0], logs[1], strings.Join(missing, " and "))
+}
+
+// end brings everything into the file, says there that it is the whole, and removes the log; the writer has ended.
+func (db *DB) end() error {
+	err := db.moveAll()
+	if err == nil {
+		err = db.main.Update(func(t *bbolt.Tx) error { return t.Bucket(livesBucket).Delete(livesKey) })
 	}
-	return errors.Join(errs...)
+	if err != nil {
+		return errors.Join(err, db.w.log.Close())
+	}
+	return db.w.log.Remove()
 }

@@ -3,10 +3,12 @@ package bolt
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"plimsoll/storage"
+	"plimsoll/storage/bolt/wal"
 )
 
 // maxGroup bounds a group of commits in jobs, and maxGroupBytes in bytes, so that nobody waits long for his group.
@@ -113,10 +115,8 @@ func (j *job) take(t *tx) (err error) {
 
 // writer is what belongs to the one goroutine that writes.
 type writer struct {
-	logs  [2]*logFile
-	turn  int    // of the log that is written; the other one has the frozen layer
-	seq   uint64 // of the last group
-	frame []byte // room for the next one
+	log   *wal.Log // the file that rests has the frozen layer
+	frame []byte   // room for the next group
 	// tooLarge is the length of the last frame that could not be written, until one as long could be: on a disk that is nearly full
 	// nothing is taken, not the small commits alone. What a Mac does next would find the half of it done.
 	tooLarge int
@@ -131,12 +131,18 @@ type writer struct {
 // write takes what is queued, and commits it with one sync.
 func (db *DB) write() {
 	defer close(db.done)
+	tick := time.NewTicker(moveEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-db.quit:
 			return
 		case err := <-db.w.moved:
 			db.settle(err)
+		case <-tick.C:
+			if !db.w.moving && db.w.stuck == nil && len(db.active) > 0 { // groups in which nothing is committed stay where they are
+				db.freeze()
+			}
 		case j := <-db.jobs:
 			db.commit(j)
 		}
@@ -163,7 +169,7 @@ func (db *DB) commit(first *job) {
 		return
 	}
 	w := &db.w
-	w.frame = append(w.frame[:0], make([]byte, frameHeader)...)
+	w.frame = append(w.frame[:0], make([]byte, wal.Room)...)
 	for j := first; j != nil; j = db.next(len(g.jobs), len(w.frame)) {
 		if db.add(&g, j) {
 			g.jobs = append(g.jobs, j)
@@ -176,12 +182,11 @@ func (db *DB) commit(first *job) {
 	if missing := min(w.tooLarge, nearlyFull) - len(w.frame); missing > 0 {
 		w.frame = append(w.frame, make([]byte, missing)...)
 	}
-	if err = w.logs[w.turn].append(w.seq+1, w.frame); err != nil {
+	if err = w.log.Append(w.frame); err != nil {
 		err = unavailable("write to", db.path, err)
 		w.tooLarge = len(w.frame)
 	} else {
 		w.tooLarge = 0
-		w.seq++
 		db.mu.Lock()
 		for partition, p := range g.parts {
 			db.active[partition] = p
@@ -248,7 +253,7 @@ func (db *DB) add(g *pending, j *job) bool {
 // makeRoom freezes the active layer when the log is long enough, and lets the other log take its turn.
 func (db *DB) makeRoom() error {
 	w := &db.w
-	long := w.logs[w.turn].end
+	long := w.log.Size()
 	if w.moving && long >= logMost*db.logFull {
 		db.settle(<-w.moved)
 	}
@@ -259,22 +264,30 @@ func (db *DB) makeRoom() error {
 			return w.stuck
 		}
 	}
-	if w.moving || long < db.logFull {
-		return nil
+	if !w.moving && long >= db.logFull {
+		db.freeze()
+	}
+	return nil
+}
+
+// freeze lets the other file of the log take its turn, and begins to move what is committed.
+func (db *DB) freeze() {
+	w := &db.w
+	if !w.log.Rotate() {
+		return
 	}
 	db.mu.Lock()
 	db.frozen, db.active = db.active, make(layer)
 	db.mu.Unlock()
-	w.frozenSeq, w.turn = w.seq, 1-w.turn
+	w.frozenSeq = w.log.Last()
 	db.move()
-	return nil
 }
 
 // move writes the frozen layer into the file, in a goroutine of its own.
 func (db *DB) move() {
 	db.w.moving = true
-	frozen, seq := db.frozen, db.w.frozenSeq
-	go func() { db.w.moved <- frozen.move(db.bolt, seq) }()
+	frozen, seq, bytes := db.frozen, db.w.frozenSeq, db.moveBytes
+	go func() { db.w.moved <- frozen.move(db.main, seq, bytes) }()
 }
 
 // settle ends a move. What is in the file need not be in memory and in the log.
@@ -287,7 +300,7 @@ func (db *DB) settle(err error) {
 	db.mu.Lock()
 	db.frozen = nil
 	db.mu.Unlock()
-	w.logs[1-w.turn].end = int64(headerSize)
+	w.log.Release()
 }
 
 // moveAll brings everything into the file; the writer has ended.
@@ -297,9 +310,9 @@ func (db *DB) moveAll() error {
 		db.settle(<-w.moved)
 	}
 	if db.frozen != nil {
-		if err := db.frozen.move(db.bolt, w.frozenSeq); err != nil {
+		if err := db.frozen.move(db.main, w.frozenSeq, db.moveBytes); err != nil {
 			return err
 		}
 	}
-	return db.active.move(db.bolt, w.seq)
+	return db.active.move(db.main, w.log.Last(), db.moveBytes)
 }
