@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, in *os.File, out, errs *os.File) in
 	default:
 		err = parsed.Run(&cli.Env{
 			Context: ctx, In: in, Out: out, Err: errs, Version: versionText(), Terminal: isatty.IsTerminal(out.Fd()) && isatty.IsTerminal(in.Fd()),
-			Serve: serveDemo, Simulate: simulate,
+			Serve: serveDemo, Simulate: simulate, OpenStore: app.OpenStore,
 		})
 	}
 	var wrong *app.BadOption

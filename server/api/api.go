@@ -32,6 +32,8 @@ type Options struct {
 	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/, /v1/enqueue/ or is /v1/pushcert.
 	// Those that are nil are left out.
 	Push, Enqueue, PushCert http.Handler
+	// BackupTo are those whom every backup is encrypted to; none: it is not.
+	BackupTo fleet.Encryption
 }
 
 // API serves /v1 and the server's own routes. Safe for concurrent use.
@@ -52,6 +54,9 @@ type API struct {
 	heartbeat time.Duration
 	pace      time.Duration // between two reads of one event stream
 	pinged    pinged
+
+	recipients fleet.Encryption
+	backups    chan struct{} // one at a time
 }
 
 // New makes an API. Fleet and Log are required.
@@ -70,7 +75,8 @@ func New(o Options) *API {
 		metrics: newMetrics(o.Fleet.Stats, o.Version, o.Counts),
 		closing: make(chan struct{}), streams: NewStreams(), enter: o.Enter,
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
-		pinged: pinged{every: 250 * time.Millisecond},
+		pinged:     pinged{every: 250 * time.Millisecond},
+		recipients: o.BackupTo, backups: make(chan struct{}, 1),
 	}
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()

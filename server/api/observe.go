@@ -80,5 +80,5 @@ func requestID(given string) string {
 
 // notCompressed: a stream must not wait for a buffer, and /metrics compresses by itself.
 func notCompressed(c echo.Context) bool {
-	return c.Path() == "/metrics" || prefers(c, "text/event-stream")
+	return c.Path() == "/metrics" || c.Path() == "/v1/backup" || prefers(c, "text/event-stream")
 }

@@ -77,6 +77,8 @@ func (a *API) routes(o Options) []route {
 		{post, "/v1/enrollment-codes", admin, a.createCode},
 		{del, "/v1/enrollment-codes/:code", admin, a.deleteCode},
 
+		{get, "/v1/backup", fleet.ScopeBackup, a.backup},
+
 		{get, "/healthz", "", a.health},
 		{get, "/readyz", "", a.ready},
 		{get, "/version", "", a.getVersion},

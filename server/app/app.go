@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 		s.URL = s.url.String()
 	}
 	alone := strings.HasPrefix(o.Store, "bolt:")
-	if srv.db, err = openStore(ctx, o.Store); err != nil {
+	if srv.db, err = OpenStore(ctx, o.Store); err != nil {
 		return nil, err
 	}
 	handler, err := srv.assemble(ctx, alone)
@@ -147,7 +147,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	rest := api.New(api.Options{
 		Enter: others.enter, Counts: counts(door.Counters()),
 		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
-		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(),
+		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(), BackupTo: s.backupTo,
 	})
 	context.AfterFunc(s.stopping, rest.Close)
 	mux := http.NewServeMux()

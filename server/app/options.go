@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"plimsoll/server/feed"
+	"plimsoll/server/fleet"
 )
 
 // Options are the flags of serve (docs/api.md 1). The tags are kong's.
@@ -34,6 +35,7 @@ type Options struct {
 	KeepReports     int      `default:"20" env:"PLIMSOLL_KEEP_REPORTS" help:"Raw status reports kept of each Mac."`
 	KeepEvents      string   `default:"90d" env:"PLIMSOLL_KEEP_EVENTS" help:"How long events and command results are kept."`
 	KeepHistory     string   `default:"400d" env:"PLIMSOLL_KEEP_HISTORY" help:"How long history and manifests are kept."`
+	BackupRecipient []string `name:"backup-recipient" sep:"none" env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"PLIMSOLL_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat       string   `default:"text" enum:"text,json" env:"PLIMSOLL_LOG_FORMAT" help:"text, or json for machines."`
 }
@@ -84,6 +86,7 @@ type settings struct {
 	deviceCAs   []*x509.Certificate
 	keepEvents  time.Duration
 	keepHistory time.Duration
+	backupTo    fleet.Encryption
 }
 
 // check reads the values of the options; every fault is a *BadOption.
@@ -113,6 +116,9 @@ func (o Options) check() (*settings, error) {
 	}
 	if s.keepHistory, err = span(o.KeepHistory); err != nil {
 		return nil, bad("keep-history", "%w", err)
+	}
+	if s.backupTo, err = fleet.Recipients(o.BackupRecipient); err != nil {
+		return nil, bad("backup-recipient", "%w", err)
 	}
 	if o.KeepReports < 1 || o.KeepReports > 1000 {
 		return nil, bad("keep-reports", "must be from 1 to 1000")

@@ -11,7 +11,8 @@ import (
 	"plimsoll/storage/redis"
 )
 
-func openStore(ctx context.Context, store string) (storage.DB, error) {
+// OpenStore opens the database of a store's URL (the flag --store).
+func OpenStore(ctx context.Context, store string) (storage.DB, error) {
 	if path, ok := strings.CutPrefix(store, "bolt:"); ok {
 		if path == "" {
 			return nil, bad("store", "%q names no file", store)

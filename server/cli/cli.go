@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"plimsoll/storage/archive"
 )
 
 // Commands are the commands beside serve, version and healthcheck. The tags are kong's.
@@ -18,6 +20,8 @@ type Commands struct {
 	Devices    devices    `cmd:"" help:"List Macs."`
 	Why        why        `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
 	Import     importMacs `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
+	Backup     backup     `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`
+	Restore    restore    `cmd:"" help:"Write a backup into an empty store."`
 	CA         deviceCA   `cmd:"" name:"ca" help:"Show the device CAs, or make a new one."`
 	Completion completion `cmd:"" help:"Print the completion script of a shell."`
 }
@@ -32,6 +36,8 @@ type Env struct {
 	Terminal bool
 	// Serve starts a server for demo, on that port of 127.0.0.1 and with its store in that folder.
 	Serve func(ctx context.Context, port int, folder string) (Server, error)
+	// OpenStore opens the database of a store's URL, and makes an embedded one that is not there.
+	OpenStore func(ctx context.Context, url string) (archive.DB, error)
 	// Simulate runs so many Macs that do not exist against the server at that URL, until ctx ends.
 	Simulate func(ctx context.Context, url string, n int) error
 }

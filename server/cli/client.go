@@ -83,11 +83,38 @@ func (e *apiError) Error() string {
 
 // do makes a request and returns the body of its answer; an answer that is no success is an *apiError.
 func (c *client) do(env *Env, r request) ([]byte, http.Header, error) {
+	resp, err := c.send(env, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := readAnswer(resp)
+	return b, resp.Header, err
+}
+
+// stream makes a request and copies the body of its answer, however long.
+func (c *client) stream(env *Env, r request, w io.Writer) error {
+	resp, err := c.send(env, r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		_, err := readAnswer(resp)
+		return err
+	}
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return nil
+}
+
+func (c *client) send(env *Env, r request) (*http.Response, error) {
 	var body io.Reader
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
 		if err != nil {
-			return nil, nil, fmt.Errorf("encode the request: %w", err)
+			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		body = bytes.NewReader(b)
 	}
@@ -95,7 +122,7 @@ func (c *client) do(env *Env, r request) ([]byte, http.Header, error) {
 	u.RawQuery = r.query.Encode()
 	req, err := http.NewRequestWithContext(env.Context, r.method, u.String(), body)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("User-Agent", "plimsoll/"+env.Version)
@@ -108,25 +135,24 @@ func (c *client) do(env *Env, r request) ([]byte, http.Header, error) {
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
+	return c.http.Do(req)
+}
+
+func readAnswer(resp *http.Response) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	case len(b) > maxAnswer:
-		return nil, nil, errors.New("the answer is over 256 MiB")
+		return nil, errors.New("the answer is over 256 MiB")
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, nil, fmt.Errorf("the server redirects to %s; give --server the address itself", resp.Header.Get("Location"))
+		return nil, fmt.Errorf("the server redirects to %s; give --server the address itself", resp.Header.Get("Location"))
 	case resp.StatusCode >= 400:
 		e := &apiError{status: resp.StatusCode, body: b}
 		_ = json.Unmarshal(b, e) // a proxy may answer anything
-		return nil, nil, e
+		return nil, e
 	}
-	return b, resp.Header, nil
+	return b, nil
 }
 
 // get asks for JSON and decodes it.

@@ -7,10 +7,16 @@ import (
 	"plimsoll/storage/archive"
 )
 
+// Encryption are those whom a backup is encrypted to.
+type Encryption = archive.Encryption
+
+// Recipients reads public keys of age.
+func Recipients(texts []string) (Encryption, error) { return archive.Recipients(texts) }
+
 // BackupOptions say how a backup is written.
 type BackupOptions struct {
-	Version    string             // of the program
-	Recipients archive.Encryption // whom every backup is encrypted to; none: it is not
+	Version    string     // of the program
+	Recipients Encryption // whom every backup is encrypted to; none: it is not
 }
 
 // Backup writes a backup of the whole store, while everything goes on. After an error what was written is not one, and no restore takes it.

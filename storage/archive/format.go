@@ -91,6 +91,9 @@ func compare(a, b string) int {
 	return cmp.Or(cmp.Compare(stageOf(a), stageOf(b)), strings.Compare(a, b))
 }
 
+// DB is the database that a backup is taken of or restored into.
+type DB = storage.DB
+
 // partition is one partition at one revision.
 type partition struct {
 	name     string

@@ -30,6 +30,9 @@ const (
 
 func compareKeys(a, b string) int { return strings.Compare(a, b) }
 
+// ErrEncrypted is an encrypted backup for which no identity was given; it wraps storage.ErrInvalid.
+var ErrEncrypted = invalid("the backup is encrypted: give the identity that opens it (--identity @FILE)")
+
 // visitor is given what a backup holds as it is read.
 type visitor interface {
 	partition(name string, revision uint64) error
@@ -81,7 +84,7 @@ func decrypt(r io.Reader, ids []age.Identity) (io.Reader, error) {
 		return in, nil
 	}
 	if len(ids) == 0 {
-		return nil, invalid("the backup is encrypted: give the identity that opens it (--identity @FILE)")
+		return nil, ErrEncrypted
 	}
 	// age reads the lines of its header whole, however long they are.
 	if header, _ := in.Peek(maxAgeHeader); !bytes.Contains(header, []byte(ageHeaderEnd)) {
