@@ -139,6 +139,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	logins := api.NewLogins(s.fleet, time.Now)
 	pages, err := web.New(web.Options{
 		Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone, AdminToken: s.AdminToken, Identify: logins.Identify,
+		Installation: s.installation(nanoStore),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the dashboard: %w", err)

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -37,7 +38,19 @@ type deviceModel struct {
 	Served                                                servedModel
 	Reports                                               []reportModel
 	Status                                                []statusItem
+	Next                                                  string // the first reason's advice
+	Tab                                                   string
+	Tabs                                                  []tabModel
 }
+
+// tabModel is a link to one of the parts of a Mac's page.
+type tabModel struct {
+	Name, Link string
+	Here       bool
+}
+
+// tabs are the parts of a Mac's page: by the word in the address, the first one shown without it.
+var tabs = []tabModel{{Name: "Plan", Link: "plan"}, {Name: "Timeline", Link: "timeline"}, {Name: "Declarations", Link: "declarations"}, {Name: "Reports", Link: "reports"}}
 
 // deadlineModel is a deadline in its own wall clock, and as the instant that counts for "overdue".
 type deadlineModel struct {
@@ -68,8 +81,11 @@ type releaseModel struct{ Name, Build, Role, Why, Due string }
 
 type documentModel struct{ Identifier, Type, Token, Body, Reported string }
 
+// eventModel is an event, or several equal ones in a row.
 type eventModel struct {
-	At         view.Moment
+	At         view.Moment // of the last
+	First      view.Moment
+	Times      int // 0: it happened once
 	Type, Text string
 }
 
@@ -90,7 +106,7 @@ type reportModel struct {
 type statusItem struct{ Name, Value string }
 
 // eventsShown is how many events a Mac's page shows.
-const eventsShown = 30
+const eventsShown = 100
 
 func (w *Web) devicePage(c echo.Context) error {
 	ctx := c.Request().Context()
@@ -103,19 +119,7 @@ func (w *Web) devicePage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	events, err := w.fleet.DeviceEvents(ctx, d.ID, eventsShown, c.QueryParam("events"))
-	if err != nil {
-		return err
-	}
 	served, err := w.fleet.Declarations(ctx, d.ID, time.Time{})
-	if err != nil {
-		return err
-	}
-	reports, err := w.fleet.Reports(ctx, d.ID, 20, "")
-	if err != nil {
-		return err
-	}
-	status, err := w.fleet.Status(ctx, d.ID)
 	if err != nil {
 		return err
 	}
@@ -130,20 +134,82 @@ func (w *Web) devicePage(c echo.Context) error {
 	if sessionOf(c).may(fleet.ScopeAdmin) {
 		m.SelfAddress = w.fleet.SelfAddress(d.ID)
 	}
+	m.openTab(c.QueryParam("tab"))
+	switch m.Tab {
+	case "timeline":
+		err = w.addEvents(ctx, &m, c.QueryParam("events"))
+	case "reports":
+		err = w.addReports(ctx, &m)
+	}
+	if err != nil {
+		return err
+	}
+	title := cmp.Or(d.Name, d.Serial, d.ID)
+	return w.render(c, http.StatusOK, "device", frame{Title: title, Section: "devices", Live: true, Notice: notice(c)}, m)
+}
+
+// openTab chooses what the page shows; a word that is none of the tabs is the first.
+func (m *deviceModel) openTab(asked string) {
+	m.Tab = tabs[0].Link
+	for _, t := range tabs {
+		if t.Link == asked {
+			m.Tab = asked
+		}
+	}
+	for i, t := range tabs {
+		link := m.Path
+		if i > 0 {
+			link += "?tab=" + t.Link
+		}
+		m.Tabs = append(m.Tabs, tabModel{Name: t.Name, Link: link, Here: t.Link == m.Tab})
+	}
+}
+
+func (w *Web) addEvents(ctx context.Context, m *deviceModel, cursor string) error {
+	events, err := w.fleet.DeviceEvents(ctx, m.ID, eventsShown, cursor)
+	if err != nil {
+		return err
+	}
 	for _, e := range events.Items {
 		m.Events = append(m.Events, eventModel{At: w.when(e.At), Type: e.Type, Text: view.Sentence(e.Text)})
 	}
+	m.Events = folded(m.Events)
 	if events.Next != "" {
-		m.OlderEvents = m.Path + "?events=" + url.QueryEscape(events.Next) + "#timeline"
+		m.OlderEvents = m.Path + "?tab=timeline&events=" + url.QueryEscape(events.Next)
+	}
+	return nil
+}
+
+// folded makes one row of equal events that follow each other; the newest come first.
+func folded(events []eventModel) []eventModel {
+	var out []eventModel
+	for _, e := range events {
+		if n := len(out); n > 0 && out[n-1].Type == e.Type && out[n-1].Text == e.Text {
+			last := &out[n-1]
+			last.Times, last.First = max(1, last.Times)+1, e.At
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func (w *Web) addReports(ctx context.Context, m *deviceModel) error {
+	reports, err := w.fleet.Reports(ctx, m.ID, 20, "")
+	if err != nil {
+		return err
 	}
 	for _, r := range reports.Items {
 		m.Reports = append(m.Reports, w.reportOf(m.Path, &r))
 	}
+	status, err := w.fleet.Status(ctx, m.ID)
+	if err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(mapKeys(status.Items)) {
 		m.Status = append(m.Status, statusItem{name, compact(status.Items[name])})
 	}
-	title := cmp.Or(d.Name, d.Serial, d.ID)
-	return w.render(c, http.StatusOK, "device", frame{Title: title, Section: "devices", Live: true, Notice: notice(c)}, m)
+	return nil
 }
 
 func mapKeys(m map[string]json.RawMessage) func(yield func(string) bool) {
@@ -179,9 +245,21 @@ func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fle
 		m.Deadline.Due = view.WallPtr(d.DueLocal)
 	}
 	for _, f := range d.Flags {
+		if f == "catalogue_stale" {
+			continue // it is every Mac's, and stands above the page
+		}
 		m.Flags = append(m.Flags, view.WordsOf(view.Flags, f))
 	}
 	m.Reasons = reasonsOf(d.Reasons)
+	for _, r := range d.Reasons {
+		if r.Advice != "" {
+			m.Next = r.Advice
+			break
+		}
+	}
+	if d.State == "failing" {
+		m.Phase = "" // the reasons say it whole
+	}
 	for i := range served.Declarations {
 		m.Served.Declarations = append(m.Served.Declarations, servedOf(&served.Declarations[i]))
 	}
@@ -313,7 +391,7 @@ func (w *Web) reportPage(c echo.Context) error {
 		return err
 	}
 	path := devicePath(d.ID)
-	m := rawModel{Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path, Body: indent(r.Body), Report: w.reportOf(path, &r.ReportInfo)}
+	m := rawModel{Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path + "?tab=reports", Body: indent(r.Body), Report: w.reportOf(path, &r.ReportInfo)}
 	return w.render(c, http.StatusOK, "report", frame{Title: "Report " + r.ID, Section: "devices"}, m)
 }
 

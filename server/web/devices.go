@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
 	"plimsoll/server/sheet"
 	"plimsoll/server/web/view"
@@ -26,6 +28,10 @@ type devicesModel struct {
 	States   []view.Option
 	Flags    []view.Option
 	Sorts    []view.Option
+	Reasons  []view.Option
+	Versions []string      // to choose from
+	Models   []view.Option // likewise
+	Hidden   []field       // the filter, for a form that acts on the whole list
 	Enrolled []view.Option
 	Rows     []deviceRow
 	NextLink string
@@ -138,6 +144,11 @@ func (w *Web) devicesPage(c echo.Context) error {
 	}
 	m := devicesModelOf(f, page)
 	m.Paged = q.Cursor != ""
+	all, err := w.allReleases(ctx, time.Time{})
+	if err != nil {
+		return err
+	}
+	m.Versions, m.Models = pickers(all)
 	m.Policies, m.Groups = view.Options(f.Policy, "", "Any policy"), view.Options(f.Group, "", "Any group")
 	for i := range policies.Items {
 		p := &policies.Items[i]
@@ -149,15 +160,16 @@ func (w *Web) devicesPage(c echo.Context) error {
 	for i := range page.Items {
 		m.Rows = append(m.Rows, w.row(&page.Items[i]))
 	}
-	return w.render(c, http.StatusOK, "devices", frame{Title: "Devices", Section: "devices", Live: true}, m)
+	return w.render(c, http.StatusOK, "devices", frame{Title: "Devices", Section: "devices", Live: true, Notice: notice(c)}, m)
 }
 
 func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 	m := devicesModel{
-		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason != "", First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
+		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason+f.Policy+f.Group+f.Sort != "", First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
 		States: view.StateOptions(view.States, f.State, "Any state"), Flags: view.StateOptions(view.Flags, f.Flag, "Any flag"),
 		Sorts:    view.Options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),
 		Enrolled: view.Options(f.Enrolled, "", "Enrolled", "false", "Not enrolled any more"),
+		Reasons:  reasonOptions(f.Reason),
 		FirstRun: len(page.Items) == 0 && f.query("sort") == "",
 	}
 	for _, name := range filterNames {
@@ -166,11 +178,18 @@ func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 			continue
 		}
 		words := strings.ReplaceAll(name, "_", " ") + ": " + value
+		m.Hidden = append(m.Hidden, field{name, value})
 		switch name {
 		case "state":
 			words = "State: " + view.StateOf(value).Label
 		case "flag":
 			words = "Flag: " + view.WordsOf(view.Flags, value).Label
+		case "reason":
+			words = "Reason: " + reasonWords(value)
+		case "version":
+			words = "macOS " + value
+		case "seen_before":
+			words = "Not seen since " + value
 		case "q":
 			words = "Search: " + value
 		case "enrolled":
@@ -190,6 +209,48 @@ func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 		m.NextLink += "cursor=" + url.QueryEscape(page.Next)
 	}
 	return m
+}
+
+// pickers are the versions and the models that the catalogue names.
+func pickers(all []fleet.Release) (versions []string, models []view.Option) {
+	names := map[string]string{}
+	for i := range all {
+		if r := &all[i]; r.Kind == string(release.KindOS) && !slices.Contains(versions, r.Version) {
+			versions = append(versions, r.Version)
+		}
+		for _, board := range all[i].Devices {
+			if model, name := release.ModelOf(board); model != "" {
+				names[model] = name
+			}
+		}
+	}
+	slices.SortFunc(versions, func(a, b string) int { return release.Version(b).Compare(release.Version(a)) })
+	for _, model := range slices.Sorted(maps.Keys(names)) {
+		models = append(models, view.Option{Value: model, Label: names[model]})
+	}
+	return versions, models
+}
+
+// reasonWords are a reason's words for a group of Macs.
+func reasonWords(code string) string {
+	if words, ok := groupWords[code]; ok {
+		return words
+	}
+	return strings.ReplaceAll(code, "_", " ")
+}
+
+// reasonOptions are the reasons to choose from; one that is asked for is among them.
+func reasonOptions(selected string) []view.Option {
+	codes := slices.Collect(maps.Keys(groupWords))
+	if _, ok := groupWords[selected]; !ok && selected != "" {
+		codes = append(codes, selected)
+	}
+	slices.SortFunc(codes, func(a, b string) int { return cmp.Compare(reasonWords(a), reasonWords(b)) })
+	out := []view.Option{{Label: "Any reason", Selected: selected == ""}}
+	for _, code := range codes {
+		out = append(out, view.Option{Value: code, Label: reasonWords(code), Selected: code == selected})
+	}
+	return out
 }
 
 // devicePath is the page of one Mac.

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"plimsoll/declarations/policy"
 )
 
 // groupsModel lists the groups.
@@ -58,6 +61,9 @@ func (w *Web) groupPage(c echo.Context) error {
 func (w *Web) groupSave(c echo.Context) error {
 	form := groupForm{
 		Name: strings.TrimSpace(c.FormValue("name")), Members: c.FormValue("members"), ETag: c.FormValue("etag"), New: c.FormValue("etag") == "",
+	}
+	if form.New && !policy.ValidName(form.Name) {
+		form.Name = cmp.Or(slug(form.Name), form.Name)
 	}
 	o := w.options(c)
 	o.IfMatch = form.ETag

@@ -146,8 +146,14 @@ func TestGroupsHoldsAndPause(t *testing.T) {
 	if p := c.send("/groups", "name", "eng", "members", ""); p.status != http.StatusConflict || !strings.Contains(p.body, "exists already") {
 		t.Errorf("the same group again: %d", p.status)
 	}
-	if p := c.send("/groups", "name", "Eng!", "members", ""); p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, `id="name-fault"`) {
+	if p := c.send("/groups", "name", "!!!", "members", ""); p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, `id="name-fault"`) {
 		t.Errorf("a name that is none: %d", p.status)
+	}
+	if p := c.send("/groups", "name", "Büro Macs", "members", ""); p.status != http.StatusSeeOther {
+		t.Errorf("a label for a name: %d", p.status)
+	}
+	if _, err := w.Group(ctx, "buero-macs"); err != nil {
+		t.Errorf("no name was made of the label: %v", err)
 	}
 	if p := c.send("/devices/MAC-1/groups", "shown", "eng", "group", "eng"); p.status != http.StatusSeeOther {
 		t.Errorf("moving a Mac: %d", p.status)

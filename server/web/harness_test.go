@@ -127,6 +127,7 @@ func (w *world) options() web.Options {
 	return web.Options{
 		Fleet: w.Fleet, Log: slog.New(slog.DiscardHandler), Version: "test", URL: w.srv.URL, Zone: w.zone, AdminToken: adminToken,
 		Identify: api.NewLogins(w.Fleet, w.now).Identify, Now: w.now,
+		Installation: func(context.Context) (web.Installation, error) { return installed(w.now()), nil },
 	}
 }
 

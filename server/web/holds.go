@@ -19,7 +19,8 @@ var notices = map[string]string{
 	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
-	"changed": "The catalogue changed.", "unchanged": "The catalogue is up to date: nothing changed.",
+	"reordered": "The policy was moved.", "removed": "The Mac was removed.", "synced-all": "The Macs were told to sync.",
+	"moved-all": "The group was changed.", "changed": "The catalogue changed.", "unchanged": "The catalogue is up to date: nothing changed.",
 	"refused": "Apple's answer was refused; the last good catalogue stays.",
 }
 
@@ -27,7 +28,11 @@ func notice(c echo.Context) string { return notices[c.QueryParam("done")] }
 
 // done leads back to a page that says what was done.
 func done(c echo.Context, page, word string) error {
-	return c.Redirect(http.StatusSeeOther, page+"?done="+url.QueryEscape(word))
+	mark := "?"
+	if strings.Contains(page, "?") {
+		mark = "&"
+	}
+	return c.Redirect(http.StatusSeeOther, page+mark+"done="+url.QueryEscape(word))
 }
 
 func (w *Web) holdPut(c echo.Context) error {
@@ -92,8 +97,10 @@ func (w *Web) options(c echo.Context) fleet.WriteOptions {
 // confirmModel is the page that shows what a write would do, and asks whether it is meant.
 type confirmModel struct {
 	Title  string
+	Text   string // what would happen, where that is no impact
 	Why    string // why it is asked for; empty when the admin wanted to see the impact
-	Impact impactModel
+	Harm   bool   // it takes something away
+	Impact *impactModel
 	Action string
 	Fields []field // what was posted, to be posted again
 	Back   string
@@ -103,18 +110,18 @@ type field struct{ Name, Value string }
 
 // finish ends a guarded write: with its impact when that was asked for or must be confirmed, else back on the page.
 func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
-	m := confirmModel{Title: title, Action: c.Request().URL.Path, Back: back}
+	m := confirmModel{Title: title, Harm: strings.HasPrefix(title, "Delete ") || strings.HasPrefix(title, "Pause "), Action: c.Request().URL.Path, Back: back}
 	status := http.StatusOK
 	var fe *fleet.Error
 	switch {
 	case errors.As(err, &fe) && fe.Code == "confirm_required":
-		m.Impact, status = impactOf(fe.Impact), http.StatusConflict
-		m.Why = m.Impact.Guard
+		shown := impactOf(fe.Impact)
+		m.Impact, m.Why, status = &shown, shown.Guard, http.StatusConflict
 	case err != nil:
 		return err
 	case o.DryRun:
-		m.Impact = impactOf(impact)
-		m.Why = m.Impact.Guard
+		shown := impactOf(impact)
+		m.Impact, m.Why = &shown, shown.Guard
 	default:
 		return done(c, back, word)
 	}

@@ -29,6 +29,7 @@ type fleetModel struct {
 	Newest    []releaseRow
 	Attention []attentionModel
 	Underway  []attentionModel // Macs that need nothing but time
+	Settled   []attentionModel // Macs that an admin's own setting keeps where they are
 	Policies  []policyCount
 	NoPolicy  bool // there is none at all
 }
@@ -91,7 +92,7 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf view.Moment) fleetM
 		States: view.Shares(view.States, c.States, c.Devices, "state", ""), Due: view.DueChartOf(o.Due), Headline: headline(c),
 	}
 	for _, s := range view.Shares(view.Flags, c.Flags, c.Devices, "flag", "") {
-		if s.Devices > 0 {
+		if s.Devices > 0 && s.Name != "catalogue_stale" {
 			m.Flags = append(m.Flags, s)
 		}
 	}
@@ -100,10 +101,15 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf view.Moment) fleetM
 		if words, ok := groupWords[a.Code]; ok {
 			row.Text = words
 		}
-		if slices.Contains(underway, a.Code) {
+		switch {
+		case a.Code == "catalogue_stale": // it stands above the page
+		case slices.Contains(underway, a.Code):
 			row.Advice = ""
 			m.Underway = append(m.Underway, row)
-		} else {
+		case slices.Contains(settled, a.Code):
+			row.Advice = ""
+			m.Settled = append(m.Settled, row)
+		default:
 			m.Attention = append(m.Attention, row)
 		}
 	}
@@ -129,9 +135,12 @@ var groupWords = map[string]string{
 	compliance.DownloadingLong: "Downloading for more than a day", compliance.OtherPhase: "Report a state of the update that this server does not know",
 	compliance.FailureDisk: "The installation failed for lack of disk space", compliance.FailureBattery: "The installation failed because of the battery or power",
 	compliance.InstallFailed: "The installation failed", compliance.MacOSTooOld: "macOS is too old to be told by declaration",
-	plan.CodeNotInCatalogue: "The catalogue has no release for them", plan.CodeHeld: "Only a hold stands in the way", plan.CodeUnsupported: "No release that satisfies the policy exists for them",
+	plan.CodeNotInCatalogue: "The catalogue has no release for them", plan.CodeHeld: "Held back by a hold on a release", plan.CodeUnsupported: "No release that satisfies the policy exists for them",
 	plan.CodeAssignmentUnknown: "Whether a policy applies depends on a fact that is not known yet",
 }
+
+// settled are the reasons that an admin's own setting explains.
+var settled = []string{plan.CodeHeld, "paused"}
 
 // underway are the reasons that pass by themselves.
 var underway = []string{compliance.DeadlineAhead, "waiting", "downloading", "prepared", "installing", compliance.DelayedByUser, compliance.Returned, compliance.NotSyncedYet}

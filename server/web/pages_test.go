@@ -25,12 +25,13 @@ func (w *world) addresses() map[string]string {
 	return map[string]string{
 		"login": "/login", "fleet": "/", "devices": "/devices", "filtered": "/devices?state=overdue&flag=past_deadline", "device": "/devices/MAC-048", "overdue": "/devices/MAC-046",
 		"report": "/devices/MAC-048/reports/1", "policies": "/policies", "policy": "/policies/everyone", "new-policy": "/policies/new", "groups": "/groups", "group": "/groups/eng",
-		"releases": "/releases", "as-of": "/releases?as_of=2026-08-20", "enrollment": "/enrollment", "not-found": "/devices/none", "self": w.self("MAC-034"), "self-overdue": w.self("MAC-046"), "self-failing": w.self("MAC-048"),
+		"releases": "/releases", "as-of": "/releases?as_of=2026-08-20", "enrollment": "/enrollment", "not-found": "/devices/none", "nowhere": "/nothing/here", "settings": "/settings",
+		"timeline": "/devices/MAC-048?tab=timeline", "declarations": "/devices/MAC-048?tab=declarations", "reports": "/devices/MAC-048?tab=reports", "self-none": "/self/none", "self": w.self("MAC-034"), "self-overdue": w.self("MAC-046"), "self-failing": w.self("MAC-048"),
 	}
 }
 
 // mainPages are those that are looked at in every way.
-var mainPages = []string{"fleet", "devices", "device", "policy", "releases", "self"}
+var mainPages = []string{"fleet", "devices", "device", "timeline", "policies", "policy", "releases", "settings", "enrollment", "groups", "self", "nowhere"}
 
 // TestScreenshots keeps a picture of each page, and of the main ones in the dark and on a narrow screen (make screenshots).
 func TestScreenshots(t *testing.T) {
@@ -41,7 +42,7 @@ func TestScreenshots(t *testing.T) {
 	w := newWorld(t)
 	w.seed()
 	b := startBrowser(t)
-	for kind, setup := range map[string][]action{"": {size(1280, 800)}, "-dark": {size(1280, 800), dark()}, "-narrow": {size(360, 740)}} {
+	for kind, setup := range map[string][]action{"": {size(1440, 900)}, "-dark": {size(1440, 900), dark()}, "-narrow": {size(390, 844)}, "-narrow-dark": {size(390, 844), dark()}} {
 		v := b.tab(t, w, setup...)
 		v.open("/login")
 		v.shoot(dir, "login"+kind)
@@ -67,7 +68,7 @@ func TestEveryPage(t *testing.T) {
 	w := newWorld(t)
 	w.seed()
 	b := startBrowser(t)
-	plain, without := b.tab(t, w, size(1280, 800)), b.tab(t, w, size(1280, 800), noScript())
+	plain, without := b.tab(t, w, size(1440, 900)), b.tab(t, w, size(1440, 900), noScript())
 	for _, v := range []*tab{plain, without} {
 		v.open("/login")
 	}
@@ -97,7 +98,7 @@ func TestEveryPage(t *testing.T) {
 			v.axe(name, "{}")
 		})
 	}
-	for kind, setup := range map[string]action{"dark": chromedp.Steps(size(1280, 800), dark()), "narrow": size(360, 740)} {
+	for kind, setup := range map[string]action{"dark": chromedp.Steps(size(1440, 900), dark()), "narrow": size(390, 844)} {
 		t.Run(kind, func(t *testing.T) {
 			v := b.tab(t, w, setup)
 			v.signIn(adminToken)
@@ -190,7 +191,7 @@ func TestInABrowser(t *testing.T) {
 
 	t.Run("signing in and out", func(t *testing.T) {
 		w := newWorld(t)
-		v := b.tab(t, w, size(1280, 800))
+		v := b.tab(t, w, size(1440, 900))
 		v.open("/devices?sort=deadline")
 		v.run(chromedp.SendKeys("#token", "wrong"))
 		v.press(".login button")
@@ -216,11 +217,11 @@ func TestInABrowser(t *testing.T) {
 			m.id, m.serial = fmt.Sprintf("MAC-%d", i), fmt.Sprintf("C02%d", i)
 			w.enrol(m)
 		}
-		v := b.tab(t, w, size(1280, 800))
+		v := b.tab(t, w, size(1440, 900))
 		v.signIn(adminToken)
 		v.open("/policies")
 		v.press(".head .button")
-		v.run(chromedp.SendKeys(`[name="name"]`, "Strict"), chromedp.SetValue(`[name="priority"]`, "300"),
+		v.run(chromedp.SendKeys(`[name="name"]`, "Strict"), chromedp.Evaluate[chromedp.Void](`document.querySelector("[name=priority]").value = "300"`),
 			chromedp.Click(`[value="minimum"]`), chromedp.WaitVisible(`[name="updates.version"]`), chromedp.WaitNotVisible(`[name="updates.within_days"]`),
 			chromedp.SendKeys(`[name="updates.version"]`, "26.6.2"), chromedp.SetValue(`[name="updates.deadline"]`, "2026-08-28T12:00"))
 		v.press(`.actions button[value="save"]`)
@@ -241,7 +242,7 @@ func TestInABrowser(t *testing.T) {
 		if _, _, err := w.Policy(context.Background(), "strict"); err == nil {
 			t.Fatal("the guard let the policy through")
 		}
-		v.press("#impact .danger")
+		v.press("#impact button")
 		if got := v.text(".notice"); got != "Saved." {
 			t.Errorf("after confirming: %q", got)
 		}
@@ -255,7 +256,7 @@ func TestInABrowser(t *testing.T) {
 		w.enrol(air)
 		w.put(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14}}`)
 		w.settle("MAC-1")
-		v := b.tab(t, w, size(1280, 800))
+		v := b.tab(t, w, size(1440, 900))
 		v.signIn(adminToken)
 		v.open("/devices/MAC-1")
 		v.within(`document.body.dataset.streaming === "yes"`)
@@ -287,7 +288,7 @@ func TestInABrowser(t *testing.T) {
 		deadline := real.Add(15 * time.Hour).Format("2006-01-02T15:04:05")
 		w.put(`{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.2","deadline":"` + deadline + `"},"notice_days":0,"delay":{"max_hours":4},"details_url":"self"}`)
 		w.settle("MAC-1")
-		v := b.tab(t, w, size(1280, 800))
+		v := b.tab(t, w, size(1440, 900))
 		v.open(w.self("MAC-1"))
 		if ask(v, chromedp.Evaluate[bool](`document.querySelector(".offset").checkVisibility()`)) {
 			t.Error("the user is asked for a time zone that the browser knows")
@@ -314,9 +315,9 @@ func TestInABrowser(t *testing.T) {
 		if got := v.text("main"); !strings.Contains(got, "You asked for this upgrade.") {
 			t.Errorf("the page says %q", got)
 		}
-		admin := b.tab(t, w, size(1280, 800))
+		admin := b.tab(t, w, size(1440, 900))
 		admin.signIn(adminToken)
-		admin.open("/devices/MAC-1")
+		admin.open("/devices/MAC-1?tab=timeline")
 		if got := admin.text(".timeline"); !strings.Contains(got, "The user delayed the deadline") {
 			t.Errorf("the admin's timeline says %q", got)
 		}
@@ -333,7 +334,7 @@ func TestInABrowser(t *testing.T) {
 		w.must(err)
 		v := b.tab(t, w, size(360, 740))
 		v.signIn(adminToken)
-		for _, path := range []string{"/", "/devices", "/devices/MAC-A", "/devices/MAC-B", "/devices/MAC-C", "/policies", "/policies/everyone", "/groups", "/releases", "/enrollment", w.self("MAC-A"), w.self("MAC-B")} {
+		for _, path := range []string{"/", "/devices", "/devices/MAC-A", "/devices/MAC-B", "/devices/MAC-C", "/policies", "/policies/everyone", "/groups", "/releases", "/enrollment", "/settings", "/devices/MAC-A?tab=timeline", "/devices/MAC-A?tab=reports", w.self("MAC-A"), w.self("MAC-B")} {
 			v.open(path)
 			if wide := ask(v, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)); wide > 0 {
 				t.Errorf("%s is %d px too wide", path, wide)
@@ -346,7 +347,7 @@ func TestInABrowser(t *testing.T) {
 
 	t.Run("by keyboard", func(t *testing.T) {
 		w := newWorld(t)
-		v := b.tab(t, w, size(1280, 800))
+		v := b.tab(t, w, size(1440, 900))
 		v.signIn(adminToken)
 		v.open("/")
 		v.run(chromedp.KeyEvent("\t"))

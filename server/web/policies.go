@@ -32,6 +32,7 @@ type policiesModel struct {
 type policyRow struct {
 	Name, Title, Link string
 	Priority          int
+	Lowest            bool // none decides after it
 	Words             []string
 	Devices           int
 	DevicesLink       string
@@ -43,7 +44,7 @@ type editorModel struct {
 	Title    string
 	Form     policyForm
 	Tracks   []view.Option
-	Offered  string // the releases that may be named
+	Offered  []string // the versions that may be named
 	Groups   []string
 	Faults   faults
 	General  []string // faults that belong to no field
@@ -84,6 +85,9 @@ func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policies
 		m.Policies = append(m.Policies, row)
 	}
 	slices.SortStableFunc(m.Policies, func(a, b policyRow) int { return cmp.Compare(b.Priority, a.Priority) })
+	if n := len(m.Policies); n > 0 {
+		m.Policies[n-1].Lowest = true
+	}
 	m.Ungoverned = max(0, m.Ungoverned)
 	return m
 }
@@ -136,7 +140,7 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 }
 
 // choices are the tracks that a policy may have, and the versions that Apple offers.
-func choices(all []fleet.Release, track string) (tracks []view.Option, offered string) {
+func choices(all []fleet.Release, track string) (tracks []view.Option, offered []string) {
 	tracks = view.Options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest, "the latest that it can run")
 	var majors []int
 	var versions []release.Version
@@ -168,13 +172,16 @@ func choices(all []fleet.Release, track string) (tracks []view.Option, offered s
 	for i, v := range versions {
 		words[i] = string(v)
 	}
-	return tracks, strings.Join(words, ", ")
+	return tracks, words
 }
 
 // policySave checks a policy, shows its impact, or writes it.
 func (w *Web) policySave(c echo.Context) error {
 	ctx := c.Request().Context()
 	m := editorModel{Form: policyFormFrom(c.Request().PostForm)}
+	if m.Form.Name == "" {
+		m.Form.Name = slug(m.Form.Label)
+	}
 	var before *policy.Policy
 	if m.Form.Original != "" {
 		p, _, err := w.fleet.Policy(ctx, m.Form.Original)
@@ -244,6 +251,16 @@ func (w *Web) policyDelete(c echo.Context) error {
 	name, o := param(c, "name"), w.options(c)
 	impact, err := w.fleet.DeletePolicy(c.Request().Context(), name, o)
 	return w.finish(c, "Delete the policy "+name, "/policies", "deleted", o, impact, err)
+}
+
+// policyMove exchanges a policy with the one above or below it.
+func (w *Web) policyMove(c echo.Context) error {
+	name, direction, o := param(c, "name"), c.FormValue("direction"), w.options(c)
+	if direction != "up" && direction != "down" {
+		return &fleet.Error{Kind: fleet.ErrInvalid, Code: "invalid", Text: "a policy moves up or down"}
+	}
+	impact, err := w.fleet.MovePolicy(c.Request().Context(), name, direction == "up", o)
+	return w.finish(c, "Move the policy "+name+" "+direction, "/policies", "reordered", o, impact, err)
 }
 
 // place puts faults at the fields of the form; those of list entries and of settings at their list.

@@ -34,6 +34,9 @@ type catalogueModel struct {
 	Source   string
 	Fetched  view.Moment
 	Stale    bool
+	// Refused is why the last response was refused; Error why the last fetch failed.
+	Refused, Error string
+	RefusedAt      view.Moment
 }
 
 // releaseRow is one release.
@@ -94,7 +97,6 @@ func (w *Web) showReleases(c echo.Context, status int, form holdForm) error {
 	if err != nil {
 		return err
 	}
-	ready := w.fleet.CatalogueReadiness()
 	now := w.now()
 	if !at.IsZero() {
 		now = at
@@ -102,7 +104,7 @@ func (w *Web) showReleases(c echo.Context, status int, form holdForm) error {
 	m := releasesModel{
 		AsOf: asOf, Today: w.now().In(w.zone).Format(time.DateOnly), Hold: form, Paused: paused.Paused,
 		Rows: releaseRows(all, now), Timeline: view.TimelineOf(all, now), Boards: boardGroups(all),
-		Catalogue: catalogueModel{Revision: ready.Revision, Source: ready.Source, Fetched: w.when(ready.FetchedAt), Stale: ready.Stale},
+		Catalogue: w.catalogueOf(),
 	}
 	for i := range holds.Items {
 		m.Holds = append(m.Holds, w.holdOf(&holds.Items[i]))

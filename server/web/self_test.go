@@ -17,11 +17,11 @@ func TestReadersSeeNoLink(t *testing.T) {
 	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
 	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-28T12:00:00"},"details_url":"self"}`)
 	path := w.self("MAC-1")
-	p := w.client().signIn(w.token("reader", fleet.ScopeRead)).get("/devices/MAC-1")
+	p := w.client().signIn(w.token("reader", fleet.ScopeRead)).get("/devices/MAC-1?tab=declarations")
 	if p.status != http.StatusOK || strings.Contains(p.body, path) || strings.Count(p.body, "https://mdm.example.com/self/(hidden)") < 2 {
 		t.Errorf("who may only read: %d; the plan and what was served are to be there with the link hidden", p.status)
 	}
-	if p := w.client().signIn(adminToken).get("/devices/MAC-1"); p.status != http.StatusOK || strings.Count(p.body, path) < 3 {
+	if p := w.client().signIn(adminToken).get("/devices/MAC-1?tab=declarations"); p.status != http.StatusOK || strings.Count(p.body, path) < 3 {
 		t.Errorf("an admin: %d, %d links", p.status, strings.Count(p.body, path))
 	}
 }

@@ -34,6 +34,8 @@ type Options struct {
 	AdminToken string
 	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed there.
 	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
+	// Installation describes store, CAs and push certificates for the page Settings; nil: they are not shown.
+	Installation func(ctx context.Context) (Installation, error)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -96,8 +98,8 @@ func (w *Web) Handler() http.Handler { return w.echo }
 // Patterns are the patterns under which Handler is to be mounted on an http.ServeMux.
 func (w *Web) Patterns() []string {
 	return []string{
-		"/{$}", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
-		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/",
+		"/", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
+		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/", "/settings", "/settings/",
 	}
 }
 
@@ -132,11 +134,14 @@ func (w *Web) routes() error {
 	read("/devices/:id/reports/:report", w.reportPage)
 	write("/devices/:id/sync", w.deviceSync)
 	write("/devices/:id/groups", w.deviceGroups)
+	write("/devices/:id/remove", w.deviceRemove)
+	write("/devices/bulk", w.bulk)
 	read("/policies", w.policiesPage)
 	read("/policies/new", w.policyNew)
 	read("/policies/:name", w.policyEdit)
 	write("/policies", w.policySave)
 	write("/policies/:name/delete", w.policyDelete)
+	write("/policies/:name/move", w.policyMove)
 	read("/groups", w.groupsPage)
 	read("/groups/:name", w.groupPage)
 	write("/groups", w.groupSave)
@@ -150,6 +155,9 @@ func (w *Web) routes() error {
 	read("/enrollment", w.enrollmentPage)
 	write("/enrollment", w.codeCreate)
 	write("/enrollment/delete", w.codeDelete)
+	read("/settings", w.settingsPage)
+	write("/settings/tokens", w.tokenCreate)
+	write("/settings/tokens/delete", w.tokenDelete)
 	w.echo = e
 	return nil
 }
@@ -218,8 +226,8 @@ var kinds = []struct {
 }{
 	{fleet.ErrNotFound, http.StatusNotFound, "Not found"},
 	{fleet.ErrForbidden, http.StatusForbidden, "Not allowed"},
-	{fleet.ErrConflict, http.StatusConflict, "That does not fit"},
-	{fleet.ErrInvalid, http.StatusUnprocessableEntity, "That is not valid"},
+	{fleet.ErrConflict, http.StatusConflict, "Conflict"},
+	{fleet.ErrInvalid, http.StatusUnprocessableEntity, "Not valid"},
 	{fleet.ErrUnavailable, http.StatusServiceUnavailable, "Not available just now"},
 }
 
@@ -232,12 +240,12 @@ func explain(err error) (status int, title, text string) {
 	)
 	switch {
 	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than 4 MiB."
+		return http.StatusRequestEntityTooLarge, "Too large", "The form is larger than 4 MiB."
 	case errors.As(err, &he):
 		if he.Code == http.StatusMethodNotAllowed {
-			return he.Code, "Not that way", "This address does not take such a request."
+			return he.Code, "Not possible", "This address does not take such a request."
 		}
-		return he.Code, http.StatusText(he.Code), "There is no such page."
+		return he.Code, "Page not found", "The address may be mistyped, or what it showed was removed."
 	}
 	for _, k := range kinds {
 		if !errors.Is(err, k.kind) {
@@ -278,6 +286,9 @@ func (w *Web) fail(err error, c echo.Context) {
 	case strings.HasPrefix(c.Request().URL.Path, "/self/"):
 		err = w.self.Fail(c, status, title, text)
 	default:
+		if s := w.current(c); sessionOf(c) == nil && s != nil && status == http.StatusNotFound {
+			c.Set(sessionSlot, s) // an address that does not exist has no route that would have asked for the session
+		}
 		err = w.render(c, status, "error", frame{Title: title}, errorModel{Title: title, Text: text, Status: status})
 	}
 	if err != nil {

@@ -431,3 +431,37 @@ func TestCheckedAgainInTheTransaction(t *testing.T) {
 		t.Error("there is no catalogue to plan with")
 	}
 }
+
+// Two policies exchange their priorities; at the end of the list nothing changes.
+func TestMovePolicy(t *testing.T) {
+	d := newDesk(t, fleetOf(3))
+	for _, p := range []string{
+		`{"name":"low","priority":10,"updates":{"mode":"none"}}`, `{"name":"mid","priority":20,"updates":{"mode":"none"}}`,
+		`{"name":"high","priority":30,"updates":{"mode":"automatic","within_days":14}}`,
+	} {
+		_, err := d.put(p, answer.WriteOptions{Confirm: true})
+		d.must(err)
+	}
+	order := func() string {
+		page, err := d.Policies(t.Context(), 10, "")
+		d.must(err)
+		slices.SortFunc(page.Items, func(a, b policy.Policy) int { return b.Priority - a.Priority })
+		return fmt.Sprintf("%s %s %s", page.Items[0].Name, page.Items[1].Name, page.Items[2].Name)
+	}
+	if i, err := d.MovePolicy(t.Context(), "mid", true, answer.WriteOptions{DryRun: true}); err != nil || i.Devices != 3 || i.NoLongerAsked != 3 || order() != "high mid low" {
+		t.Errorf("a dry run: %+v, %v, %s", i, err, order())
+	}
+	for _, move := range []struct {
+		name string
+		up   bool
+		want string
+	}{
+		{"mid", true, "mid high low"}, {"mid", true, "mid high low"}, {"low", true, "mid low high"}, {"high", false, "mid low high"}, {"mid", false, "low mid high"},
+	} {
+		if _, err := d.MovePolicy(t.Context(), move.name, move.up, answer.WriteOptions{Confirm: true}); err != nil || order() != move.want {
+			t.Errorf("%+v: %v, %s", move, err, order())
+		}
+	}
+	_, err := d.MovePolicy(t.Context(), "none", true, answer.WriteOptions{})
+	wantCode(t, "a policy that is none", err, "not_found")
+}

@@ -112,3 +112,48 @@ func (k *Keeper) DeletePolicy(ctx context.Context, name string, o answer.WriteOp
 		}, nil
 	})
 }
+
+// MovePolicy lets a policy decide before the next one above it (up) or after the next one below it: the two exchange their priorities in
+// one write. At the end of the list nothing changes.
+func (k *Keeper) MovePolicy(ctx context.Context, name string, up bool, o answer.WriteOptions) (*answer.Impact, error) {
+	return k.guard(ctx, o, func(book *storage.Book, _ *plan.Book) (change, error) {
+		p := book.Policy(name)
+		if p == nil {
+			return change{}, answer.NotFound(fmt.Sprintf("there is no policy named %q", name))
+		}
+		other := neighbour(book.Policies, p, up)
+		if other == nil {
+			return change{}, nil
+		}
+		now := k.o.Now()
+		a, b := *p, *other
+		a.Priority, b.Priority = b.Priority, a.Priority
+		a.UpdatedAt, b.UpdatedAt = now, now
+		return change{
+			apply: func(in *policy.Input) {
+				in.Policies = append(withoutPolicy(withoutPolicy(in.Policies, a.Name), b.Name), a, b)
+			},
+			write: func(tx *storage.BookTx) error {
+				if err := tx.PutPolicy(a); err != nil {
+					return err
+				}
+				return tx.PutPolicy(b)
+			},
+		}, nil
+	})
+}
+
+// neighbour is the policy with the next higher (up) or next lower priority; nil at the end of the list.
+func neighbour(all []policy.Stored, p *policy.Stored, up bool) *policy.Stored {
+	var best *policy.Stored
+	for i := range all {
+		o := &all[i]
+		if o.Priority == p.Priority || o.Priority > p.Priority != up {
+			continue
+		}
+		if best == nil || o.Priority < best.Priority == up {
+			best = o
+		}
+	}
+	return best
+}

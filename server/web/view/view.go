@@ -118,6 +118,7 @@ func (s *Set) funcs() template.FuncMap {
 		"plural": Plural,
 		"state":  StateOf,
 		"dict":   dict,
+		"odd":    func(n int) bool { return n%2 == 1 },
 	}
 }
 

@@ -1,0 +1,204 @@
+package web_test
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll/server/fleet"
+	"plimsoll/server/web"
+)
+
+// installed is what the process says of itself in these tests.
+func installed(now time.Time) web.Installation {
+	return web.Installation{
+		Store: "redis://store:6379", CAs: []web.Authority{
+			{Subject: "CN=Plimsoll", Fingerprint: "ab12", From: now.AddDate(-1, 0, 0), Until: now.AddDate(19, 0, 0), Issues: true},
+			{Subject: "CN=Old MDM", Fingerprint: "cd34", From: now.AddDate(-9, 0, 0), Until: now.AddDate(0, 0, 10)},
+		},
+		PushCerts: []web.PushCert{
+			{Topic: "com.apple.mgmt.External.1", Stored: now.AddDate(0, -1, 0), Until: now.AddDate(0, 11, 0)},
+			{Topic: "com.apple.mgmt.External.0", Stored: now.AddDate(-2, 0, 0), Until: now.AddDate(0, 0, -3)},
+		},
+	}
+}
+
+func TestSettings(t *testing.T) {
+	w := newWorld(t)
+	reader := w.client().signIn(w.token("reader", fleet.ScopeRead))
+	c := w.client().signIn(adminToken)
+	body := c.get("/settings").body
+	for _, want := range []string{
+		"redis://store:6379", "CN=Plimsoll", "issues identities", "CN=Old MDM", "in 10 days", "com.apple.mgmt.External.1", "in use", "expired",
+		"reader", "Look at everything, change nothing", "Reachable.", "Europe/Berlin",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	p := c.send("/settings/tokens", "name", "cron", "scopes", "backup", "scopes", "metrics", "expires_at", "2026-12-31")
+	secret := regexp.MustCompile(`<pre tabindex="0">([^<]+)</pre>`).FindStringSubmatch(p.body)
+	if p.status != http.StatusCreated || secret == nil {
+		t.Fatalf("a token: %d %s", p.status, p.body)
+	}
+	who, err := w.Identify(context.Background(), secret[1])
+	if err != nil || who.Name != "cron" || !who.May(fleet.ScopeBackup) || !who.May(fleet.ScopeMetrics) || who.May(fleet.ScopeRead) {
+		t.Errorf("it is %+v, %v", who, err)
+	}
+	if body := c.get("/settings").body; strings.Contains(body, secret[1]) || !strings.Contains(body, "2026-12-31 00:00 CET") {
+		t.Error("the secret is shown twice, or the end is not shown")
+	}
+	for _, tt := range []struct {
+		name   string
+		fields []string
+		status int
+		at     string
+	}{
+		{"a name that exists", []string{"name", "cron", "scopes", "read"}, http.StatusConflict, "name-fault"},
+		{"no name", []string{"scopes", "read"}, http.StatusUnprocessableEntity, "name-fault"},
+		{"no scope", []string{"name", "x"}, http.StatusUnprocessableEntity, "scopes-fault"},
+		{"an unknown scope", []string{"name", "x", "scopes", "root"}, http.StatusUnprocessableEntity, "scopes-fault"},
+		{"a day that is none", []string{"name", "x", "scopes", "read", "expires_at", "soon"}, http.StatusUnprocessableEntity, "expires_at-fault"},
+		{"a day that has passed", []string{"name", "x", "scopes", "read", "expires_at", "2020-01-01"}, http.StatusUnprocessableEntity, "expires_at-fault"},
+	} {
+		if p := c.send("/settings/tokens", tt.fields...); p.status != tt.status || !strings.Contains(p.body, `id="`+tt.at+`"`) {
+			t.Errorf("%s: %d", tt.name, p.status)
+		}
+	}
+	if p := reader.get("/settings"); p.status != http.StatusOK || strings.Contains(p.body, "New token") || strings.Contains(p.body, "Withdraw") {
+		t.Errorf("who may only read: %d, and is offered a change", p.status)
+	}
+	if p := c.send("/settings/tokens/delete", "name", "reader"); p.status != http.StatusOK || !strings.Contains(p.body, "Withdraw the token reader?") {
+		t.Errorf("before it is confirmed: %d", p.status)
+	}
+	if p := reader.get("/"); p.status != http.StatusOK {
+		t.Errorf("not confirmed, and withdrawn: %d", p.status)
+	}
+	if p := c.send("/settings/tokens/delete", "name", "reader", "confirm", "yes"); p.status != http.StatusSeeOther {
+		t.Errorf("withdrawing: %d", p.status)
+	}
+	if p := reader.get("/"); p.status != http.StatusSeeOther {
+		t.Errorf("its session afterwards: %d", p.status)
+	}
+}
+
+func TestRemovingAMac(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(air)
+	c := w.client().signIn(adminToken)
+	if p := c.send("/devices/MAC-1/remove"); p.status != http.StatusOK || !strings.Contains(p.body, `class="danger"`) || !strings.Contains(p.body, "refuses it until it enrols again") {
+		t.Fatalf("asked: %d", p.status)
+	}
+	if p := c.get("/devices/MAC-1"); p.status != http.StatusOK {
+		t.Fatalf("it is gone before that was confirmed: %d", p.status)
+	}
+	if p := c.send("/devices/MAC-1/remove", "confirm", "yes"); p.status != http.StatusSeeOther || p.location != "/devices?done=removed" {
+		t.Fatalf("removing: %d to %q", p.status, p.location)
+	}
+	if p := c.get("/devices/MAC-1"); p.status != http.StatusNotFound || !strings.Contains(p.body, "<nav") {
+		t.Errorf("afterwards: %d", p.status)
+	}
+}
+
+func TestActingOnAList(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	for i, version := range []string{"26.5", "26.5", "15.7.7"} {
+		m := air
+		m.id, m.serial, m.version = "MAC-"+string(rune('1'+i)), "C02"+string(rune('A'+i)), version
+		w.enrol(m)
+	}
+	_, _, _, err := w.PutGroup(ctx, "old", []string{"C02C"}, fleet.WriteOptions{By: "test", Confirm: true})
+	w.must(err)
+	c := w.client().signIn(adminToken)
+	form := []string{"version", "26.5", "act", "add", "to", "old"}
+	if p := c.send("/devices/bulk", form...); p.status != http.StatusOK || !strings.Contains(p.body, "Add 2 Macs to the group old?") || !strings.Contains(p.body, `name="version" value="26.5"`) {
+		t.Fatalf("asked: %d %s", p.status, p.body)
+	}
+	if g, _ := w.Group(ctx, "old"); len(g.Devices) != 1 {
+		t.Fatalf("changed before it was confirmed: %v", g.Devices)
+	}
+	if p := c.send("/devices/bulk", append(form, "confirm", "yes")...); p.status != http.StatusSeeOther || p.location != "/devices?version=26.5&done=moved-all" {
+		t.Fatalf("adding: %d to %q", p.status, p.location)
+	}
+	if g, _ := w.Group(ctx, "old"); strings.Join(g.Devices, " ") != "C02A C02B C02C" {
+		t.Errorf("the group has %v", g.Devices)
+	}
+	if p := c.send("/devices/bulk", "group", "old", "version", "26.5", "act", "remove", "to", "old", "confirm", "yes"); p.status != http.StatusSeeOther {
+		t.Errorf("taking out: %d", p.status)
+	}
+	if g, _ := w.Group(ctx, "old"); strings.Join(g.Devices, " ") != "C02C" {
+		t.Errorf("the group has %v", g.Devices)
+	}
+	if p := c.send("/devices/bulk", "act", "sync"); p.status != http.StatusOK || !strings.Contains(p.body, "Tell 3 Macs to sync?") {
+		t.Errorf("asked to sync: %d", p.status)
+	}
+	if p := c.send("/devices/bulk", "act", "sync", "confirm", "yes"); p.status != http.StatusSeeOther {
+		t.Errorf("syncing: %d", p.status)
+	}
+	for name, wrong := range map[string][]string{"no act": {}, "no group": {"act", "add"}, "a day that is none": {"act", "sync", "seen_before", "soon"}} {
+		if p := c.send("/devices/bulk", wrong...); p.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d", name, p.status)
+		}
+	}
+	if p := c.send("/devices/bulk", "act", "add", "to", "none"); p.status != http.StatusNotFound {
+		t.Errorf("a group that is none: %d", p.status)
+	}
+}
+
+func TestPoliciesMove(t *testing.T) {
+	w := newWorld(t)
+	c := w.client().signIn(adminToken)
+	for _, label := range []string{"All Macs", "Büro & Lab"} { // no name and no priority are typed
+		priority := regexp.MustCompile(`name="priority" type="number" value="(\d+)"`).FindStringSubmatch(c.get("/policies/new").body)
+		if p := c.send("/policies", "label", label, "priority", priority[1], "updates.mode", "automatic", "updates.within_days", "14", "step", "save"); p.status != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", label, p.status, p.body)
+		}
+	}
+	order := func() string {
+		var names []string
+		for _, m := range regexp.MustCompile(`<h2><a href="/policies/([^"]+)">`).FindAllStringSubmatch(c.get("/policies").body, -1) {
+			names = append(names, m[1])
+		}
+		return strings.Join(names, " ")
+	}
+	if got := order(); got != "buero-lab all-macs" {
+		t.Fatalf("the order is %s", got)
+	}
+	if p := c.send("/policies/all-macs/move", "direction", "up", "step", "preview"); p.status != http.StatusOK || !strings.Contains(p.body, "Move the policy all-macs up?") {
+		t.Errorf("asked: %d", p.status)
+	}
+	for _, move := range []struct{ name, direction, want string }{
+		{"all-macs", "up", "all-macs buero-lab"}, {"all-macs", "up", "all-macs buero-lab"}, {"all-macs", "down", "buero-lab all-macs"}, {"all-macs", "down", "buero-lab all-macs"},
+	} {
+		if p := c.send("/policies/"+move.name+"/move", "direction", move.direction, "confirm", "yes"); p.status != http.StatusSeeOther {
+			t.Fatalf("%+v: %d", move, p.status)
+		}
+		if got := order(); got != move.want {
+			t.Errorf("%s %s: %s, want %s", move.name, move.direction, got, move.want)
+		}
+	}
+	if p := c.send("/policies/none/move", "direction", "up"); p.status != http.StatusNotFound {
+		t.Errorf("a policy that is none: %d", p.status)
+	}
+	if p := c.send("/policies/all-macs/move", "direction", "left"); p.status != http.StatusUnprocessableEntity {
+		t.Errorf("a direction that is none: %d", p.status)
+	}
+}
+
+func TestAddressesThatDoNotExist(t *testing.T) {
+	w := newWorld(t)
+	stranger, admin := w.client(), w.client().signIn(adminToken)
+	for _, path := range []string{"/nothing/here", "/devices/none", "/policies/none", "/groups/none", "/settings/none"} {
+		p := admin.get(path)
+		if p.status != http.StatusNotFound || !strings.Contains(p.body, `<nav aria-label="Pages">`) || !strings.Contains(p.body, "Go to the fleet") {
+			t.Errorf("%s: %d", path, p.status)
+		}
+	}
+	if p := stranger.get("/nothing/here"); p.status != http.StatusNotFound || strings.Contains(p.body, "<nav") || !strings.Contains(p.body, "Page not found") {
+		t.Errorf("for a stranger: %d", p.status)
+	}
+}
