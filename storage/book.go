@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -43,34 +44,11 @@ func (s *Store) Book(ctx context.Context) (*Book, error) {
 
 func readBook(r Reader) (*Book, error) {
 	b := &Book{}
-	if err := each(r, prefixPolicy, func(e Entry) error {
-		var p policy.Stored
-		if err := json.Unmarshal(e.Value, &p); err != nil {
-			return fmt.Errorf("decode %s: %w", e.Key, err)
-		}
-		b.Policies = append(b.Policies, p)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if err := each(r, prefixGroup, func(e Entry) error {
-		var g policy.Group
-		if err := json.Unmarshal(e.Value, &g); err != nil {
-			return fmt.Errorf("decode %s: %w", e.Key, err)
-		}
-		b.Groups = append(b.Groups, g)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if err := each(r, prefixHold, func(e Entry) error {
-		var h release.Hold
-		if err := json.Unmarshal(e.Value, &h); err != nil {
-			return fmt.Errorf("decode %s: %w", e.Key, err)
-		}
-		b.Holds = append(b.Holds, h)
-		return nil
-	}); err != nil {
+	err := errors.Join(
+		readAll(r, prefixPolicy, &b.Policies), readAll(r, prefixGroup, &b.Groups), readAll(r, prefixHold, &b.Holds),
+		readAll(r, prefixFreeze, &b.Freezes), readAll(r, prefixOpening, &b.Openings), readAll(r, prefixHalt, &b.Halts),
+	)
+	if err != nil {
 		return nil, err
 	}
 	var pause release.Pause
@@ -93,6 +71,18 @@ func readBook(r Reader) (*Book, error) {
 	rev, err := r.Revision()
 	b.Revision = rev
 	return b, err
+}
+
+// readAll reads the values under a prefix, in the order of their keys.
+func readAll[T any](r Reader, prefix string, into *[]T) error {
+	return each(r, prefix, func(e Entry) error {
+		var v T
+		if err := json.Unmarshal(e.Value, &v); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		*into = append(*into, v)
+		return nil
+	})
 }
 
 // BookTx changes the book. Reads see the book as it was when the transaction began.
@@ -149,6 +139,23 @@ func (t *BookTx) PutHold(h release.Hold) error { return setJSON(t.tx, holdKey(h.
 // DeleteHold lets go.
 func (t *BookTx) DeleteHold(subject string) { t.tx.Delete(holdKey(subject)) }
 
+// PutFreeze keeps a freeze.
+func (t *BookTx) PutFreeze(f policy.Freeze) error { return setJSON(t.tx, freezeKey(f.Name), f) }
+
+// DeleteFreeze deletes a freeze.
+func (t *BookTx) DeleteFreeze(name string) { t.tx.Delete(freezeKey(name)) }
+
+// PutOpening records that a release is open for a ring of a policy. An earlier record of the same opening is replaced.
+func (t *BookTx) PutOpening(o policy.Opening) error {
+	return setJSON(t.tx, openingKey(o.Policy, o.Build, o.Ring), o)
+}
+
+// PutHalt records that the gate of a policy halts a release.
+func (t *BookTx) PutHalt(h policy.Halt) error { return setJSON(t.tx, haltKey(h.Policy, h.Build), h) }
+
+// DeleteHalt ends a halt.
+func (t *BookTx) DeleteHalt(policy, build string) { t.tx.Delete(haltKey(policy, build)) }
+
 // SetPause pauses enforcement, or resumes it with nil.
 func (t *BookTx) SetPause(p *release.Pause) error {
 	if p == nil {
@@ -202,6 +209,16 @@ func (b *Book) Group(name string) *policy.Group {
 	i := sort.Search(len(b.Groups), func(i int) bool { return b.Groups[i].Name >= name })
 	if i < len(b.Groups) && b.Groups[i].Name == name {
 		return &b.Groups[i]
+	}
+	return nil
+}
+
+// Freeze finds a freeze of the book by name; nil when there is none.
+func (b *Book) Freeze(name string) *policy.Freeze {
+	for i := range b.Freezes {
+		if b.Freezes[i].Name == name {
+			return &b.Freezes[i]
+		}
 	}
 	return nil
 }

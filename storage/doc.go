@@ -10,6 +10,9 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  policy/engineering           policy.Stored
 	  group/eng                    policy.Group
 	  hold/26.6.2                  release.Hold
+	  freeze/year-end              policy.Freeze
+	  opening/ringed/25G90/early   policy.Opening: the release is open for that ring of the policy
+	  halt/ringed/25G90            policy.Halt, while the gate of the policy halts the release
 	  pause                        release.Pause, while enforcement is paused
 	  catalog                      release.Catalog in force; none: the built-in snapshot
 	  catalogs/01792...            release.Catalog accepted at that time (nanoseconds since 1970, 20 digits)

@@ -81,13 +81,22 @@ const (
 	prefixPolicy  = "policy/"
 	prefixGroup   = "group/"
 	prefixHold    = "hold/"
+	prefixFreeze  = "freeze/"
+	prefixOpening = "opening/"
+	prefixHalt    = "halt/"
 	prefixCatalog = "catalogs/"
 )
 
 func policyKey(name string) string   { return prefixPolicy + name }
 func groupKey(name string) string    { return prefixGroup + name }
 func holdKey(subject string) string  { return prefixHold + subject }
+func freezeKey(name string) string   { return prefixFreeze + name }
 func catalogKey(at time.Time) string { return fmt.Sprintf("%s%020d", prefixCatalog, at.UnixNano()) }
+
+func openingKey(policy, build, ring string) string {
+	return prefixOpening + policy + "/" + build + "/" + ring
+}
+func haltKey(policy, build string) string { return prefixHalt + policy + "/" + build }
 
 // Keys of a shard.
 const (

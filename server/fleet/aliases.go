@@ -41,6 +41,7 @@ type (
 	PolicyResult = book.PolicyResult
 	Group        = book.Group
 	Hold         = book.Hold
+	FreezeResult = book.FreezeResult
 	Pause        = book.Pause
 
 	Source        = catalogue.Source
