@@ -11,9 +11,6 @@ import (
 	"testing"
 )
 
-// citedLater are the rooms whose comments still cite pages by their old names.
-var citedLater = []string{"server/mdm"}
-
 var (
 	citation = regexp.MustCompile(`\b[Rr]ules ([0-9]+)(?:\.([0-9]+))?`)
 	page     = regexp.MustCompile(`\b[A-Za-z0-9_/-]+\.md\b`)
@@ -59,10 +56,6 @@ func TestCitations(t *testing.T) {
 	folders, fset := source(t)
 	cited := 0
 	for folder, files := range folders {
-		later := false
-		for _, room := range citedLater {
-			later = later || folder == room || strings.HasPrefix(folder, room+"/")
-		}
 		for _, f := range files {
 			for _, group := range f.ast.Comments {
 				text, where := group.Text(), fset.Position(group.Pos())
@@ -72,9 +65,6 @@ func TestCitations(t *testing.T) {
 					if !ok || m[2] != "" && !points[m[2]] {
 						t.Errorf("%s: docs/rules.md has no %s", where, m[0])
 					}
-				}
-				if later {
-					continue
 				}
 				for _, name := range page.FindAllString(text, -1) {
 					if _, err := os.Stat("../" + name); err != nil {

@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 		fields       []string
 		says         string // in the reason of the first
 	}{
-		{"the sample of rules.md", sample, nil, ""},
+		{"the sample of rules 5", sample, nil, ""},
 		{"names only", `{"name":"a"}`, nil, ""},
 		{"a minimum", fixed("minimum", `,"version":"26.6.1"`), nil, ""},
 		{"a minimum that nobody released, below what is offered", fixed("minimum", `,"version":"26.6.0.5"`), nil, ""},

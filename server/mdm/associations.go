@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	associationTime = 60 * time.Second // how long a certificate association that was found is believed (house.md)
+	associationTime = 60 * time.Second // how long a certificate association that was found is believed
 	maxKnown        = 1 << 17          // Macs that one generation of a cache holds
 )
 

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	maxBody    = 4 << 20 // bytes of a request (api.md 2)
+	maxBody    = 4 << 20 // bytes of a request (docs/api.md 2)
 	retryAfter = "10"    // seconds, when the server is to blame
 
 	typeCheckin = "application/x-apple-aspen-mdm-checkin" // what tells check-ins from the command channel
@@ -115,7 +115,7 @@ func New(o Options) (*Door, error) {
 // Counters are the door's own.
 func (d *Door) Counters() *Counters { return d.count }
 
-// Mount adds the Macs' routes (api.md 2).
+// Mount adds the Macs' routes (docs/api.md 2).
 func (d *Door) Mount(mux *http.ServeMux) {
 	mux.Handle("/mdm", d.MDM())
 	mux.Handle("/scep", d.SCEP())

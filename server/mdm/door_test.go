@@ -293,7 +293,7 @@ func (w *world) queueAndAsk(tx storage.Tx) error {
 	)
 }
 
-// What a Mac was told is not outstanding any more once it answered the command with an error (rules.md 10): the next look tells it again.
+// What a Mac was told is not outstanding any more once it answered the command with an error (rules 10): the next look tells it again.
 func TestRefusedCommand(t *testing.T) {
 	w := newWorld(t)
 	mac := w.mac(macID)

@@ -77,7 +77,7 @@ func (r *recent[K, V]) size() int {
 }
 
 const (
-	macRate  = 20  // requests a second of one Mac (api.md 1)
+	macRate  = 20  // requests a second of one Mac (docs/api.md 1)
 	macBurst = 100 // and at once
 )
 

@@ -168,7 +168,7 @@ func (s *lives) GetBootstrapToken(r *mdm.Request, m *mdm.GetBootstrapToken) (*md
 	return s.CheckinAndCommandService.GetBootstrapToken(r, m)
 }
 
-// DeclarativeManagement is contact; the contact comes first, since it may end a silence (rules.md 6.4).
+// DeclarativeManagement is contact; the contact comes first, since it may end a silence (rules 6.4).
 func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManagement) ([]byte, error) {
 	id, _ := device(&m.Enrollment)
 	s.fleet.Contact(id)
