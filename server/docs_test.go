@@ -55,7 +55,7 @@ func TestCitations(t *testing.T) {
 	}
 	folders, fset := source(t)
 	cited := 0
-	for folder, files := range folders {
+	for _, files := range folders {
 		for _, f := range files {
 			for _, group := range f.ast.Comments {
 				text, where := group.Text(), fset.Position(group.Pos())

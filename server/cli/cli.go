@@ -19,6 +19,7 @@ type Commands struct {
 	Demo       demo       `cmd:"" help:"Show it all on this machine: a server on a temporary store, with simulated Macs."`
 	Devices    devices    `cmd:"" help:"List Macs."`
 	Why        why        `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
+	Validate   validate   `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
 	Import     importMacs `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
 	Backup     backup     `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`
 	Restore    restore    `cmd:"" help:"Write a backup into an empty store."`
