@@ -4,6 +4,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -16,6 +17,10 @@ var (
 	ErrForbidden   = errors.New("forbidden")
 	ErrUnavailable = errors.New("unavailable") // the database cannot be reached or did not acknowledge in time
 )
+
+// ErrNoWrites wraps ErrUnavailable: a database that several replicas share answers, and refuses to write (out of memory, a replica, a disk that
+// is full). What only reads goes on, so that a replica need not be taken out.
+var ErrNoWrites = fmt.Errorf("takes no writes: %w", ErrUnavailable)
 
 // Timeout bounds every call of a DB whose context has no earlier deadline.
 const Timeout = 5 * time.Second
@@ -86,7 +91,7 @@ type DB interface {
 	Load(ctx context.Context, partition string, revision uint64, entries []Entry) error
 	// Drop deletes everything in the partition, atomically. Its revision grows.
 	Drop(ctx context.Context, partition string) error
-	// Ping tells whether the database answers and takes writes.
+	// Ping tells whether the database answers and takes writes; an error that wraps ErrNoWrites says that it answers.
 	Ping(ctx context.Context) error
 	// Close ends what is in flight and closes the database.
 	Close() error

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -124,7 +125,11 @@ func (f *Fleet) Ready(ctx context.Context) Readiness {
 	r := Readiness{Ready: true, Store: "ok"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := f.store.Ping(ctx); err != nil {
+	switch err := f.store.Ping(ctx); {
+	case errors.Is(err, storage.ErrNoWrites): // reads go on, and taking every replica out would end them too
+		r.Store = "takes no writes"
+		f.log.Error("the store takes no writes", "error", err)
+	case err != nil:
 		r.Ready, r.Store = false, err.Error()
 	}
 	r.Catalogue = f.CatalogueReadiness()

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,31 @@ func TestCursorsOfAStore(t *testing.T) {
 		var e *Error
 		if _, err := w.Events(t.Context(), cursor, 1); !errors.As(err, &e) || e.Code != "bad_cursor" {
 			t.Errorf("after a restore: %v", err)
+		}
+	}
+}
+
+// A store that answers and takes no writes takes no replica out: reads go on.
+func TestReadyWithoutWrites(t *testing.T) {
+	w := newWorld(t)
+	faulty := storagetest.Faulty(w.db)
+	f, err := New(Options{Store: storage.New(faulty), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		fault storagetest.Fault
+		ready bool
+		store string
+	}{
+		{"no fault", storagetest.Fault{}, true, "ok"},
+		{"no writes", storagetest.Fault{NoWrites: true}, true, "takes no writes"},
+		{"down", storagetest.Fault{Down: true}, false, "faulty database: unavailable: down"},
+	} {
+		faulty.Set(c.fault)
+		if got := f.Ready(t.Context()); got.Ready != c.ready || got.Store != c.store {
+			t.Errorf("%s: %+v, want %t, %q", c.name, got, c.ready, c.store)
 		}
 	}
 }

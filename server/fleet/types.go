@@ -162,10 +162,10 @@ type HistoryDay struct {
 // Event is one event of a timeline.
 type Event = compliance.Event
 
-// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable.
+// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no writes is.
 type Readiness struct {
 	Ready     bool               `json:"ready"`
-	Store     string             `json:"store"` // "ok", or what is wrong
+	Store     string             `json:"store"` // "ok", "takes no writes", or what is wrong
 	Catalogue ReadinessCatalogue `json:"catalogue"`
 }
 

@@ -278,13 +278,6 @@ func (db *DB) usable(ctx context.Context) error {
 	return nil
 }
 
-func unavailable(what string, err error) error {
-	if errors.Is(err, storage.ErrUnavailable) {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, storage.ErrUnavailable, err)
-}
-
 func tooFewReplicas(have int64, want int) error {
-	return fmt.Errorf("%w: %w: %d of %d", storage.ErrUnavailable, errReplicas, have, want)
+	return fmt.Errorf("%w: %w: %d of %d", storage.ErrNoWrites, errReplicas, have, want)
 }

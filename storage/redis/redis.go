@@ -62,7 +62,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 		return nil
 	})
 	if err := db.settle(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(t.otherTLS(ctx, err), db.Close())
 	}
 	return db, nil
 }

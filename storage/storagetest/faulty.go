@@ -12,6 +12,7 @@ import (
 // Fault is how a FaultyDB fails. The zero Fault is none.
 type Fault struct {
 	Down       bool          // every method fails at once with storage.ErrUnavailable
+	NoWrites   bool          // what writes fails at once with storage.ErrNoWrites
 	Delay      time.Duration // every method waits first, or fails when its context ends before
 	LoseAnswer bool          // Update, Load and Drop do their work, and then fail as if the answer was lost
 	// Partition confines the fault to methods that name this partition; "" is no limit.
@@ -81,6 +82,14 @@ func (fault Fault) before(ctx context.Context) error {
 	return nil
 }
 
+// beforeWrite is before, of a call that writes.
+func (fault Fault) beforeWrite(ctx context.Context) error {
+	if err := fault.before(ctx); err != nil || !fault.NoWrites {
+		return err
+	}
+	return fmt.Errorf("faulty database: %w", storage.ErrNoWrites)
+}
+
 // after spoils the answer of a call that has changed something.
 func (fault Fault) after(err error) error {
 	if err == nil && fault.LoseAnswer {
@@ -100,7 +109,7 @@ func (f *FaultyDB) View(ctx context.Context, partition string, fn func(storage.R
 // Update fails, or calls the database's and may then fail all the same.
 func (f *FaultyDB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
 	fault := f.next(partition)
-	if err := fault.before(ctx); err != nil {
+	if err := fault.beforeWrite(ctx); err != nil {
 		return err
 	}
 	return fault.after(f.db.Update(ctx, partition, fn))
@@ -133,7 +142,7 @@ func (f *FaultyDB) Partitions(ctx context.Context, fn func(names []string) error
 // Load fails, or calls the database's and may then fail all the same.
 func (f *FaultyDB) Load(ctx context.Context, partition string, revision uint64, entries []storage.Entry) error {
 	fault := f.next(partition)
-	if err := fault.before(ctx); err != nil {
+	if err := fault.beforeWrite(ctx); err != nil {
 		return err
 	}
 	return fault.after(f.db.Load(ctx, partition, revision, entries))
@@ -142,7 +151,7 @@ func (f *FaultyDB) Load(ctx context.Context, partition string, revision uint64, 
 // Drop fails, or calls the database's and may then fail all the same.
 func (f *FaultyDB) Drop(ctx context.Context, partition string) error {
 	fault := f.next(partition)
-	if err := fault.before(ctx); err != nil {
+	if err := fault.beforeWrite(ctx); err != nil {
 		return err
 	}
 	return fault.after(f.db.Drop(ctx, partition))
@@ -150,7 +159,7 @@ func (f *FaultyDB) Drop(ctx context.Context, partition string) error {
 
 // Ping fails or calls the database's.
 func (f *FaultyDB) Ping(ctx context.Context) error {
-	if err := f.next().before(ctx); err != nil {
+	if err := f.next().beforeWrite(ctx); err != nil {
 		return err
 	}
 	return f.db.Ping(ctx)
