@@ -26,6 +26,9 @@ type Facts struct {
 
 	Capabilities   Capabilities `json:"capabilities,omitzero"`
 	BootstrapToken bool         `json:"bootstrap_token,omitempty"` // escrowed
+	// AppleSilicon and Supervised are the answers of DeviceInformation (rules 14).
+	AppleSilicon Truth `json:"apple_silicon,omitempty"`
+	Supervised   Truth `json:"supervised,omitempty"`
 
 	Enrolled      bool      `json:"enrolled,omitempty"`
 	EnrolledAt    time.Time `json:"enrolled_at,omitzero"` // UTC
@@ -62,4 +65,25 @@ var SubscribedItems = []string{
 	"softwareupdate.install-reason",
 	"softwareupdate.install-state",
 	"softwareupdate.pending-version",
+}
+
+// Truth is a yes or no that may not be known yet.
+type Truth uint8
+
+// The values of a Truth.
+const (
+	NotKnown Truth = iota
+	No
+	Yes
+)
+
+// TruthOf is the Truth of an answer that may be missing.
+func TruthOf(b *bool) Truth {
+	switch {
+	case b == nil:
+		return NotKnown
+	case *b:
+		return Yes
+	}
+	return No
 }

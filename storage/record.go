@@ -70,7 +70,8 @@ func (r *Record) Encode() ([]byte, error) {
 		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, Model: f.Model, ModelName: f.ModelName, Board: f.Board, BoardFrom: f.BoardFrom,
 		Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
 		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
-			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32),
+			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32) |
+			truth(f.AppleSilicon, 64, 128) | truth(f.Supervised, 256, 512),
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
@@ -86,16 +87,12 @@ func (r *Record) Encode() ([]byte, error) {
 	if w.UDID == w.ID {
 		w.UDID = ""
 	}
-	for i, s := range compliance.States {
-		if s == r.Summary.State {
-			w.Sum.State = i + 1
-		}
-	}
+	w.Sum.State = slices.Index(wireStates, r.Summary.State) + 1
 	for l, s := range r.Lanes {
 		if s != (plan.LaneState{}) {
 			w.Lanes = append(w.Lanes, wireLane{
 				Lane: plan.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
-				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2),
+				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2), Told: toldBeside(s),
 			})
 		}
 	}
@@ -118,7 +115,8 @@ func DecodeRecord(b []byte) (*Record, error) {
 		Facts: status.Facts{
 			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board, BoardFrom: w.BoardFrom,
 			Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
-			Capabilities:   status.Capabilities{Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items},
+			Capabilities: status.Capabilities{Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items},
+			AppleSilicon: truthOf(w.Bits, 64, 128), Supervised: truthOf(w.Bits, 256, 512),
 			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
 			EnrolledAt: c.get(w.Enrolled), LastContactAt: c.get(w.Contact), LastReportAt: c.get(w.Reported),
 		},
@@ -136,8 +134,8 @@ func DecodeRecord(b []byte) (*Record, error) {
 	if w.UDID == "" && w.Bits&32 == 0 {
 		r.Facts.UDID = w.ID
 	}
-	if w.Sum.State > 0 && w.Sum.State <= len(compliance.States) {
-		r.Summary.State = compliance.States[w.Sum.State-1]
+	if w.Sum.State > 0 && w.Sum.State <= len(wireStates) {
+		r.Summary.State = wireStates[w.Sum.State-1]
 	}
 	for _, l := range w.Lanes {
 		if l.Lane < 0 || int(l.Lane) >= len(r.Lanes) {
@@ -145,7 +143,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 		}
 		r.Lanes[l.Lane] = plan.LaneState{
 			Since: c.get(l.Since), Target: l.Target, Promise: getLocal(l.Promise, deadline), Served: getLocal(l.Served, deadline),
-			Renewed: l.Bits&1 != 0, Returned: l.Bits&2 != 0,
+			Renewed: l.Bits&1 != 0, Returned: l.Bits&2 != 0, Told: toldOf(l),
 		}
 	}
 	return r, nil

@@ -28,7 +28,7 @@ type wireRecord struct {
 	Build     string          `json:"B,omitempty"`
 	SupBuild  string          `json:"sb,omitempty"`
 	Letter    string          `json:"l,omitempty"`
-	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID
+	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and yes, 256 and 512 supervised no and yes
 	Items     uint32          `json:"ci,omitempty"`
 	Enrolled  int64           `json:"e,omitempty"`
 	Contact   int64           `json:"lc,omitempty"`
@@ -65,6 +65,7 @@ type wireLane struct {
 	Promise int64     `json:"p,omitempty"`
 	Served  int64     `json:"v,omitempty"`
 	Bits    int       `json:"b,omitempty"` // 1 renewed, 2 returned
+	Told    string    `json:"o,omitempty"` // left out when equal to the target, "-" when there is none beside a target
 }
 
 type wireSummary struct {
@@ -182,6 +183,7 @@ func (l *wireLane) fields(w *wire) {
 	integer(w, "p", &l.Promise)
 	integer(w, "v", &l.Served)
 	integer(w, "b", &l.Bits)
+	w.str("o", &l.Told)
 	w.close()
 }
 
@@ -301,4 +303,49 @@ func getOverdue(c clock, n int64, deadline declarations.Local) time.Time {
 		return deadline.At(0)
 	}
 	return c.get(n)
+}
+
+// wireStates are the states by the number that stands for them in the database. States are only ever appended.
+var wireStates = []compliance.State{
+	compliance.Unmanaged, compliance.Unknown, compliance.Unsupported, compliance.Held, compliance.Incompatible, compliance.Failing,
+	compliance.Overdue, compliance.Pending, compliance.Compliant, compliance.Exempt,
+}
+
+func truth(t status.Truth, no, yes int) int {
+	return bit(t == status.No, no) | bit(t == status.Yes, yes)
+}
+
+func truthOf(bits, no, yes int) status.Truth {
+	switch {
+	case bits&yes != 0:
+		return status.Yes
+	case bits&no != 0:
+		return status.No
+	}
+	return status.NotKnown
+}
+
+// toldNone stands for a lane that has a target and was never advertised.
+const toldNone = "-"
+
+// toldBeside is what was advertised last in a lane, as it stands beside its target.
+func toldBeside(s plan.LaneState) string {
+	switch {
+	case s.Told == s.Target:
+		return ""
+	case s.Told == "":
+		return toldNone
+	}
+	return s.Told
+}
+
+// toldOf reads what toldBeside writes. Of a record that knows no such member the last target counts.
+func toldOf(l wireLane) string {
+	switch l.Told {
+	case "":
+		return l.Target
+	case toldNone:
+		return ""
+	}
+	return l.Told
 }

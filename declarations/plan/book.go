@@ -15,6 +15,7 @@ type Book struct {
 	*policy.Book
 	tables   map[string]*table
 	settings map[*policy.Compiled]*settings
+	rollouts map[ringKey]*rollout
 	// The activation of each lane's enforcement.
 	osActivation, bsiActivation declarations.Declaration
 	subscriptions               *sync.Map // capability mask -> *pair
@@ -44,16 +45,11 @@ type entry struct {
 func (e *entry) held(now time.Time) bool { return e.hold != nil && e.hold.Active(now) }
 
 // candidate is a release on a board.
-type candidate struct {
-	*entry
-	// superseded: Apple offers a newer posted build of this version for the board, and that one counts (rules 3).
-	superseded bool
-}
+type candidate struct{ *entry }
 
 // table is what there is for a board, newest first.
 type table struct {
-	os, bsi  []candidate
-	maxMajor int
+	os, bsi []candidate
 }
 
 // Compile makes an Input ready for planning. Of a stored policy that does not resolve any more, the broken part is left
@@ -67,6 +63,7 @@ func Compile(in policy.Input) (*Book, error) {
 	b.osActivation = declarations.Activation(declarations.Declaration{Identifier: declarations.IDOSUpdate})
 	b.bsiActivation = declarations.Activation(declarations.Declaration{Identifier: declarations.IDBSI})
 	b.compileTables()
+	b.compileRollouts()
 	for _, r := range b.Rules {
 		if r.Settings != nil {
 			b.settings[r] = settingsOf(r)
@@ -94,19 +91,12 @@ func (b *Book) compileTables() {
 	b.tables = make(map[string]*table, len(boards))
 	for id := range boards {
 		board := b.Index.Board(id)
-		t := &table{maxMajor: board.MaxMajor, os: make([]candidate, len(board.OS)), bsi: make([]candidate, len(board.BSI))}
-		var counts *release.Release // the build that counts of the version at hand
+		t := &table{os: make([]candidate, len(board.OS)), bsi: make([]candidate, len(board.BSI))}
 		for i, r := range board.OS {
-			if counts != nil && counts.Version.Compare(r.Version) != 0 {
-				counts = nil
-			}
-			t.os[i] = candidate{entries[r], counts != nil}
-			if r.Available && counts == nil {
-				counts = r
-			}
+			t.os[i] = candidate{entries[r]}
 		}
 		for i, r := range board.BSI {
-			t.bsi[i] = candidate{entry: entries[r]}
+			t.bsi[i] = candidate{entries[r]}
 		}
 		b.tables[id] = t
 	}

@@ -1,16 +1,14 @@
 package plan
 
-import (
-	"plimsoll/declarations/release"
-)
+import "plimsoll/declarations/release"
 
 // has is the build that the Mac's system is based on, and the letter of the BSI that is installed on it. A Mac may tell the
 // build of the BSI in place of its base's, before its first report; and it may tell the BSI's build without the letter.
-func (pl *planner) has() (build, letter string) {
-	f := &pl.m.Facts
+func (in *input) has() (build, letter string) {
+	f := &in.m.Facts
 	build, letter = f.Build, release.NormalLetter(f.Letter)
 	for _, b := range [...]string{f.Build, f.SupplementalBuild} {
-		if r := pl.b.Index.Build(b); r != nil && r.Kind == release.KindBSI {
+		if r := in.b.Index.Build(b); r != nil && r.Kind == release.KindBSI {
 			if b == f.Build {
 				build = r.PrerequisiteBuild
 			}
@@ -23,27 +21,27 @@ func (pl *planner) has() (build, letter string) {
 }
 
 // bsis lists the BSIs for the Mac's board and base build above the letter that it has, newest first (rules 6.6).
-func (pl *planner) bsis() []candidate {
-	if pl.table == nil || len(pl.table.bsi) == 0 || pl.m.Facts.Build == "" {
+func (in *input) bsis() []candidate {
+	if in.table == nil || len(in.table.bsi) == 0 || in.m.Facts.Build == "" {
 		return nil
 	}
-	build, letter := pl.has()
+	build, letter := in.has()
 	var list []candidate
-	for i := range pl.table.bsi {
-		if r := pl.table.bsi[i].r; r.PrerequisiteBuild == build && r.Letter > letter {
-			list = append(list, pl.table.bsi[i])
+	for i := range in.table.bsi {
+		if r := in.table.bsi[i].r; r.PrerequisiteBuild == build && r.Letter > letter {
+			list = append(list, in.table.bsi[i])
 		}
 	}
 	return list
 }
 
 // missingBSI is the newest BSI that applies to the Mac and is not installed, whether it is enforced or not.
-func (pl *planner) missingBSI() *release.Release {
-	for _, c := range pl.bsis() {
+func (in *input) missingBSI() *release.Release {
+	for _, c := range in.bsis() {
 		switch {
 		case !c.r.Available:
-		case c.held(pl.now):
-			pl.wait(c.hold.Until)
+		case c.held(in.now):
+			in.wait(c.hold.Until)
 		default:
 			return c.r
 		}
@@ -51,25 +49,21 @@ func (pl *planner) missingBSI() *release.Release {
 	return nil
 }
 
-func (pl *planner) planBSI() {
-	list := pl.bsis()
+// planBSI is the lane of the BSIs for the Mac's build; nil when there are none.
+func (in *input) planBSI() *lane {
+	list := in.bsis()
 	if len(list) == 0 {
-		return
+		return nil
 	}
-	l := &lane{LanePlan: LanePlan{Lane: BSI}, list: list, state: pl.m.Lanes[BSI]}
+	l := &lane{
+		LanePlan: LanePlan{Lane: BSI}, cal: in.calendar(BSI), clock: in.rule.BSITime, state: in.m.Lanes[BSI], told: in.m.Lanes[BSI].Told,
+	}
 	// BSIs of another base are another lane, as patches of another major are.
-	if r := pl.b.Index.Build(l.state.Target); r != nil && r.PrerequisiteBuild != list[0].r.PrerequisiteBuild {
+	if r := in.b.Index.Build(l.state.Target); r != nil && r.PrerequisiteBuild != list[0].r.PrerequisiteBuild {
 		l.state = LaneState{}
 	}
-	pl.target(l)
-	pl.watch(l)
-	if l.Target == nil {
-		if l.heldBy != nil && pl.plan.Outcome == Satisfied && pl.newestOfMajor(l.heldBy.r.Version) {
-			pl.plan.Reasons = nil
-			pl.end(Held, CodeHeld, heldEvidence(l.heldBy))
-		}
-		return
-	}
-	pl.delay(l)
-	pl.lanes[BSI] = l
+	l.list = in.judge(l, list)
+	in.target(l)
+	in.takeDelay(l)
+	return l
 }

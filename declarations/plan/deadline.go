@@ -14,123 +14,152 @@ const (
 	RenewedReturned    = "returned"
 )
 
-const (
-	daySeconds  = 24 * 3600
-	renewWithin = 24 * time.Hour
-)
+const renewWithin = 24 * time.Hour
 
-// dates are the lane's due date and deadline with r as its target (rules 6.3 and 6.4).
-func (pl *planner) dates(l *lane, r *release.Release) LanePlan {
+// due is when one missed release is due, and where that falls.
+type due struct {
+	at       declarations.Local // the due date (rules 6.3)
+	days     int                // that were counted
+	slot     declarations.Local // on an open day (rules 11)
+	slotDays int
+	from     release.Day // from which the days are counted
+	urgent   bool
+}
+
+// dueOf is when one missed release of a lane is due, in automatic and for BSIs.
+func (in *input) dueOf(l *lane, r *release.Release) due {
+	d := due{from: posted(r), days: in.rule.WithinDays}
+	switch l.Lane {
+	case BSI:
+		d.days = in.rule.BSIWithinDays
+	case Upgrade:
+		d.days = in.rule.UpgradeWithinDays
+		if since := in.rule.Since(r.Version.Major()); !since.IsZero() {
+			d.from = max(d.from, release.DayOf(since))
+		}
+	default:
+		if len(in.rule.Rings) > 0 {
+			d.days = in.rule.Rings[in.ring].WithinDays
+		}
+	}
+	d.slotDays = d.days
+	d.at = dueAt(d.from, d.days, l.clock)
+	d.slot = l.cal.slot(d.at, d.from, d.days)
+	exploited := in.rule.ExploitedWithinDays
+	if d.urgent = l.Lane != Upgrade && r.Exploited && exploited > 0; !d.urgent {
+		return d
+	}
+	urgent := dueAt(d.from, exploited, l.clock)
+	if l.Lane == Patch && exploited < d.days {
+		d.at, d.days = urgent, exploited
+	}
+	d.slotDays = min(d.slotDays, exploited)
+	d.slot = min(d.slot, l.cal.from(urgent, true))
+	return d
+}
+
+// dates are the lane's due date and deadline with r as its target (rules 6.3, 6.4 and 11).
+func (in *input) dates(l *lane, r *release.Release) LanePlan {
 	d := LanePlan{Lane: l.Lane, Target: r, Promise: l.state.Promise}
 	if l.wish != nil {
 		d.Wished = true
 		d.Deadline = declarations.LocalAt(l.wish.At, declarations.LastZone)
-		d.Due, d.Own = d.Deadline, d.Deadline
+		d.Due, d.Slot, d.Own = d.Deadline, d.Deadline, d.Deadline
 		return d
 	}
-	clock := pl.rule.Time
-	switch {
-	case l.Lane == BSI:
-		clock = pl.rule.BSITime
-		pl.dueBSI(l, &d)
-	case pl.rule.Mode == policy.ModeAutomatic:
-		pl.dueOS(l, &d)
-	default:
-		d.Due = pl.rule.Deadline
+	clock, notice := l.clock, in.rule.NoticeDays
+	if in.rule.Mode == policy.ModeAutomatic || l.Lane == BSI {
+		in.earliest(l, &d)
+		notice = min(notice, d.SlotDays)
+	} else {
+		d.Due, d.Slot = in.rule.Deadline, l.cal.from(in.rule.Deadline, false)
 		clock = int(mod(int64(d.Due), daySeconds))
 	}
-	notice := pl.rule.NoticeDays
-	if d.DueSetBy != nil {
-		notice = min(notice, d.DueDays)
-	}
-	pl.deadline(l, &d, notice, clock)
+	in.deadline(l, &d, notice, clock)
 	d.Own = d.Deadline
 	return d
 }
 
-// missed tells whether a release counts as missed when r is the target: it is not held, and not above the target.
-// Whether Apple still offers it does not matter (rules 6.3).
-func (pl *planner) missed(c *candidate, r *release.Release) bool {
-	return !c.held(pl.now) && compare(c.r, r) <= 0
+// missed tells whether a release counts as missed when r is the target: it is not held, not above the target, and not halted while it is
+// closed for the Mac. Whether Apple still offers it does not matter (rules 6.3).
+func (in *input) missed(l *lane, c *candidate, r *release.Release) bool {
+	if c.held(in.now) || compare(c.r, r) > 0 {
+		return false
+	}
+	if l.Lane != Patch || len(in.rule.Rings) == 0 {
+		return true
+	}
+	o := in.opening(l, c)
+	return !o.halted || !o.since.IsZero()
 }
 
-// dueOS is the earliest due date among the lane's missed releases: those of the Mac's own major, in the upgrade
-// lane those of every major above it.
-func (pl *planner) dueOS(l *lane, d *LanePlan) {
-	list := l.list
-	if l.Lane == Upgrade {
-		list = pl.table.os[:pl.above]
-	}
-	for i := range list {
-		c := &list[i]
-		if l.Lane == Upgrade && c.major <= pl.major || !pl.missed(c, d.Target) {
-			continue
+// earliest finds the due date and the slot of the lane among its missed releases: those of the Mac's own major, in the upgrade lane those of
+// every major above it.
+func (in *input) earliest(l *lane, d *LanePlan) {
+	take := func(c *candidate) {
+		if !in.missed(l, c, d.Target) {
+			return
 		}
-		due, days := pl.dueOf(l, c)
-		d.sooner(c.r, due, days)
-	}
-}
-
-// dueOf is when one missed release of an OS lane is due in automatic, and the days that count.
-func (pl *planner) dueOf(l *lane, c *candidate) (declarations.Local, int) {
-	from, days := posted(c.r), pl.rule.WithinDays
-	if l.Lane == Upgrade {
-		days = pl.rule.UpgradeWithinDays
-		if since := pl.rule.Since(c.major); !since.IsZero() {
-			from = max(from, release.DayOf(since))
+		x := in.dueOf(l, c.r)
+		d.Urgent = d.Urgent || x.urgent
+		// Of two at once the one with more days counts: it sets the notice.
+		if d.DueSetBy == nil || x.at < d.Due || x.at == d.Due && x.days >= d.DueDays {
+			d.Due, d.DueSetBy, d.DueDays = x.at, c.r, x.days
 		}
-	} else if e := pl.rule.ExploitedWithinDays; c.r.Exploited && e != 0 {
-		days = min(days, e)
+		if d.SlotSetBy == nil || x.slot < d.Slot || x.slot == d.Slot && x.slotDays >= d.SlotDays {
+			d.Slot, d.SlotSetBy, d.SlotDays = x.slot, c.r, x.slotDays
+		}
 	}
-	return dueAt(from, days, pl.rule.Time), days
-}
-
-func (pl *planner) dueBSI(l *lane, d *LanePlan) {
-	for i := range l.list {
-		if c := &l.list[i]; pl.missed(c, d.Target) {
-			d.sooner(c.r, dueAt(posted(c.r), pl.rule.BSIWithinDays, pl.rule.BSITime), pl.rule.BSIWithinDays)
+	if l.Lane != Upgrade {
+		for i := range l.list {
+			take(l.list[i].candidate)
+		}
+		return
+	}
+	for i := range in.table.os[:in.above] {
+		if c := &in.table.os[i]; c.major > in.major {
+			take(c)
 		}
 	}
 }
 
-// sooner takes a missed release into account. Of two that are due at once the one with more days sets the notice.
-func (d *LanePlan) sooner(r *release.Release, due declarations.Local, days int) {
-	if d.DueSetBy == nil || due < d.Due || due == d.Due && days >= d.DueDays {
-		d.Due, d.DueSetBy, d.DueDays = due, r, days
-	}
-}
-
-func dueAt(from release.Day, days, clock int) declarations.Local {
-	return declarations.Local((int64(from)+int64(days))*daySeconds + int64(clock))
-}
-
-// deadline sets the deadline from the due date, the promise found and fair notice (rules 6.4).
-func (pl *planner) deadline(l *lane, d *LanePlan, notice, clock int) {
-	promise := d.Promise
-	if promise != 0 && promise <= d.Due {
-		d.Deadline = d.Due
+// deadline sets the deadline from the slot, the promise found and fair notice (rules 6.4 and 11).
+func (in *input) deadline(l *lane, d *LanePlan, notice, clock int) {
+	promise := l.cal.counts(d.Promise, d.Urgent)
+	if promise != 0 && promise <= d.Slot {
+		d.Deadline = d.Slot
 	} else {
-		d.Fair = fair(pl.now, notice, clock)
-		d.Deadline = max(d.Due, d.Fair)
+		d.Fair = l.cal.fair(in.now, notice, clock, d.Urgent)
+		d.Deadline = max(d.Slot, d.Fair)
 		if promise != 0 {
 			d.Deadline = min(d.Deadline, promise)
 		}
 	}
-	if promise == 0 || !pl.m.Asks {
+	if promise != 0 && in.m.Asks {
+		in.renew(l, d, promise, notice, clock)
+	}
+	if len(in.freezes) == 0 {
 		return
 	}
-	// The two causes for which a promise is made anew; neither ever makes it earlier.
-	anewFair := fair(pl.now, notice, clock)
-	anew := max(d.Due, anewFair)
+	in.wait(d.Deadline.At(declarations.LastZone))
+	if moved, by := l.cal.passed(d.Deadline, in.now, clock, d.Urgent); by != nil {
+		d.Deadline, d.MovedBy = moved, by
+	}
+}
+
+// renew makes a promise anew for one of the two causes of rules 6.4; neither ever makes it earlier.
+func (in *input) renew(l *lane, d *LanePlan, promise declarations.Local, notice, clock int) {
+	anewFair := l.cal.fair(in.now, notice, clock, d.Urgent)
+	anew := max(d.Slot, anewFair)
 	s := &l.state
 	switch arrives := promise.At(declarations.FirstZone); {
-	case !s.Returned && !pl.m.BackAt.IsZero() && !s.Since.After(pl.m.BackAt) && !arrives.After(pl.m.BackAt):
+	case !s.Returned && !in.m.BackAt.IsZero() && !s.Since.After(in.m.BackAt) && !arrives.After(in.m.BackAt):
 		if anew > d.Deadline {
 			d.Deadline, d.Fair, d.Renewed = anew, anewFair, RenewedReturned
 		}
-	case !s.Renewed && s.Served != promise && arrives.Sub(pl.now) < renewWithin:
+	case !s.Renewed && s.Served != d.Promise && arrives.Sub(in.now) < renewWithin:
 		if s.Served != 0 {
-			anew = min(anew, max(d.Due, s.Served))
+			anew = min(anew, max(d.Slot, s.Served))
 		}
 		if anew > d.Deadline {
 			d.Deadline, d.Fair, d.Renewed = anew, anewFair, RenewedNeverServed
@@ -138,31 +167,23 @@ func (pl *planner) deadline(l *lane, d *LanePlan, notice, clock int) {
 	}
 }
 
-// fair is the first time of day that is at least the given days after now, read where every wall clock arrives first;
-// for no days it is today's.
-func fair(now time.Time, days, clock int) declarations.Local {
-	if now.Nanosecond() != 0 {
-		now = now.Truncate(time.Second).Add(time.Second)
-	}
-	at := int64(declarations.LocalAt(now, declarations.FirstZone)) + int64(days)*daySeconds
-	today := at - mod(at, daySeconds) + int64(clock)
-	if days > 0 && today < at {
-		today += daySeconds
-	}
-	return declarations.Local(today)
-}
-
-func mod(a, b int64) int64 { return ((a % b) + b) % b }
-
 // swapWindow is the time in which a newer release may not replace the target: around the deadline wherever the Mac is, also around
 // the one that the user delayed it to, and after the user's wish for an upgrade.
-func (pl *planner) swapWindow(l *lane, d *LanePlan) (from, to time.Time) {
+func (in *input) swapWindow(l *lane, d *LanePlan) (from, to time.Time) {
 	if l.wish != nil {
 		return l.wish.At, l.wish.At.Add(swapAfter)
 	}
 	end := d.Own
-	if until := pl.delayed(l); until > end {
+	if until := in.delayed(l); until > end {
 		end = until
 	}
 	return d.Own.At(declarations.FirstZone).Add(-swapBefore), end.At(declarations.LastZone).Add(swapAfter)
+}
+
+// delayed is what the user delayed the lane's obligation to, 0 when he did not.
+func (in *input) delayed(l *lane) declarations.Local {
+	if d := in.m.Delayed; d != nil && d.Lane == l.Lane && !l.state.Since.IsZero() && d.Since.Equal(l.state.Since) {
+		return d.Until
+	}
+	return 0
 }

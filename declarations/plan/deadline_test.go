@@ -29,7 +29,7 @@ func TestFair(t *testing.T) {
 	}
 	for _, tt := range tests {
 		clock := (&policy.Policy{Updates: &policy.Updates{Mode: "automatic", WithinDays: new(int), Time: tt.time}}).Rule().Time
-		if got := fair(at(t, tt.now), tt.days, clock); got != local(t, tt.want) {
+		if got := (calendar{}).fair(at(t, tt.now), tt.days, clock, false); got != local(t, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}

@@ -6,61 +6,67 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// The mechanisms that Macs before macOS 14 need (rules 8).
+// The words for the mechanisms that a Mac needs instead of a declaration (rules 8).
 const (
-	mechanismCommand   = "mdm_command"
-	mechanismInstaller = "installer"
+	needsCommand   = "mdm_command"
+	needsInstaller = "installer"
 )
 
-// gate tells whether the target can be declared to this macOS (rules 6.7).
-func (pl *planner) gate() {
-	f := &pl.m.Facts
-	e := pl.evidence("macos")
-	e["version"], e["build"] = pl.plan.Target.Version, pl.plan.Target.Build
-	switch {
-	case pl.major < 14:
-		e["needs"], e["mechanism"] = mechanismCommand, "an MDM command (ScheduleOSUpdate)"
-		if pl.major < 12 {
-			e["needs"], e["mechanism"] = mechanismInstaller, "the macOS installer"
-		}
-		pl.plan.Gated = CodeMacOSTooOld
-	case f.Capabilities.Known && !f.Capabilities.Enforcement:
-		pl.plan.Gated = CodeTypeNotSupported
-	default:
-		return
+// gate tells whether the target can be told to this Mac (rules 6.7 and 14).
+func (d *draft) gate(chosen *lane) {
+	by, code := MechanismOf(&d.m.Facts, chosen.Lane)
+	if by == ByCommand && !d.b.Commands {
+		code = CodeMacOSTooOld
 	}
-	pl.leaveOut(pl.plan.Gated, e)
+	if d.plan.Gated = code; code != "" {
+		d.leaveOut(code, d.mechanismEvidence(d.plan.Target, by))
+	} else if other := d.lanes[Upgrade]; other != nil && other != chosen && other.Mechanism == ByInstaller {
+		d.leaveOut(CodeNeedsInstaller, d.mechanismEvidence(other.Target, ByInstaller))
+	}
+}
+
+// mechanismEvidence is the evidence of why a target is not declared, with what the Mac needs.
+func (d *draft) mechanismEvidence(target *release.Release, by Mechanism) map[string]any {
+	e := d.evidence("macos")
+	e["version"], e["build"] = target.Version, target.Build
+	switch {
+	case by == ByCommand:
+		e["needs"], e["mechanism"] = needsCommand, "an MDM command (ScheduleOSUpdate)"
+	case d.major < 14:
+		e["needs"], e["mechanism"] = needsInstaller, "the macOS installer"
+	}
+	return e
 }
 
 // declare puts the declarations together, in the order of items, and their token.
-func (pl *planner) declare() {
-	p, f := pl.plan, &pl.m.Facts
+func (d *draft) declare() {
+	p, f := d.plan, &d.m.Facts
 	var enforcement, settings, subscription *pair
-	if p.Enforced() {
-		enforcement = pl.enforcement()
+	if p.Enforced() && p.Mechanism == ByDeclaration {
+		enforcement = d.enforcement()
 	}
-	if pl.rule != nil {
-		p.LeftOut = append(p.LeftOut, pl.rule.LeftOut...)
-		if s := pl.b.settings[pl.rule]; s != nil {
+	if d.rule != nil {
+		p.LeftOut = append(p.LeftOut, d.rule.LeftOut...)
+		if s := d.b.settings[d.rule]; s != nil {
 			p.LeftOut = append(p.LeftOut, s.leftOut...)
-			settings = pl.settings(s)
+			settings = d.settings(s)
 		}
 	}
-	if f.Version != "" && pl.major < 13 {
-		pl.leaveOut(CodeStatusNotSupported, map[string]any{"macos": f.Version})
+	if f.Version != "" && d.major < 13 {
+		d.leaveOut(CodeStatusNotSupported, map[string]any{"macos": f.Version})
 	} else { // a Mac that has not told its version speaks this protocol, so it is at least on macOS 13
-		subscription = pl.b.subscription(f.Capabilities)
+		subscription = d.b.subscription(f.Capabilities)
 	}
 	pairs := [...]*pair{enforcement, settings, subscription}
 	p.Declarations = make([]declarations.Declaration, 0, 2*len(pairs))
-	for _, d := range pairs {
-		if d != nil {
-			p.Declarations = append(p.Declarations, d.activation)
+	for _, pair := range pairs {
+		if pair != nil {
+			p.Declarations = append(p.Declarations, pair.activation)
 		}
 	}
-	for _, d := range pairs {
-		if d != nil {
-			p.Declarations = append(p.Declarations, d.configuration)
+	for _, pair := range pairs {
+		if pair != nil {
+			p.Declarations = append(p.Declarations, pair.configuration)
 		}
 	}
 	var room [2 * len(pairs)]declarations.Item
@@ -68,40 +74,40 @@ func (pl *planner) declare() {
 	for i := range p.Declarations {
 		items = append(items, p.Declarations[i].Item())
 	}
-	p.Token = declarations.DeclarationsToken(items, pl.m.Generation)
+	p.Token = declarations.DeclarationsToken(items, d.m.Generation)
 }
 
-func (pl *planner) enforcement() *pair {
-	p := pl.plan
-	url := pl.rule.DetailsURL
+func (d *draft) enforcement() *pair {
+	p := d.plan
+	url := d.rule.DetailsURL
 	if url == policy.DetailsSelf {
-		if url = pl.m.SelfURL; url == "" {
-			pl.leaveOut(CodeNoSelfPage, nil)
+		if url = d.m.SelfURL; url == "" {
+			d.leaveOut(CodeNoSelfPage, nil)
 		}
 	}
 	r := p.Target
 	if r.Kind == release.KindBSI {
-		return &pair{declarations.Enforcement(declarations.IDBSI, string(r.Version), r.Build, p.Deadline, url), pl.b.bsiActivation}
+		return &pair{declarations.Enforcement(declarations.IDBSI, string(r.Version), r.Build, p.Deadline, url), d.b.bsiActivation}
 	}
 	build := ""
-	if pl.rule.Mode == policy.ModeExact && pl.rule.Build != "" {
+	if d.rule.Mode == policy.ModeExact && d.rule.Build != "" {
 		build = r.Build
 	}
-	return &pair{declarations.Enforcement(declarations.IDOSUpdate, string(r.Version), build, p.Deadline, url), pl.b.osActivation}
+	return &pair{declarations.Enforcement(declarations.IDOSUpdate, string(r.Version), build, p.Deadline, url), d.b.osActivation}
 }
 
 // settings are those of the policy as far as the Mac supports them (rules 6.7).
-func (pl *planner) settings(s *settings) *pair {
-	f := &pl.m.Facts
+func (d *draft) settings(s *settings) *pair {
+	f := &d.m.Facts
 	if s.full == nil {
 		return nil
 	}
-	if pl.major < 15 || f.Capabilities.Known && !f.Capabilities.Settings {
-		pl.leaveOut(CodeSettingsNotSupported, pl.evidence("macos"))
+	if d.major < 15 || f.Capabilities.Known && !f.Capabilities.Settings {
+		d.leaveOut(CodeSettingsNotSupported, d.evidence("macos"))
 		return nil
 	}
 	if s.hasBeta && f.Version.Compare("15.4") < 0 {
-		pl.leaveOut(CodeBetaNotSupported, pl.evidence("macos"))
+		d.leaveOut(CodeBetaNotSupported, d.evidence("macos"))
 		return s.noBeta
 	}
 	return s.full

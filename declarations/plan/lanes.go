@@ -8,224 +8,57 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// lane is one lane in the making.
+// lane is one lane with its releases and its plan.
 type lane struct {
 	LanePlan
-	major int         // of an OS lane's releases
-	list  []candidate // the lane's releases above what the Mac has, newest first
-	state LaneState   // as found; the zero value when its obligation belongs to something else
+	major int      // of an OS lane's releases
+	list  []judged // the lane's releases above what the Mac has, newest first
+	cal   calendar
+	clock int       // the time of day of its deadlines, in seconds
+	state LaneState // as found; the zero value when its obligation belongs to something else
+	told  string    // the build that was advertised last in this life, whatever became of the obligation
 	// floor is what a target must reach to satisfy the policy, "" when each does; named is the only version that may be
 	// the target, "" when each may.
 	floor, named release.Version
 	wish         *Wish // the user asked for this upgrade
-	// heldBy and young are the newest releases above the target that only a hold, or only their age, keeps from being it.
-	heldBy, young *candidate
+	// heldBy, young and shut are the newest releases above the target that only a hold, only their age, or only the Mac's ring keeps from
+	// being it.
+	heldBy, young, shut *judged
 }
 
 func (l *lane) satisfies(r *release.Release) bool {
 	return l.floor == "" || r.Version.Compare(l.floor) >= 0
 }
 
-// knowsMajor tells whether the catalogue has any release of the Mac's own major for its board.
-func (pl *planner) knowsMajor() bool {
-	if pl.table == nil {
-		return false
+// osLane is a lane with the releases of one major that are above the Mac's version, without its target.
+func (in *input) osLane(id Lane, major int, floor release.Version, wish *Wish) *lane {
+	l := &lane{
+		LanePlan: LanePlan{Lane: id}, major: major, floor: floor, wish: wish, cal: in.calendar(id), clock: in.rule.Time,
+		state: in.m.Lanes[id], told: in.m.Lanes[id].Told,
 	}
-	for i := range pl.table.os {
-		if pl.table.os[i].major == pl.major {
-			return true
-		}
-	}
-	return false
-}
-
-// offers tells whether Apple offers a release of that major above what the Mac runs, held or not.
-func (pl *planner) offers(major int) bool {
-	for i := range pl.table.os[:pl.above] {
-		if c := &pl.table.os[i]; c.major == major && c.r.Available {
-			return true
-		}
-	}
-	return false
-}
-
-// newestOfMajor tells whether a version is the newest available one of its major for the board.
-func (pl *planner) newestOfMajor(v release.Version) bool {
-	for i := range pl.table.os {
-		if c := &pl.table.os[i]; c.major == v.Major() && c.r.Available {
-			return c.r.Version.Compare(v) == 0
-		}
-	}
-	return false
-}
-
-// planOS works out the two OS lanes in the order of rules 6.2, (a) to (e).
-func (pl *planner) planOS() {
-	rule, v := pl.rule, pl.m.Facts.Version
-	track, wish := pl.track()
-	if track > 0 && pl.major > track {
-		pl.end(Satisfied, CodeAboveTrack, pl.evidence("macos", "policy"))
-		return
-	}
-	upgrade := track > pl.major && (rule.Upgrade == policy.UpgradeEnforce || wish != nil)
-	floor := pl.floor(track, upgrade)
-	pl.satisfied = floor != "" && v.Compare(floor) >= 0
-	if pl.satisfied && (wish == nil || !upgrade || rule.Mode != policy.ModeMinimum || pl.table == nil) {
-		pl.otherBuild()
-		return
-	}
-	if !pl.knowsMajor() {
-		pl.end(Unknown, CodeNotInCatalogue, pl.evidence("board", "macos"))
-		return
-	}
-	top := pl.major
-	if upgrade {
-		top = track
-	}
-	if rule.Mode == policy.ModeMinimum && top < floor.Major() || rule.Mode == policy.ModeExact && pl.major != floor.Major() && (!upgrade || track != floor.Major()) {
-		e := pl.evidence("policy", "macos")
-		e["version"] = floor
-		pl.end(Satisfied, CodeUpgradeNotEnforced, e)
-		return
-	}
-	if !pl.satisfied { // else only the upgrade that the user asked for is left to do
-		pl.lanes[Patch] = pl.osLane(Patch, pl.major, floor)
-	}
-	if upgrade {
-		pl.lanes[Upgrade] = pl.osLane(Upgrade, track, floor)
-		pl.lanes[Upgrade].wish = wish
-	}
-	if pl.trace {
-		for _, l := range pl.lanes {
-			if l != nil {
-				pl.worked = append(pl.worked, l)
-			}
-		}
-	}
-	pl.targetOS(floor)
-}
-
-// track is the major version that the policy asks for on this Mac, 0 when that cannot be told, and the user's wish for it.
-func (pl *planner) track() (major int, wish *Wish) {
-	switch pl.rule.Track {
-	case 0:
-		return pl.major, nil
-	case policy.AnyMajor:
-		if major = pl.latest(); pl.rule.Upgrade != policy.UpgradeHold {
-			major = cmp.Or(pl.keepMajor(major), major)
-		}
-	default:
-		major = pl.rule.Track
-	}
-	if w := pl.m.Wish; w != nil && pl.rule.Upgrade == policy.UpgradeSelfService && w.Major == major {
-		wish = w
-	}
-	return major, wish
-}
-
-// latest is the highest major that Apple offers for the board, held ones counted. One of which no release is old enough
-// does not count yet: else its appearance would take the upgrade away that the Mac has a deadline for.
-func (pl *planner) latest() int {
-	if pl.table == nil {
-		return 0
-	}
-	for i := range pl.table.os {
-		if c := &pl.table.os[i]; c.r.Available {
-			if at := pl.oldEnough(c.r); at.After(pl.now) {
-				pl.wait(at)
-				continue
-			}
-			return c.major
-		}
-	}
-	return 0
-}
-
-// keepMajor is the major whose target a newer major, which the track moved on to, may not replace so close to the deadline
-// (rules 6.2, no late swap); 0 when it may.
-func (pl *planner) keepMajor(newer int) int {
-	if newer <= pl.major {
-		return 0
-	}
-	var newest *release.Release
-	var came time.Time // when the newer major became possible
-	before := 0        // the major that would be the track's without it
-	for i := range pl.table.os {
-		c := &pl.table.os[i]
-		at := pl.becamePossible(&lane{LanePlan: LanePlan{Lane: Upgrade}}, c.r)
-		switch {
-		case c.major > newer || !c.r.Available || at.After(pl.now):
-		case c.major == newer:
-			newest, came = cmp.Or(newest, c.r), earlier(came, at)
-		case before == 0:
-			before = c.major
-		}
-	}
-	if before <= pl.major {
-		return 0
-	}
-	l := pl.osLane(Upgrade, before, pl.floor(before, true))
-	if pl.rule.Upgrade == policy.UpgradeSelfService {
-		if l.wish = pl.m.Wish; l.wish == nil || l.wish.Major != before {
-			return 0
-		}
-	}
-	if pl.keep(l, newest, came) == nil {
-		return 0
-	}
-	pl.lateMajor = newest
-	return before
-}
-
-// floor is the version that satisfies the policy on this Mac, "" for automatic: of several the one of the highest
-// major that it may reach, or else the lowest.
-func (pl *planner) floor(track int, upgrade bool) release.Version {
-	switch pl.rule.Mode {
-	case policy.ModeExact:
-		return pl.rule.Exact
-	case policy.ModeMinimum:
-	default:
-		return ""
-	}
-	floors := pl.rule.Floors
-	if pl.table == nil {
-		return floors[0] // at or above the highest is the only thing that can be told
-	}
-	reach := pl.major
-	if upgrade && pl.offers(track) {
-		reach = track
-	}
-	for _, f := range floors {
-		if f.Major() <= reach {
-			return f
-		}
-	}
-	return floors[len(floors)-1]
-}
-
-// otherBuild notes that a Mac at the exact version has another build than the one named.
-func (pl *planner) otherBuild() {
-	f := &pl.m.Facts
-	if pl.rule.Mode == policy.ModeExact && pl.rule.Build != "" && f.Build != "" && f.Build != pl.rule.Build && f.Version.Compare(pl.rule.Exact) == 0 {
-		e := pl.evidence("macos", "macos_build", "policy")
-		e["build"] = pl.rule.Build
-		pl.because(CodeOtherBuild, e)
-	}
-}
-
-// osLane is a lane with the releases of one major that are above the Mac's version.
-func (pl *planner) osLane(id Lane, major int, floor release.Version) *lane {
-	l := &lane{LanePlan: LanePlan{Lane: id}, major: major, floor: floor}
-	if pl.rule.Mode == policy.ModeExact {
+	if in.rule.Mode == policy.ModeExact {
 		l.named = floor
 	}
-	if pl.table != nil {
-		l.list = ofMajor(pl.table.os[:pl.above], major)
-	}
-	l.state = pl.m.Lanes[id]
 	// The patch lane of another major is another lane: what was promised for that one says nothing about this one.
-	if r := pl.b.Index.Build(l.state.Target); id == Patch && r != nil && r.Version.Major() != major {
+	if r := in.b.Index.Build(l.state.Target); id == Patch && r != nil && r.Version.Major() != major {
 		l.state = LaneState{}
+	}
+	if in.table != nil {
+		l.list = in.judge(l, ofMajor(in.table.os[:in.above], major))
+	}
+	return l
+}
+
+// planLane is an OS lane with its target and its dates.
+func (in *input) planLane(id Lane, major int, floor release.Version, wish *Wish) *lane {
+	l := in.osLane(id, major, floor, wish)
+	in.target(l)
+	if id == Upgrade { // the missed releases of the majors between
+		for i := range in.table.os[:in.above] {
+			if c := &in.table.os[i]; c.major > in.major && c.hold != nil {
+				in.wait(c.hold.Until)
+			}
+		}
 	}
 	return l
 }
@@ -243,24 +76,150 @@ func ofMajor(list []candidate, major int) []candidate {
 	return list[from:to]
 }
 
-// Offer is the upgrade that the user of a Mac may ask for now (os.upgrade self_service, rules 9), nil when there is none
-// or it was asked for already. A Wish for it has the major of its version.
-func (b *Book) Offer(m *Mac, now time.Time) *release.Release {
-	pl := &planner{b: b, m: m, now: now.UTC(), plan: &Plan{}}
-	pl.look()
-	pl.govern()
-	if pl.rule == nil || pl.rule.Mode == policy.ModeNone || pl.rule.Upgrade != policy.UpgradeSelfService || pl.table == nil {
-		return nil
+// track is the major version that the policy asks for on a Mac.
+type track struct {
+	major int   // 0 when it cannot be told
+	wish  *Wish // the user asked for it
+	// late is the newest release of a newer major that came too late to be the track's now; nil if there is none.
+	late *release.Release
+}
+
+// trackOf finds the track of the Mac.
+func (in *input) trackOf() (t track) {
+	switch in.rule.Track {
+	case 0:
+		return track{major: in.major}
+	case policy.AnyMajor:
+		t.major = in.latest(1 << 30)
+		if in.rule.Upgrade != policy.UpgradeHold {
+			if before, late := in.keepMajor(t.major); late != nil {
+				t.major, t.late = before, late
+			}
+		}
+	default:
+		t.major = in.rule.Track
 	}
-	track, wish := pl.track()
-	if wish != nil || track <= pl.major {
-		return nil
+	if w := in.m.Wish; w != nil && in.rule.Upgrade == policy.UpgradeSelfService && w.Major == t.major {
+		t.wish = w
 	}
-	asked := *m
-	asked.Wish = &Wish{Major: track, At: now}
-	p := b.Plan(&asked, now)
-	if !p.Enforced() || p.Lane != Upgrade {
-		return nil
+	return t
+}
+
+// latest is the highest major below a bound of which a release for the board is available, not held, old enough and open for the Mac; 0 when
+// there is none. Of the Mac's own major age and ring do not matter: the Mac has it.
+func (in *input) latest(below int) int {
+	if in.table == nil {
+		return 0
 	}
-	return p.Target
+	for i := range in.table.os {
+		c := &in.table.os[i]
+		if c.major >= below || !c.r.Available {
+			continue
+		}
+		if c.held(in.now) {
+			in.wait(c.hold.Until)
+			continue
+		}
+		if at := in.oldEnough(&lane{LanePlan: LanePlan{Lane: Upgrade}}, c.r); at.After(in.now) {
+			in.wait(at)
+			continue
+		}
+		return c.major
+	}
+	return 0
+}
+
+// keepMajor is the major that stays the track, and the newest release of the newer one that came too close to the deadline to take its
+// place (rules 6.2, no late swap); nil when it may.
+func (in *input) keepMajor(newer int) (int, *release.Release) {
+	before := in.latest(newer)
+	if newer <= in.major || before <= in.major {
+		return 0, nil
+	}
+	if r := in.b.Index.Build(in.m.Lanes[Upgrade].Told); r != nil && r.Version.Major() >= newer {
+		return 0, nil // it was advertised, so it stays
+	}
+	var newest *release.Release
+	var came time.Time // when the newer major became possible
+	upgrade := &lane{LanePlan: LanePlan{Lane: Upgrade}}
+	for i := range in.table.os {
+		c := &in.table.os[i]
+		if c.major != newer || !c.r.Available {
+			continue
+		}
+		at := c.r.FirstSeen
+		if old := in.oldEnough(upgrade, c.r); old.After(at) {
+			at = old
+		}
+		if !at.After(in.now) {
+			newest, came = cmp.Or(newest, c.r), earlier(came, at)
+		}
+	}
+	if newest == nil {
+		return 0, nil
+	}
+	var wish *Wish
+	if in.rule.Upgrade == policy.UpgradeSelfService {
+		if wish = in.m.Wish; wish == nil || wish.Major != before {
+			return 0, nil
+		}
+	}
+	l := in.osLane(Upgrade, before, in.floor(before, true), wish)
+	if in.keep(l, newest, came) == nil {
+		return 0, nil
+	}
+	return before, newest
+}
+
+// floor is the version that satisfies the policy on this Mac, "" for automatic: of several the one of the highest
+// major that it may reach, or else the lowest.
+func (in *input) floor(track int, upgrade bool) release.Version {
+	switch in.rule.Mode {
+	case policy.ModeExact:
+		return in.rule.Exact
+	case policy.ModeMinimum:
+	default:
+		return ""
+	}
+	floors := in.rule.Floors
+	if in.table == nil {
+		return floors[0] // at or above the highest is the only thing that can be told
+	}
+	reach := in.major
+	if upgrade && in.offers(track) {
+		reach = track
+	}
+	for _, f := range floors {
+		if f.Major() <= reach {
+			return f
+		}
+	}
+	return floors[len(floors)-1]
+}
+
+// choose takes the one OS lane that is declared (rules 6.5): one that an admin asked for now, else one that can be told, else the one with
+// the earlier deadline, the upgrade when they are equal.
+func choose(patch, upgrade *lane) *lane {
+	if patch == nil || upgrade == nil {
+		return cmp.Or(patch, upgrade)
+	}
+	told := func(l *lane) bool { return l.Mechanism == ByDeclaration || l.Mechanism == ByCommand }
+	switch {
+	case patch.Now:
+		return patch
+	case upgrade.Now:
+		return upgrade
+	case told(patch) && !told(upgrade):
+		return patch
+	case told(upgrade) && !told(patch) || upgrade.Deadline <= patch.Deadline:
+		return upgrade
+	}
+	return patch
+}
+
+// takeDelay gives a lane the deadline that its user delayed it to (rules 9).
+func (in *input) takeDelay(l *lane) {
+	if until := in.delayed(l); until > l.Deadline && !l.Now {
+		l.Deadline, l.Delayed = until, true
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
 
@@ -35,6 +36,8 @@ type LaneState struct {
 	Renewed bool `json:"r,omitempty"`
 	// Returned: the promise was made anew once in this obligation because the Mac came back from silence.
 	Returned bool `json:"b,omitempty"`
+	// Told is the build that was advertised in this lane last. It is forgotten with the Mac's life, not with the obligation (rules 13).
+	Told string `json:"o,omitempty"`
 }
 
 // LaneStates are the three lanes of one Mac.
@@ -54,6 +57,33 @@ type Wish struct {
 	At    time.Time `json:"a"` // UTC
 }
 
+// Exemption keeps OS updates and BSIs from one Mac for a time (rules 12).
+type Exemption struct {
+	Until  time.Time `json:"until"` // UTC
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`
+}
+
+// UpdateNow is what an admin has one Mac install at once (rules 12).
+type UpdateNow struct {
+	Lane    Lane            `json:"lane"`
+	Build   string          `json:"build"`
+	Version release.Version `json:"version"`
+	At      time.Time       `json:"at"` // UTC
+	Reason  string          `json:"reason"`
+	By      string          `json:"by,omitempty"`
+}
+
+// PendingAfterNow is for how long after an admin's update now a Mac is not overdue, updateNowLasts for how long the wish lasts (rules 12).
+const (
+	PendingAfterNow = 24 * time.Hour
+	updateNowLasts  = 7 * 24 * time.Hour
+)
+
+// EndsAt is when the wish lapses.
+func (u *UpdateNow) EndsAt() time.Time { return u.At.Add(updateNowLasts) }
+
 // Mac is what planning needs to know of one Mac: its facts and what it was promised.
 type Mac struct {
 	Facts status.Facts
@@ -66,6 +96,9 @@ type Mac struct {
 	BackAt  time.Time
 	Delayed *Delayed
 	Wish    *Wish
+	// Exemption and UpdateNow are an admin's; nil when there is none.
+	Exemption *Exemption
+	UpdateNow *UpdateNow
 	// SelfURL is the address of the Mac's own page, empty when there is none (rules 9).
 	SelfURL string
 }

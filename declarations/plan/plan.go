@@ -18,6 +18,7 @@ const (
 	Unknown     Outcome = "unknown"     // a fact that is needed is not known, or the catalogue has nothing for the board or major
 	Unsupported Outcome = "unsupported" // no release that satisfies the policy exists for the Mac
 	Held        Outcome = "held"        // only a hold stands in the way
+	Exempt      Outcome = "exempt"      // only an exemption stands in the way
 	Targeted    Outcome = "targeted"    // there is a target (OS or BSI)
 	Satisfied   Outcome = "satisfied"   // nothing is asked
 )
@@ -31,6 +32,19 @@ type LanePlan struct {
 	Due      declarations.Local
 	DueSetBy *release.Release
 	DueDays  int
+	// Slot is where the due date falls on an open day, SlotSetBy the missed release whose slot is the earliest, SlotDays the days that set the
+	// notice (rules 11). Without closed days they are those of the due date.
+	Slot      declarations.Local
+	SlotSetBy *release.Release
+	SlotDays  int
+	// Urgent: one of the missed releases fixes an exploited vulnerability that the policy has days for.
+	Urgent bool
+	// MovedBy is the freeze that a passed deadline was moved behind; nil if none.
+	MovedBy *policy.Freeze
+	// Now: an admin has the Mac install the target at once (rules 12).
+	Now bool
+	// Mechanism is how the lane reaches the Mac (rules 14).
+	Mechanism Mechanism
 	// Deadline is what the Mac would be told (rules 6.4), Own the same before a delay that the user took.
 	// Promise is the promise found, 0 for none.
 	Deadline declarations.Local
@@ -68,8 +82,13 @@ type Plan struct {
 	Target   *release.Release
 	Due      declarations.Local
 	Deadline declarations.Local
+	// Mechanism is that of the lane.
+	Mechanism Mechanism
+	// Ring is the Mac's ring, empty when its policy has none.
+	Ring string
 
-	// Gated is why enforcement of the target is not declared (rules 6.7): "", "macos_too_old" or "type_not_supported".
+	// Gated is why the target is not told (rules 6.7 and 14): "", "macos_too_old", "enforcement_not_listed", "not_supervised" or
+	// "upgrade_needs_installer".
 	Gated string
 	// Optional: the target is a BSI whose base is not the newest; it never makes a Mac overdue or failing (rules 6.6).
 	Optional bool
@@ -86,5 +105,5 @@ type Plan struct {
 	NextAt time.Time
 }
 
-// Enforced tells whether the target is declared to the Mac.
+// Enforced tells whether the target is told to the Mac, by declaration or by command.
 func (p *Plan) Enforced() bool { return p.Target != nil && p.Gated == "" }

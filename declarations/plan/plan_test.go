@@ -85,7 +85,7 @@ func TestTargets(t *testing.T) {
 		{"a floor for each major: reached on a board that stays behind", `{"updates":{"mode":"minimum","versions":["15.7.9","26.6.1"],"deadline":"2026-12-01T12:00:00"}}`, []string{"15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J2AP"}, mac("15.7.9", "24G830"), "", "2026-08-20", want{outcome: Satisfied}},
 		{"a floor for each major: current", `{"os":{"track":"current"},"updates":{"mode":"minimum","versions":["15.7.9","26.6.1"],"deadline":"2026-12-01T12:00:00"}}`, august, mac("15.7.8", "24G824"), "", "2026-08-20", want{outcome: Targeted, target: "24G830"}},
 
-		{"latest counts held majors", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, append([]string{"27.0 26A1 2026-09-14 J1AP"}, august...), mac("26.6.2", "25G83"), "27", "2026-10-20", want{outcome: Held, reason: CodeHeld}},
+		{"holding a major leaves the one below it", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, append([]string{"27.0 26A1 2026-09-14 J1AP"}, august...), mac("26.6.2", "25G83"), "27", "2026-10-20", want{outcome: Satisfied}},
 		{"latest is what the board can run", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, []string{"15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J2AP"}, mac("15.7.9", "24G830"), "", "2026-08-20", want{outcome: Satisfied}},
 		{"a track that the board cannot run leaves the patches", `{"os":{"track":"26","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, []string{"15.7.9 24G830 2026-08-06 J1AP", "26.6.2 25G83 2026-08-17 J2AP"}, mac("15.7.8", "24G824"), "", "2026-08-20", want{outcome: Targeted, target: "24G830"}},
 
@@ -232,7 +232,7 @@ func TestGate(t *testing.T) {
 		{"macOS 13 needs a command, and can report", "13.6", status.Capabilities{}, CodeMacOSTooOld, "mdm_command", "status"},
 		{"macOS 14", "14.6", status.Capabilities{}, "", "", "os-update status"},
 		{"macOS 14 that lists the type", "14.6", status.Capabilities{Known: true, Enforcement: true, Settings: true, Items: 1}, "", "", "os-update status"},
-		{"macOS 14 that does not list the type", "14.6", status.Capabilities{Known: true, Items: 1}, CodeTypeNotSupported, "", "status"},
+		{"macOS 14 that does not list the type", "14.6", status.Capabilities{Known: true, Items: 1}, CodeEnforcementNotListed, "", "status"},
 		{"macOS 26", "26.5", status.Capabilities{}, "", "", "os-update settings status"},
 		{"macOS 26 that does not list the settings", "26.5", status.Capabilities{Known: true, Enforcement: true, Items: 1}, "", "", "os-update status"},
 	}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -24,7 +26,12 @@ const (
 	CodeSwapRefused        = "swap_refused"
 
 	CodeMacOSTooOld          = "macos_too_old"
-	CodeTypeNotSupported     = "type_not_supported"
+	CodeEnforcementNotListed = "enforcement_not_listed"
+	CodeNotSupervised        = "not_supervised"
+	CodeNeedsInstaller       = "upgrade_needs_installer"
+	CodeExempt               = "exempt"
+	CodeRingClosed           = "ring_closed"
+	CodeFrozen               = "deadline_in_freeze"
 	CodeSettingsNotSupported = "settings_not_supported"
 	CodeBetaNotSupported     = "beta_not_supported"
 	CodeStatusNotSupported   = "subscriptions_not_supported"
@@ -110,7 +117,7 @@ var ReasonTexts = []policy.ReasonText{
 		Advice: "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.",
 	},
 	{
-		Code:   CodeTypeNotSupported,
+		Code:   CodeEnforcementNotListed,
 		Text:   "The Mac on macOS {macos} does not list the enforcement of updates among what it supports.",
 		Advice: "Make sure that the Mac is supervised and enrolled by device, then request a sync.",
 	},
@@ -133,6 +140,31 @@ var ReasonTexts = []policy.ReasonText{
 		Code:   CodeNoSelfPage,
 		Text:   "The address of the Mac's own page is left out of the update's declaration: there is none.",
 		Advice: "Give the server an https address (--url).",
+	},
+	{
+		Code:   CodeNotSupervised,
+		Text:   "The Mac is not supervised, which Apple demands for enforcing macOS {version}.",
+		Advice: "Enrol the Mac by Automated Device Enrolment, or approve its enrolment by its user, so that it is supervised.",
+	},
+	{
+		Code:   CodeNeedsInstaller,
+		Text:   "The upgrade to macOS {version} needs the macOS installer: an Intel Mac on macOS {macos} cannot be told to upgrade.",
+		Advice: "Run the macOS installer on the Mac, or replace it. Until then it is kept on the newest release of its major version.",
+	},
+	{
+		Code:   CodeExempt,
+		Text:   "The Mac is exempt until {until}[: {reason}]. Without the exemption macOS {version} would be asked of it.",
+		Advice: "Wait until the exemption ends, or end it.",
+	},
+	{
+		Code:   CodeRingClosed,
+		Text:   "macOS {version} is not open for the ring {ring} yet[; it opens on {from} at the latest].",
+		Advice: "Wait for the rings before it, or open the release for the ring by hand.",
+	},
+	{
+		Code:   CodeFrozen,
+		Text:   "The deadline passed before the freeze {freeze} ({first} to {last}), so it is {deadline_local} now.",
+		Advice: "Nothing: the Mac is not restarted in the freeze.",
 	},
 }
 
@@ -164,4 +196,34 @@ func LocalText(l declarations.Local) *string {
 	}
 	s := l.String()
 	return &s
+}
+
+func heldEvidence(j *judged) map[string]any {
+	e := map[string]any{"version": j.r.Version, "build": j.r.Build, "subject": j.hold.Subject}
+	if j.r.Letter != "" {
+		e["letter"] = j.r.Letter
+	}
+	if j.hold.Reason != "" {
+		e["reason"] = j.hold.Reason
+	}
+	if !j.hold.Until.IsZero() {
+		e["until"] = j.hold.Until.UTC().Format(time.RFC3339)
+	}
+	return e
+}
+
+// ringEvidence tells which release is closed for the Mac's ring, and when it opens by time.
+func (d *draft) ringEvidence(j *judged) map[string]any {
+	e := map[string]any{"version": j.r.Version, "build": j.r.Build, "ring": d.plan.Ring}
+	if j.opening.halted {
+		e["halted"] = true
+	} else {
+		e["from"] = release.DayOf(j.opening.at).String()
+		e["opens_at"] = j.opening.at
+	}
+	return e
+}
+
+func frozenEvidence(f *policy.Freeze, deadline declarations.Local) map[string]any {
+	return map[string]any{"freeze": f.Name, "first": f.From.String(), "last": f.To.String(), "reason": f.Reason, "deadline_local": deadline}
 }

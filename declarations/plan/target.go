@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -17,29 +18,83 @@ const (
 	superseded
 	notNamed
 	tooYoung
-	held // and nothing but that
+	closed // for the Mac's ring
+	held   // and nothing but that
 )
 
-// verdict is the one test that a release must pass to be a target (rules 6.2), in the order in which reasons are told.
-func (pl *planner) verdict(l *lane, c *candidate) verdict {
-	switch {
-	case !c.r.Available:
-		return withdrawn
-	case l.named != "" && !pl.isNamed(c):
-		return notNamed
-	case c.superseded && (l.named == "" || pl.rule.Build == ""):
-		return superseded
-	case l.Lane != BSI && pl.now.Before(pl.oldEnough(c.r)):
-		return tooYoung
-	case c.held(pl.now):
-		return held
+// judged is a release of a lane with what it is to it.
+type judged struct {
+	*candidate
+	verdict verdict
+	since   time.Time // when it became a possible target
+	opening opening   // in a lane with rings
+}
+
+// judge tells of each release of a lane what it is to it, in the order in which reasons are told (rules 6.2). The list is newest first; of
+// two builds of one version the newest posted counts among those that are old enough and open.
+func (in *input) judge(l *lane, list []candidate) []judged {
+	out := make([]judged, len(list))
+	var counts *release.Release // the build that counts of the version at hand
+	for i := range list {
+		c := &list[i]
+		j := judged{candidate: c, since: c.r.FirstSeen}
+		if counts != nil && counts.Version.Compare(c.r.Version) != 0 {
+			counts = nil
+		}
+		oldEnough := in.oldEnough(l, c.r)
+		if oldEnough.After(j.since) {
+			j.since = oldEnough
+		}
+		if l.Lane == Patch && len(in.rule.Rings) > 0 {
+			j.opening = in.opening(l, c)
+			j.since = j.opening.since
+		}
+		switch {
+		case !c.r.Available:
+			j.verdict = withdrawn
+		case l.named != "" && !in.isNamed(c):
+			j.verdict = notNamed
+		case l.Lane != BSI && counts != nil && (l.named == "" || in.rule.Build == ""):
+			j.verdict = superseded
+		case in.now.Before(oldEnough):
+			j.verdict = tooYoung
+		case j.since.IsZero() && len(in.rule.Rings) > 0 && l.Lane == Patch:
+			j.verdict = closed
+		case c.held(in.now):
+			j.verdict, counts = held, c.r
+		default:
+			counts = c.r
+		}
+		out[i] = j
+		in.watch(l, &out[i], oldEnough)
 	}
-	return possible
+	return out
+}
+
+// watch notes when a release may change its part by the passing of time.
+func (in *input) watch(l *lane, j *judged, oldEnough time.Time) {
+	if j.hold != nil {
+		in.wait(j.hold.Until)
+	}
+	if j.r.Available {
+		in.wait(oldEnough)
+	}
+	if j.verdict == closed {
+		in.wait(j.opening.at)
+	}
+}
+
+// opening tells since when a release is open for the Mac's ring.
+func (in *input) opening(l *lane, c *candidate) opening {
+	if l.told == c.r.Build && in.ring > 0 {
+		return opening{since: c.r.FirstSeen, why: OpenTold}
+	}
+	return in.b.opened(in.rule, in.ring, c, in.dueOf(l, c.r), in.now)
 }
 
 // isNamed tells whether a release is the one that an exact policy names.
-func (pl *planner) isNamed(c *candidate) bool {
-	return c.r.Version.Compare(pl.rule.Exact) == 0 && (pl.rule.Build == "" || c.r.Build == pl.rule.Build)
+func (in *input) isNamed(c *candidate) bool {
+	return c.r.Version.Compare(in.rule.Exact) == 0 && (in.rule.Build == "" || c.r.Build == in.rule.Build)
 }
 
 // posted is the day of posting; of a release without one, the day on which it first appeared.
@@ -50,105 +105,42 @@ func posted(r *release.Release) release.Day {
 	return r.Posted
 }
 
-// oldEnough is when a release reaches the policy's min_age_days.
-func (pl *planner) oldEnough(r *release.Release) time.Time {
-	if pl.rule.Mode != policy.ModeAutomatic || pl.rule.MinAgeDays == 0 {
+// minAge is the age that a release must reach before it is a target of the lane. With rings, the patch lane has openings instead.
+func (in *input) minAge(id Lane) int {
+	switch {
+	case in.rule.Mode != policy.ModeAutomatic || id == BSI:
+		return 0
+	case len(in.rule.Rings) == 0:
+		return in.rule.MinAgeDays
+	case id == Upgrade:
+		return in.rule.Rings[in.ring].MinAgeDays
+	}
+	return 0
+}
+
+// oldEnough is when a release reaches the age that the lane asks for; zero when it asks for none.
+func (in *input) oldEnough(l *lane, r *release.Release) time.Time {
+	age := in.minAge(l.Lane)
+	if age == 0 {
 		return time.Time{}
 	}
-	return (posted(r) + release.Day(pl.rule.MinAgeDays)).Time()
-}
-
-// becamePossible is when a release became a possible target of the lane.
-func (pl *planner) becamePossible(l *lane, r *release.Release) time.Time {
-	if l.Lane != BSI {
-		if at := pl.oldEnough(r); at.After(r.FirstSeen) {
-			return at
-		}
-	}
-	return r.FirstSeen
-}
-
-// targetOS finds the targets of the OS lanes, or what it comes to when there is none (rules 6.2, (d) and (e)).
-func (pl *planner) targetOS(floor release.Version) {
-	if pl.rule.Mode != policy.ModeAutomatic && !pl.satisfied && !pl.reachable() {
-		e := pl.evidence("policy", "board", "macos")
-		e["version"] = floor
-		pl.lanes = [lanes]*lane{}
-		pl.end(Unsupported, CodeUnsupported, e)
-		return
-	}
-	reached := false
-	var heldBy, young *candidate
-	for _, l := range pl.lanes {
-		if l == nil {
-			continue
-		}
-		pl.target(l)
-		pl.watch(l)
-		reached = reached || l.Target != nil && l.satisfies(l.Target)
-		if l.heldBy != nil && l.satisfies(l.heldBy.r) {
-			heldBy = cmp.Or(heldBy, l.heldBy)
-		}
-		young = cmp.Or(young, l.young)
-	}
-	none := true
-	for i, l := range pl.lanes {
-		if l != nil && (l.Target == nil || reached && !l.satisfies(l.Target)) {
-			pl.lanes[i] = nil
-		}
-		none = none && pl.lanes[i] == nil
-	}
-	switch {
-	case !none, pl.satisfied:
-	case heldBy != nil:
-		pl.end(Held, CodeHeld, heldEvidence(heldBy))
-	case young != nil:
-		pl.because(CodeSoaking, map[string]any{"version": young.r.Version, "build": young.r.Build, "min_age_days": pl.rule.MinAgeDays, "from": release.DayOf(pl.oldEnough(young.r)).String()})
-	}
-}
-
-// reachable tells whether a lane has a release that satisfies the policy, held ones counted (rules 6.2, (d)).
-func (pl *planner) reachable() bool {
-	for _, l := range pl.lanes {
-		if l == nil {
-			continue
-		}
-		for i := range l.list {
-			c := &l.list[i]
-			if v := pl.verdict(l, c); (v == possible || v == held) && l.satisfies(c.r) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func heldEvidence(c *candidate) map[string]any {
-	e := map[string]any{"version": c.r.Version, "build": c.r.Build, "subject": c.hold.Subject}
-	if c.r.Letter != "" {
-		e["letter"] = c.r.Letter
-	}
-	if c.hold.Reason != "" {
-		e["reason"] = c.hold.Reason
-	}
-	if !c.hold.Until.IsZero() {
-		e["until"] = c.hold.Until.UTC().Format(time.RFC3339)
-	}
-	return e
+	return (posted(r) + release.Day(age)).Time()
 }
 
 // target finds the lane's target and its dates; without any, the lane's Target stays nil.
-func (pl *planner) target(l *lane) {
-	var newest *candidate
+func (in *input) target(l *lane) {
+	var newest *judged
 	for i := range l.list {
-		c := &l.list[i]
-		switch pl.verdict(l, c) {
+		j := &l.list[i]
+		switch j.verdict {
 		case held:
-			l.heldBy = cmp.Or(l.heldBy, c)
+			l.heldBy = cmp.Or(l.heldBy, j)
 		case tooYoung:
-			l.young = cmp.Or(l.young, c)
+			l.young = cmp.Or(l.young, j)
+		case closed:
+			l.shut = cmp.Or(l.shut, j)
 		case possible:
-			newest = c
+			newest = j
 		}
 		if newest != nil {
 			break
@@ -157,21 +149,41 @@ func (pl *planner) target(l *lane) {
 	if l.heldBy != nil {
 		l.Held = l.heldBy.r
 	}
+	asked := in.askedNow(l)
 	if newest == nil {
 		return
 	}
-	best := pl.dates(l, newest.r)
-	if newest.r.Build != l.state.Target {
-		if kept := pl.keep(l, newest.r, pl.becamePossible(l, newest.r)); kept != nil {
-			best = *kept
-			best.HeldBack = newest.r
-		}
+	var best LanePlan
+	switch kept := in.keep(l, newest.r, newest.since); {
+	case asked != nil:
+		best = in.dates(l, asked.r)
+	case kept != nil:
+		best = *kept
+		best.HeldBack = newest.r
+	default:
+		best = in.dates(l, newest.r)
 	}
-	if l.Lane == Upgrade {
-		best.HeldBack = cmp.Or(pl.lateMajor, best.HeldBack)
+	if asked != nil {
+		best.Now = true
+		best.Deadline = declarations.LocalAt(in.m.UpdateNow.At.Truncate(time.Second), declarations.LastZone)
 	}
 	best.Held = l.Held
+	best.Mechanism, _ = MechanismOf(&in.m.Facts, l.Lane)
 	l.LanePlan = best
+}
+
+// askedNow is the release that an admin has the Mac install, while it is possible (rules 12); nil if there is none.
+func (in *input) askedNow(l *lane) *judged {
+	u := in.updateNow(l.Lane)
+	if u == nil {
+		return nil
+	}
+	for i := range l.list {
+		if j := &l.list[i]; j.r.Build == u.Build && j.verdict == possible && l.satisfies(j.r) {
+			return j
+		}
+	}
+	return nil
 }
 
 // Around a lane's deadline a newer release does not take an older one's place (rules 6.2, no late swap).
@@ -180,23 +192,26 @@ const (
 	swapAfter  = 72 * time.Hour
 )
 
-// keep finds the older target that a newer one, possible since came, may not replace so close to the deadline; nil when it may. The
-// older one is what the lane would be at without the late ones: its last target, or the newest that was possible before the window.
-func (pl *planner) keep(l *lane, newest *release.Release, came time.Time) *LanePlan {
+// keep returns the plan with the current target when the newer release became possible too close to the deadline to replace it; nil when it
+// may. The current target is the one advertised last, or else the newest that was possible before the window.
+func (in *input) keep(l *lane, newest *release.Release, came time.Time) *LanePlan {
+	if newest.Build == l.told {
+		return nil // what was advertised is never swapped for something older by this rule
+	}
 	for i := range l.list {
 		k := &l.list[i]
-		if compare(k.r, newest) >= 0 || pl.verdict(l, k) != possible || !l.satisfies(k.r) {
+		if compare(k.r, newest) >= 0 || k.verdict != possible || !l.satisfies(k.r) {
 			continue
 		}
-		dates := pl.dates(l, k.r)
-		from, to := pl.swapWindow(l, &dates)
-		if k.r.Build != l.state.Target && !pl.becamePossible(l, k.r).Before(from) {
+		dates := in.dates(l, k.r)
+		from, to := in.swapWindow(l, &dates)
+		if k.r.Build != l.told && !k.since.Before(from) {
 			continue
 		}
-		if pl.now.Before(from) || pl.now.After(to) || came.Before(from) {
+		if in.now.Before(from) || in.now.After(to) || came.Before(from) {
 			return nil
 		}
-		pl.wait(to.Add(time.Second))
+		in.wait(to.Add(time.Second))
 		return &dates
 	}
 	return nil
@@ -205,27 +220,4 @@ func (pl *planner) keep(l *lane, newest *release.Release, came time.Time) *LaneP
 // compare orders releases by version and letter.
 func compare(a, b *release.Release) int {
 	return cmp.Or(a.Version.Compare(b.Version), cmp.Compare(a.Letter, b.Letter))
-}
-
-// watch notes when the lane's releases may change their part by the passing of time.
-func (pl *planner) watch(l *lane) {
-	for i := range l.list {
-		pl.watchOne(l, &l.list[i])
-	}
-	if l.Lane == Upgrade { // the missed releases of the majors between
-		for i := range pl.table.os[:pl.above] {
-			if c := &pl.table.os[i]; c.major > pl.major && c.hold != nil {
-				pl.wait(c.hold.Until)
-			}
-		}
-	}
-}
-
-func (pl *planner) watchOne(l *lane, c *candidate) {
-	if c.hold != nil {
-		pl.wait(c.hold.Until)
-	}
-	if l.Lane != BSI && c.r.Available {
-		pl.wait(pl.oldEnough(c.r))
-	}
 }

@@ -28,7 +28,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[fleet.Scope]():
 		return enum(fleet.Scopes...)
 	case reflect.TypeFor[plan.Outcome]():
-		return enum(plan.Unmanaged, plan.Unknown, plan.Unsupported, plan.Held, plan.Targeted, plan.Satisfied)
+		return enum(plan.Unmanaged, plan.Unknown, plan.Unsupported, plan.Held, plan.Exempt, plan.Targeted, plan.Satisfied)
 	}
 	return nil
 }

@@ -38,7 +38,9 @@ const (
 	StaleReport           = "report_stale"
 	StaleCatalogue        = "catalogue_stale"
 	MacOSTooOld           = "macos_too_old"
-	TypeNotSupported      = "type_not_supported"
+	EnforcementNotListed  = "enforcement_not_listed"
+	NotSupervised         = "not_supervised"
+	NeedsInstaller        = "upgrade_needs_installer"
 
 	codeNotGoverned       = "not_governed"
 	codePaused            = "paused"
@@ -48,6 +50,7 @@ const (
 	codeAssignmentUnknown = "assignment_unknown"
 	codeUnsupported       = "unsupported"
 	codeHeld              = "held"
+	codeExempt            = "exempt"
 )
 
 const notFetchingAdvice = "Wait until it has been told and is online. If it is in contact and still does not fetch, request a sync, and restart the Mac if that does not help."
@@ -66,8 +69,11 @@ var Codes = []Code{
 	{TargetWithdrawn, "Apple does not list the target[ macOS {withdrawn_version}][ (build {withdrawn_build})] any more[, missing since {lacked_at}][; the target is now macOS {version}].", "Nothing, if there is another target; otherwise name a version that Apple offers.", []string{"withdrawn_version", "withdrawn_build", "lacked_at", "version", "letter"}},
 	{codeUnsupported, "No release that satisfies the policy[ {policy}] exists for this Mac.", "Lower what the policy asks for, assign another policy to this model, or replace the Mac.", []string{"policy", "version", "board", "macos"}},
 	{codeHeld, "Only a hold keeps this Mac from an update[: macOS {version}][ is held because of {reason}].", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"version", "build", "reason", "subject", "until"}},
+	{codeExempt, "The Mac is exempt from updates[ until {until}][: {reason}].", "Wait until the exemption ends, or end it.", []string{"until", "reason", "by", "version", "letter", "build"}},
 	{MacOSTooOld, "macOS[ {macos}] is too old for enforcement by declaration, which came with macOS 14[; this Mac needs {mechanism}].", "Update the Mac to macOS 14 or later once by the mechanism named; from then on it is enforced.", []string{"macos", "needs", "mechanism", "version", "letter", "build"}},
-	{TypeNotSupported, "The Mac[ on macOS {macos}] does not list the enforcement of updates among what it supports.", "Make sure that the Mac is supervised and enrolled by device, then request a sync.", []string{"macos", "version", "letter", "build"}},
+	{NotSupervised, "The Mac is not supervised, which Apple demands for enforcing updates.", "Enrol the Mac by Automated Device Enrolment, or have its user approve its enrolment, so that it is supervised.", []string{"macos", "version", "letter", "build"}},
+	{EnforcementNotListed, "The Mac[ on macOS {macos}] does not list the enforcement of updates among what it supports.", "Make sure that the Mac is supervised and enrolled by device, then request a sync.", []string{"macos", "version", "letter", "build"}},
+	{NeedsInstaller, "An Intel Mac on macOS 12 cannot be told to upgrade[ to macOS {version}]: it needs the macOS installer.", "Run the macOS installer on the Mac, or replace it.", []string{"macos", "needs", "mechanism", "version", "build"}},
 
 	{DeclarationRejected, "The Mac rejected the declaration[ {identifier}][: {code}][: {description}].", "Read Apple's words in the evidence. Correct what the policy asks for, or take away what else manages updates on the Mac. It tries again when the declaration changes (another deadline, say) or when it enrols again.", []string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"}},
 	{FailureBattery, "Installing macOS {version} failed because of the battery or power[; attempts that failed: {count}].", "Have the Mac plugged in and left on; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
@@ -100,6 +106,8 @@ var Codes = []Code{
 	{"other_build", "The Mac runs the version asked for, but another build[ ({macos_build})].", "Nothing: another build of the version satisfies the policy.", []string{"macos", "macos_build", "build"}},
 	{"upgrade_not_enforced", "What the policy asks for needs an upgrade that it does not enforce.", "Set os.upgrade to enforce it; with self_service the user may ask for it on the Mac's own page, whose link the dashboard shows.", []string{"policy", "version", "macos"}},
 	{"soaking", "A newer release[, macOS {version},] is younger than the policy's min_age_days[ ({min_age_days})] allows[ and becomes a target on {from}].", "Nothing, or lower min_age_days.", []string{"version", "build", "min_age_days", "from"}},
+	{"ring_closed", "A newer release[, macOS {version},] is not open for the Mac's ring[ {ring}] yet[; it opens on {from} at the latest].", "Wait for the rings before it, or open the release for the ring by hand.", []string{"version", "build", "ring", "from", "opens_at", "halted"}},
+	{"deadline_in_freeze", "The deadline passed before a freeze[, {freeze} ({first} to {last})][, so it is {deadline_local} now].", "Nothing: the Mac is not restarted in the freeze.", []string{"freeze", "first", "last", "reason", "deadline_local"}},
 	{"swap_refused", "A newer release[, macOS {newer},] came too close to the deadline to become the target.", "Nothing: it becomes the target 72 hours after the deadline.", []string{"newer", "version"}},
 	{BaseMissing, "A Background Security Improvement[, {bsi_version} ({bsi_letter}),] is for another macOS build[ ({prerequisite_build})] than the Mac runs[ ({macos_build})].", "Update the Mac to the base version first.", []string{"bsi_version", "bsi_letter", "bsi_build", "prerequisite_build", "macos", "macos_build"}},
 	{NewerHeld, "A newer release[, macOS {held_version} ({held_build}),] would be the target if it were not held.", "Let the release go (DELETE /v1/holds) when it may be installed.", []string{"held_version", "held_build"}},
@@ -112,7 +120,7 @@ var Codes = []Code{
 }
 
 // otherReleases are the codes whose evidence names another version than the target's.
-var otherReleases = []string{codeUnsupported, codeHeld, "upgrade_not_enforced", "other_build", "soaking", "swap_refused"}
+var otherReleases = []string{codeUnsupported, codeHeld, "upgrade_not_enforced", "other_build", "soaking", "ring_closed", "swap_refused", codeExempt, NeedsInstaller}
 
 var ranks = func() map[string]int {
 	m := make(map[string]int, len(Codes))

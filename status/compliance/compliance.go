@@ -20,6 +20,7 @@ const (
 	Unknown      State = "unknown"
 	Unsupported  State = "unsupported"
 	Held         State = "held"
+	Exempt       State = "exempt"
 	Incompatible State = "incompatible"
 	Failing      State = "failing"
 	Overdue      State = "overdue"
@@ -28,7 +29,7 @@ const (
 )
 
 // States are all states, in the order in which they match.
-var States = []State{Unmanaged, Unknown, Unsupported, Held, Incompatible, Failing, Overdue, Pending, Compliant}
+var States = []State{Unmanaged, Unknown, Unsupported, Held, Exempt, Incompatible, Failing, Overdue, Pending, Compliant}
 
 // Phase is how far the update of a Mac with a target has come (rules 8); empty when there is no target.
 type Phase string

@@ -104,6 +104,8 @@ func (j *judge) state() State {
 		return Unsupported
 	case plan.Held:
 		return Held
+	case plan.Exempt:
+		return Exempt
 	case plan.Targeted, plan.Satisfied:
 	default:
 		return Unknown
@@ -164,7 +166,14 @@ func (j *judge) deadline() {
 	if j.p.Deadline == 0 || j.already {
 		return
 	}
-	at := j.p.Deadline.In(j.in.Zone).UTC()
+	zone := j.in.Zone
+	if p := j.p.Policy; p != nil && j.p.Mechanism == plan.ByCommand && p.Rule().Zone != nil {
+		zone = p.Rule().Zone // macOS does not read this deadline: the server acts on it
+	}
+	at := j.p.Deadline.In(zone).UTC()
+	if l := j.lane(); l != nil && l.Now && j.in.Mac.UpdateNow != nil {
+		at = j.in.Mac.UpdateNow.At.Add(plan.PendingAfterNow).UTC().Truncate(time.Second)
+	}
 	if j.p.Optional || j.p.Gated != "" {
 		j.s.PastAt = at
 		return

@@ -38,7 +38,7 @@ func TestRealPlans(t *testing.T) {
 		{"a board that the catalogue does not have", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Board = "J999AP" }, Unknown, "not_in_catalogue never_synced", ""},
 		{"macOS 13", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "13.7.8", "22H730" }, Incompatible, "macos_too_old never_synced", "26.6.2 25G83"},
 		{"macOS 12 cannot sync at all", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "12.7.6", "21H1320" }, Incompatible, "macos_too_old", "26.6.2 25G83"},
-		{"enforcement is not among what it lists", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Capabilities.Known = true }, Incompatible, "type_not_supported never_synced", "26.6.2 25G83"},
+		{"enforcement is not among what it lists", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Capabilities.Known = true }, Incompatible, "enforcement_not_listed never_synced", "26.6.2 25G83"},
 		{"everything is held", minimum("26.6.1"), func(in *policy.Input) {
 			in.Holds = []release.Hold{{Subject: "26", Reason: "VPN", Since: at("2026-08-21T08:00")}}
 		}, nil, Held, "held never_synced", ""},

@@ -171,6 +171,8 @@ func (s *Summary) fallback() string {
 		return codeUnsupported
 	case Held:
 		return codeHeld
+	case Exempt:
+		return codeExempt
 	case Incompatible:
 		return MacOSTooOld
 	case Failing:

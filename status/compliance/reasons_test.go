@@ -38,7 +38,7 @@ func TestCodesAreDocumented(t *testing.T) {
 	// What the plan hands out, and what the issue asks for.
 	for _, code := range []string{
 		"not_governed", "paused", "nothing_managed", "board_unknown", "version_unknown", "assignment_unknown", "not_in_catalogue", "above_track",
-		"upgrade_not_enforced", "other_build", "unsupported", "held", "macos_too_old", "type_not_supported",
+		"upgrade_not_enforced", "other_build", "unsupported", "held", "macos_too_old", "enforcement_not_listed",
 		"never_contacted", "never_synced", "not_fetched", "rejected", "already_newer", "target_withdrawn", "not_offered_for_board", "base_missing",
 		"waiting", "downloading", "downloading_long", "prepared", "installing", "bootstrap_token_missing", "install_failed", "failure_battery", "failure_disk",
 		"deadline_passed_offline", "returned", "delayed", "silent", "report_stale", "not_synced", "push_failed", "catalogue_stale", "deadline_ahead",

@@ -61,7 +61,7 @@ func TestStates(t *testing.T) {
 		{"held", outcome(plan.Held), fails, Held, "held"},
 		{"held, although it has a BSI to take", as(floor, func(p *plan.Plan) { p.Outcome = plan.Held }), nil, Held, "held"},
 		{"too old", as(floor, func(p *plan.Plan) { p.Gated = "macos_too_old" }), fails, Incompatible, "macos_too_old"},
-		{"does not list the type", as(floor, func(p *plan.Plan) { p.Gated = "type_not_supported" }), fails, Incompatible, "type_not_supported"},
+		{"does not list the type", as(floor, func(p *plan.Plan) { p.Gated = "enforcement_not_listed" }), fails, Incompatible, "enforcement_not_listed"},
 		{"failed", floor, fails, Failing, "install_failed"},
 		{"failed more than once, and does not say so in its install-state", floor, says("softwareupdate.failure-reason", map[string]any{"count": 2}), Failing, "install_failed"},
 		{"failed after its deadline", asks("25G83", "2026-08-22T09:30:00"), fails, Failing, "install_failed"},

@@ -29,6 +29,8 @@ func (j *judge) why() []policy.Reason {
 		w.plan(codeUnsupported)
 	case Held:
 		w.heldTarget()
+	case Exempt:
+		w.plan(codeExempt)
 	case Incompatible:
 		w.gate()
 	case Failing:
@@ -229,7 +231,7 @@ func (w *why) rest() {
 		w.underway()
 	case Failing:
 		w.underway()
-	case Unsupported, Held, Incompatible:
+	case Unsupported, Held, Exempt, Incompatible:
 		w.rejections()
 	}
 	if w.s.State != Compliant {
