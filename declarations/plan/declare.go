@@ -15,8 +15,10 @@ const (
 // gate tells whether the target can be told to this Mac (rules 6.7 and 14).
 func (d *draft) gate(chosen *lane) {
 	by, code := MechanismOf(&d.m.Facts, chosen.Lane)
-	if by == ByCommand && !d.b.Commands {
-		code = CodeMacOSTooOld
+	if !d.b.Commands && d.major < 14 && code != CodeNotSupervised {
+		if code = CodeMacOSTooOld; d.major >= 12 {
+			by = ByCommand // what it needs, and what nothing drives yet
+		}
 	}
 	if d.plan.Gated = code; code != "" {
 		d.leaveOut(code, d.mechanismEvidence(d.plan.Target, by))

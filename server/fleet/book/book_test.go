@@ -17,6 +17,7 @@ import (
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/status"
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
 )
@@ -228,7 +229,7 @@ func TestImpact(t *testing.T) {
 	if i.Restarting != 12 || *i.FirstRestartLocal != *i.Sample[0].After.DeadlineLocal || *i.LastRestartLocal != *i.FirstRestartLocal || i.NoLongerAsked != 0 || i.Cannot != 0 {
 		t.Errorf("restarts: %+v", i)
 	}
-	if i.StatesAfter["pending"] != 12 || i.StatesAfter["unmanaged"] != 0 || len(i.StatesAfter) != 9 {
+	if i.StatesAfter["pending"] != 12 || i.StatesAfter["unmanaged"] != 0 || len(i.StatesAfter) != len(compliance.States) {
 		t.Errorf("states after: %v", i.StatesAfter)
 	}
 	if _, err := d.put(sudden, answer.WriteOptions{Confirm: true}); err != nil {
