@@ -21,8 +21,8 @@ func (f *Fleet) look(ctx context.Context, id string) error {
 	return f.change(ctx, id, reconcile.Look())
 }
 
-// learned tells the others of a change of a Mac that was made, in this order: this replica's index, the sweep, the contacts, the other replicas, the
-// streams, and the Mac.
+// learned tells the others of a change of a Mac that was made, in this order: this replica's index, the sweep, the
+// contacts, the other replicas, the streams, and the Mac.
 func (f *Fleet) learned(id string, res *reconcile.Result) error {
 	before := res.Before.Record
 	if res.Encoded == nil {

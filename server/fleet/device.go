@@ -21,11 +21,13 @@ import (
 	"plimsoll/storage"
 )
 
-// resolve finds the one enrollment id that a device is addressed by. A Mac that enrolled on another replica a moment ago is found by its id.
+// resolve finds the one enrollment id that a device is addressed by. A Mac that enrolled on another replica a moment ago is
+// found by its id.
 func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) {
 	ids := f.index.Resolve(idOrSerial)
 	if len(ids) > 1 { // one that checked out claims nothing any more, unless all did
-		if enrolled := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !f.index.AnyEnrolled([]string{id}) }); len(enrolled) > 0 {
+		if enrolled := slices.DeleteFunc(slices.Clone(ids),
+			func(id string) bool { return !f.index.AnyEnrolled([]string{id}) }); len(enrolled) > 0 {
 			ids = enrolled
 		}
 	}
@@ -42,7 +44,8 @@ func (f *Fleet) resolve(ctx context.Context, idOrSerial string) (string, error) 
 	case 1:
 		return ids[0], nil
 	}
-	return "", answer.Conflict("several_devices", fmt.Sprintf("several devices claim the serial number %q; address one by its enrollment id: %s", idOrSerial, strings.Join(ids, ", ")))
+	return "", answer.Conflict("several_devices", fmt.Sprintf(
+		"several devices claim the serial number %q; address one by its enrollment id: %s", idOrSerial, strings.Join(ids, ", ")))
 }
 
 // examined is a Mac as it stands now, planned and judged at request time, with nothing kept.
@@ -56,8 +59,10 @@ type examined struct {
 	now  time.Time
 }
 
-// examine reads a Mac, plans and judges it now. explain asks for the explanation too. more reads what else is wanted in the same view.
-func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool, more func(*storage.Mac, *examined) error) (*examined, error) {
+// examine reads a Mac, plans and judges it now. explain asks for the explanation too. more reads what else is wanted in the
+// same view.
+func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool,
+	more func(*storage.Mac, *examined) error) (*examined, error) {
 	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return nil, err
@@ -109,11 +114,14 @@ func (f *Fleet) Device(ctx context.Context, idOrSerial string) (Device, error) {
 }
 
 // device is a Mac as the API shows it.
-func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason, now time.Time) Device {
+func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason,
+	now time.Time) Device {
 	facts := &rec.Facts
 	d := Device{
-		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model, ModelName: facts.ModelName, Board: facts.Board,
-		OS:     OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild, Letter: facts.Letter},
+		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model,
+		ModelName: facts.ModelName, Board: facts.Board,
+		OS: OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild,
+			Letter: facts.Letter},
 		Groups: cur.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
 		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
@@ -162,7 +170,8 @@ func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (plan.Explanation, 
 	return x.why, nil
 }
 
-// Declarations shows the manifest that was served last, or that a Mac held at a time, beside what the Mac reports of each declaration.
+// Declarations shows the manifest that was served last, or that a Mac held at a time, beside what the Mac reports of each
+// declaration.
 func (f *Fleet) Declarations(ctx context.Context, idOrSerial string, at time.Time) (ServedManifest, error) {
 	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
@@ -286,7 +295,8 @@ func (f *Fleet) Reports(ctx context.Context, idOrSerial string, limit int, curso
 			start++
 		}
 	}
-	return answer.Cut("reports", limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) }, func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
+	return answer.Cut("reports", limit, start, len(all), func(i int) string { return strconv.Itoa(all[i].Number) },
+		func(i int) ReportInfo { return reportInfo(&all[i]) }), nil
 }
 
 // Report reads one raw status report.
@@ -364,7 +374,8 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	f.pushes.Forget(id)
 	f.index.Remove(id)
 	f.outbox.Add(id, 0, []Event{{
-		ID: reconcile.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial, Text: by + " deleted the device", Data: map[string]any{"by": by},
+		ID: reconcile.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial,
+		Text: by + " deleted the device", Data: map[string]any{"by": by},
 	}})
 	return nil
 }

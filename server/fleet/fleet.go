@@ -73,8 +73,8 @@ type Fleet struct {
 
 	counters Counters
 
-	// A replica that dies takes with it what it had not shared yet. missing: that may have happened, so that every record is read again. starts
-	// is the revision of the starts as it was last looked at: most replicas that die start again.
+	// A replica that dies takes with it what it had not shared yet. missing: that may have happened, so that every record
+	// is read again. starts is the revision of the starts as it was last looked at: most replicas that die start again.
 	missing atomic.Bool
 	starts  uint64
 
@@ -117,14 +117,19 @@ func New(o Options) (*Fleet, error) {
 		},
 	})
 	f.reconciler = reconcile.New(reconcile.Options{
-		Store: o.Store, Commands: func() reconcile.Commands { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom, Memory: f.memory,
+		Store: o.Store, Commands: func() reconcile.Commands { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom,
+		Memory:  f.memory,
 		Unknown: func(id string, events int) { f.outbox.AddUnknown(id, events) }, KeepReports: o.KeepReports,
 		Counters: &f.counters.reconcileCounters, Now: o.Now,
 	})
 	f.lead = lead.New(lead.Options{
 		Store: o.Store, Owner: rand.Text(), Alone: o.Alone, Index: f.index, Contacts: f.contacts, Book: f.desired, Memory: f.memory,
-		Waiting: f.pushes.Waiting, Change: f.change, Publish: func(ctx context.Context, id string, n int) error { return f.outbox.Publish(ctx, id, n) },
-		Today: f.todayJSON, Took: func() { f.missing.Store(true) }, Loops: []func(context.Context){func(ctx context.Context) { f.catalogue.Run(ctx) }},
+		Waiting: f.pushes.Waiting, Change: f.change, Publish: func(ctx context.Context, id string,
+			n int) error {
+			return f.outbox.Publish(ctx, id, n)
+		},
+		Today: f.todayJSON, Took: func() { f.missing.Store(true) },
+		Loops:    []func(context.Context){func(ctx context.Context) { f.catalogue.Run(ctx) }},
 		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
 		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
 	})
@@ -137,7 +142,8 @@ func (f *Fleet) newOutbox() *outbox.Outbox {
 
 func (f *Fleet) newCatalogue() *catalogue.Catalogue {
 	return catalogue.New(catalogue.Options{
-		Store: f.store, Apple: f.o.Catalogue, Exploited: f.o.Exploited, Update: f.UpdateBook, Counters: &f.counters.catalogueCounters, Log: f.log, Now: f.now,
+		Store: f.store, Apple: f.o.Catalogue, Exploited: f.o.Exploited, Update: f.UpdateBook,
+		Counters: &f.counters.catalogueCounters, Log: f.log, Now: f.now,
 		Book: func() (*plan.Book, *storage.Book) { c := f.Current(); return c.Book, c.Stored },
 	})
 }
@@ -145,7 +151,8 @@ func (f *Fleet) newCatalogue() *catalogue.Catalogue {
 // now is the time in UTC, in whole seconds: that is what is stored.
 func (f *Fleet) now() time.Time { return f.o.Now().UTC().Truncate(time.Second) }
 
-// Start reads secrets, book, tokens and index. With a file or folder as catalogue it is read too, so that the first Mac already meets it.
+// Start reads secrets, book, tokens and index. With a file or folder as catalogue it is read too, so that the first Mac
+// already meets it.
 func (f *Fleet) Start(ctx context.Context) error {
 	if err := f.takeStore(ctx); err != nil {
 		return err
@@ -189,7 +196,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if errors.Is(err, ErrOtherStore) { // nothing of this one's belongs there
 		return err
 	}
-	// Events first: contact times that are lost cost nothing but an hour. What contacts bring to the shards has a second of its own.
+	// Events first: contact times that are lost cost nothing but an hour. What contacts bring to the shards has a second of
+	// its own.
 	end := time.Now().Add(storage.Timeout + time.Second)
 	last, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
@@ -212,9 +220,9 @@ func (f *Fleet) Secret(ctx context.Context, name string, generate func() ([]byte
 	return f.store.Secret(ctx, name, generate)
 }
 
-// Sweep looks at every Mac once, at those whose boundary in time has passed and at those for which something follows from the book, and
-// finishes what follows: pushes, and what the shards have to learn. Run does the same by itself and at its own pace; tests and the command line
-// use this, so that nothing has to be waited for.
+// Sweep looks at every Mac once, at those whose boundary in time has passed and at those for which something follows from
+// the book, and finishes what follows: pushes, and what the shards have to learn. Run does the same by itself and at its
+// own pace; tests and the command line use this, so that nothing has to be waited for.
 func (f *Fleet) Sweep(ctx context.Context) error {
 	failed := f.lead.Sweep(ctx, true)
 	f.pushes.Once(ctx)

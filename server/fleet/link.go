@@ -12,8 +12,8 @@ func (f *Fleet) selfAddress(rec *storage.Record) string {
 	return f.links.Address(rec.Facts.ID, rec.Life)
 }
 
-// SelfAddress is the address of an enrolled Mac's own page; empty when there is none. It is for admins only, to send to the Mac's user:
-// whoever has it may do what the user may.
+// SelfAddress is the address of an enrolled Mac's own page; empty when there is none. It is for admins only, to send to the
+// Mac's user: whoever has it may do what the user may.
 func (f *Fleet) SelfAddress(id string) string {
 	rec := f.index.Get(id)
 	if rec == nil || !rec.Facts.Enrolled {

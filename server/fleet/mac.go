@@ -10,12 +10,14 @@ import (
 	"plimsoll/storage"
 )
 
-// Authenticate begins a new life of a Mac (rules 4): everything but identity is cleared, then what Authenticate carries is taken.
+// Authenticate begins a new life of a Mac (rules 4): everything but identity is cleared, then what Authenticate carries is
+// taken.
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
 	f.contacts.Forget(id)
 	f.pushes.Forget(id)
 	if known, _ := f.index.Knows(id); !known {
-		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would be lost sight of.
+		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would
+		// be lost sight of.
 		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
 		if err != nil {
 			return fmt.Errorf("enter %s into the index: %w", id, err)
@@ -28,7 +30,8 @@ func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) e
 	return nil
 }
 
-// TokenUpdate completes an enrolment: from now on the Mac is notified. Later ones, which only bring new push tokens, change nothing.
+// TokenUpdate completes an enrolment: from now on the Mac is notified. Later ones, which only bring new push tokens, change
+// nothing.
 func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
 	if err := f.change(ctx, id, reconcile.TokenUpdate()); err != nil {
 		return fmt.Errorf("complete the enrolment of %s: %w", id, err)
@@ -66,8 +69,8 @@ func (f *Fleet) DeviceAnswer(ctx context.Context, id string, answers map[string]
 	return nil
 }
 
-// CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was notified of is not outstanding any more
-// (rules 10). It is notified again as after a push that failed.
+// CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was notified of is not
+// outstanding any more (rules 10). It is notified again as after a push that failed.
 func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
 	if err := f.change(ctx, id, reconcile.CommandFailed()); err != nil {
 		return fmt.Errorf("note that %s refused a command: %w", id, err)

@@ -62,7 +62,8 @@ func general(pattern string) string {
 func (f *Fleet) adoption(ctx context.Context, now time.Time) ([]Adoption, error) {
 	newest := map[int]*release.Release{}
 	for _, r := range f.Current().Index.All() {
-		if major := r.Version.Major(); r.Kind == release.KindOS && r.Available && (newest[major] == nil || r.Version.Compare(newest[major].Version) > 0) {
+		if major := r.Version.Major(); r.Kind == release.KindOS && r.Available &&
+			(newest[major] == nil || r.Version.Compare(newest[major].Version) > 0) {
 			newest[major] = r
 		}
 	}

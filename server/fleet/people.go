@@ -8,8 +8,8 @@ import (
 type Overview struct {
 	// Due has the number of Macs whose deadline falls on each of the next 30 days, in the server's zone, today first.
 	Due []DueDay `json:"due"`
-	// Adoption has, for each release that Apple offers now as the newest of its major, the Macs that run it or something newer of
-	// that major, by day since it was posted (days on which nothing was kept are left out).
+	// Adoption has, for each release that Apple offers now as the newest of its major, the Macs that run it or something
+	// newer of that major, by day since it was posted (days on which nothing was kept are left out).
 	Adoption []Adoption `json:"adoption"`
 	// Attention groups the Macs that are not compliant by their most decisive reason, the largest group first.
 	Attention []Attention `json:"attention"`

@@ -17,8 +17,8 @@ import (
 	"plimsoll/storage"
 )
 
-// Devices answers a filtered, ordered page of Macs from the in-memory index. Its cursor names the last row by what it is ordered by and its
-// id, so pages neither repeat nor skip a Mac that stays as it is while the fleet changes.
+// Devices answers a filtered, ordered page of Macs from the in-memory index. Its cursor names the last row by what it is
+// ordered by and its id, so pages neither repeat nor skip a Mac that stays as it is while the fleet changes.
 func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) {
 	after, err := decodeDeviceCursor(q)
 	if err != nil {
@@ -26,13 +26,16 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	}
 	sort := cmp.Or(q.Sort, inventory.BySerial)
 	if !slices.Contains([]string{inventory.BySerial, inventory.ByDeadline, inventory.ByLastSeen}, sort) {
-		return Page[Device]{}, &Error{Kind: ErrInvalid, Code: "bad_parameter", Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", sort)}
+		return Page[Device]{}, &Error{Kind: ErrInvalid, Code: "bad_parameter",
+			Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", sort)}
 	}
 	cur := f.Current()
 	now := f.now()
 	query := inventory.Query{
-		State: q.State, Flag: q.Flag, Policy: q.Policy, Version: q.Version, Model: q.Model, Text: q.Q, Reason: q.Reason, SeenBefore: q.SeenBefore,
-		Enrolled: q.Enrolled == nil || *q.Enrolled, InGroup: q.Group != "", Members: membersOf(cur, q.Group), Sort: sort, Now: now, Stale: f.catalogue.Stale(now),
+		State: q.State, Flag: q.Flag, Policy: q.Policy, Version: q.Version, Model: q.Model, Text: q.Q, Reason: q.Reason,
+		SeenBefore: q.SeenBefore,
+		Enrolled:   q.Enrolled == nil || *q.Enrolled, InGroup: q.Group != "", Members: membersOf(cur, q.Group), Sort: sort,
+		Now: now, Stale: f.catalogue.Stale(now),
 	}
 	size := answer.PageSize(q.Limit)
 	found := f.index.Find(query, after, size+1)
@@ -112,7 +115,8 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 		if t == nil {
 			t = &inventory.Tally{}
 		}
-		c.Policies = append(c.Policies, PolicyCount{Name: p.Name, Label: p.Label, Devices: t.Devices, States: t.States(), Flags: t.Flags()})
+		c.Policies = append(c.Policies, PolicyCount{Name: p.Name, Label: p.Label, Devices: t.Devices, States: t.States(),
+			Flags: t.Flags()})
 	}
 	stamped := c
 	stamped.AsOf = time.Time{}
@@ -141,7 +145,8 @@ func (f *Fleet) CatalogueReadiness() ReadinessCatalogue {
 	cur := f.Current()
 	state := cur.Stored.Fetch
 	return ReadinessCatalogue{
-		Revision: cur.Catalog.Revision, Source: cur.Catalog.Source, FetchedAt: cur.Catalog.FetchedAt, Stale: f.catalogue.Stale(f.now()),
+		Revision: cur.Catalog.Revision, Source: cur.Catalog.Source, FetchedAt: cur.Catalog.FetchedAt,
+		Stale:   f.catalogue.Stale(f.now()),
 		Refused: state.Refused, RefusedAt: instant(state.RefusedAt), Error: state.Error,
 	}
 }

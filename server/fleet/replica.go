@@ -9,7 +9,8 @@ import (
 
 const (
 	pollEvery = 500 * time.Millisecond
-	// rereadEvery is how often a replica reads every record again: a replica that dies between a Mac's commit and the shard's leaves the others behind.
+	// rereadEvery is how often a replica reads every record again: a replica that dies between a Mac's commit and the
+	// shard's leaves the others behind.
 	rereadEvery = 15 * time.Minute
 )
 
@@ -56,7 +57,8 @@ func (f *Fleet) contactsLoop(ctx context.Context) {
 	}
 }
 
-// rereadLoop reads every record again when something may be missing, until ctx ends. It is not the poll's work, which must not be kept waiting.
+// rereadLoop reads every record again when something may be missing, until ctx ends. It is not the poll's work, which must
+// not be kept waiting.
 func (f *Fleet) rereadLoop(ctx context.Context) {
 	if f.o.Alone {
 		return

@@ -21,8 +21,8 @@ const (
 	delayNotice = 2 * time.Hour // from the user's now
 )
 
-// visit examines the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more; so is every
-// link while --url is not https.
+// visit examines the Mac that a link belongs to. A forged, cut, foreign or dead link is ErrNotFound, and says nothing more;
+// so is every link while --url is not https.
 func (f *Fleet) visit(ctx context.Context, link string) (*examined, error) {
 	rec := f.ByLink(link)
 	if rec == nil || !f.links.Pages() {
@@ -101,16 +101,18 @@ func (f *Fleet) delayed(x *examined) plan.Delayed {
 	return plan.Delayed{Lane: lane, Since: since}
 }
 
-// SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is what the user's
-// clock shows; it must be what some clock on earth can show.
+// SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is
+// what the user's clock shows; it must be what some clock on earth can show.
 func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations.Local) (Self, error) {
 	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
 	}
 	const slack = 5 * time.Minute
-	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) || userNow > declarations.LocalAt(x.now.Add(slack), declarations.FirstZone) {
-		return Self{}, answer.Invalid("the delay is not valid", policy.FieldError{Field: "now", Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
+	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) ||
+		userNow > declarations.LocalAt(x.now.Add(slack), declarations.FirstZone) {
+		return Self{}, answer.Invalid("the delay is not valid", policy.FieldError{Field: "now",
+			Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
 	}
 	switch s := f.self(x); {
 	case s.MaxHours == 0:

@@ -68,8 +68,8 @@ type FleetEvent struct {
 	Cursor string `json:"-"`
 }
 
-// Events reads the fleet's timeline from a cursor on ("" for the beginning), oldest first. Order holds per Mac; delivery is at least once,
-// by event id. A page is the beginning of any longer one. Next is always set: it is where to go on.
+// Events reads the fleet's timeline from a cursor on ("" for the beginning), oldest first. Order holds per Mac; delivery is
+// at least once, by event id. A page is the beginning of any longer one. Next is always set: it is where to go on.
 func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[FleetEvent], error) {
 	pos, err := f.decodePositions(after)
 	if err != nil {
@@ -105,8 +105,8 @@ func (f *Fleet) Events(ctx context.Context, after string, limit int) (Page[Fleet
 	return p, nil
 }
 
-// oldest is the shard whose next event comes first. Within a shard the numbers order, whatever the times say: a cursor is a number for each,
-// and what it has passed is never given again.
+// oldest is the shard whose next event comes first. Within a shard the numbers order, whatever the times say: a cursor is a
+// number for each, and what it has passed is never given again.
 func oldest(next *[storage.Shards][]storage.NumberedEvent) (shard int, ok bool) {
 	for n := range next {
 		if len(next[n]) == 0 {
@@ -146,13 +146,15 @@ func (f *Fleet) today(now time.Time) historyRow {
 	return row
 }
 
-// History is one row a day, oldest first, today's as it stands now; policyName "" for the whole fleet. Days on which nothing was kept are left out.
+// History is one row a day, oldest first, today's as it stands now; policyName "" for the whole fleet. Days on which
+// nothing was kept are left out.
 func (f *Fleet) History(ctx context.Context, policyName string, days, limit int, cursor string) (Page[HistoryDay], error) {
 	rows, err := f.history(ctx, policyName, days)
 	if err != nil {
 		return Page[HistoryDay]{}, err
 	}
-	return answer.List("history of "+policyName, limit, cursor, len(rows), func(i int) string { return rows[i].Date }, func(i int) HistoryDay { return rows[i] })
+	return answer.List("history of "+policyName, limit, cursor, len(rows), func(i int) string { return rows[i].Date },
+		func(i int) HistoryDay { return rows[i] })
 }
 
 func (f *Fleet) history(ctx context.Context, policyName string, days int) ([]HistoryDay, error) {

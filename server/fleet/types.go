@@ -25,8 +25,8 @@ type Notifier interface {
 	Queue(tx Tx, id string, tokens []byte) error
 	// Query queues a DeviceInformation command with the given queries, within a transaction on the Mac's partition.
 	Query(tx Tx, id string, queries ...string) error
-	// Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that nothing was pushed:
-	// there is no push certificate, or APNs cannot be reached.
+	// Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that
+	// nothing was pushed: there is no push certificate, or APNs cannot be reached.
 	Push(ctx context.Context, ids []string) (map[string]error, error)
 	// Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again.
 	Forget(ctx context.Context, id string) error

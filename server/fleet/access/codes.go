@@ -77,7 +77,8 @@ func (a *Access) ListCodes(ctx context.Context, limit int, cursor string) (answe
 	if err != nil {
 		return answer.Page[CodeInfo]{}, err
 	}
-	return answer.List("codes", limit, cursor, len(auth.Codes), func(i int) string { return auth.Codes[i].Code }, func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
+	return answer.List("codes", limit, cursor, len(auth.Codes), func(i int) string { return auth.Codes[i].Code },
+		func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
 }
 
 // DeleteCode takes an enrolment code out of force.

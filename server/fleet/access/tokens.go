@@ -227,7 +227,8 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	kept, err := a.store.FirstToken(ctx, storage.Token{Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: "plimsoll"})
+	kept, err := a.store.FirstToken(ctx, storage.Token{Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret),
+		CreatedAt: a.o.Now(), By: "plimsoll"})
 	if err != nil || !kept {
 		return "", err
 	}
@@ -240,11 +241,13 @@ var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewToken, error) {
 	var faults []policy.FieldError
 	if !tokenName.MatchString(w.Name) {
-		faults = append(faults, policy.FieldError{Field: "name", Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
+		faults = append(faults, policy.FieldError{Field: "name",
+			Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
 	}
 	unknown := func(s Scope) bool { return !slices.Contains(Scopes, s) }
 	if len(w.Scopes) == 0 || len(w.Scopes) > len(Scopes) || slices.ContainsFunc(w.Scopes, unknown) {
-		faults = append(faults, policy.FieldError{Field: "scopes", Reason: "must be one or several of admin, read, operator, metrics, mdm and backup"})
+		faults = append(faults, policy.FieldError{Field: "scopes",
+			Reason: "must be one or several of admin, read, operator, metrics, mdm and backup"})
 	}
 	if w.ExpiresAt != nil && !a.o.Now().Before(*w.ExpiresAt) {
 		faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie ahead"})
@@ -294,7 +297,8 @@ func (a *Access) ListTokens(_ context.Context, limit int, cursor string) (answer
 	a.mu.RLock()
 	all := a.auth.Tokens
 	a.mu.RUnlock()
-	return answer.List("tokens", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) TokenInfo { return tokenInfo(all[i]) })
+	return answer.List("tokens", limit, cursor, len(all), func(i int) string { return all[i].Name },
+		func(i int) TokenInfo { return tokenInfo(all[i]) })
 }
 
 // DeleteToken takes a token out of force.

@@ -55,5 +55,6 @@ func Conflict(code, text string) *Error { return &Error{Kind: ErrConflict, Code:
 
 // PreconditionFailed refuses a write of an object, such as "the policy", that is not the one that If-Match names.
 func PreconditionFailed(object string) *Error {
-	return Conflict("precondition_failed", object+" is not what If-Match names: somebody changed it in between, or it does not exist")
+	return Conflict("precondition_failed",
+		object+" is not what If-Match names: somebody changed it in between, or it does not exist")
 }

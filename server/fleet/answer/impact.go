@@ -22,14 +22,14 @@ type Impact struct {
 	NewlyDueWithin7d int `json:"newly_due_within_7d"`
 	TooLate          int `json:"too_late"` // Macs within 2 h of their deadline, which macOS may enforce all the same
 	TokensChanged    int `json:"tokens_changed"`
-	// NoLongerAsked counts Macs of which an update is enforced now and would not be; Cannot those that the write governs, but that
-	// no update can be enforced on (incompatible, unsupported, or of unknown facts).
+	// NoLongerAsked counts Macs of which an update is enforced now and would not be; Cannot those that the write governs,
+	// but that no update can be enforced on (incompatible, unsupported, or of unknown facts).
 	NoLongerAsked int `json:"no_longer_asked"`
 	Cannot        int `json:"cannot"`
 	// StatesAfter counts all enrolled Macs by the state they would have once told, every state with its count.
 	StatesAfter map[string]int `json:"states_after"`
-	// FirstRestartLocal and LastRestartLocal are the earliest and the latest new deadline, as wall-clock times of the Macs, of those
-	// whose target or deadline would change; null when there is none. Restarting counts those Macs.
+	// FirstRestartLocal and LastRestartLocal are the earliest and the latest new deadline, as wall-clock times of the Macs,
+	// of those whose target or deadline would change; null when there is none. Restarting counts those Macs.
 	FirstRestartLocal *string `json:"first_restart_local"`
 	LastRestartLocal  *string `json:"last_restart_local"`
 	Restarting        int     `json:"restarting"`

@@ -39,7 +39,8 @@ func members(devices []string) ([]string, error) {
 	for i, d := range devices {
 		devices[i] = strings.TrimSpace(d)
 		if d = devices[i]; d == "" || len(d) > 256 {
-			return nil, answer.Invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i), Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
+			return nil, answer.Invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i),
+				Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
 		}
 	}
 	slices.SortFunc(devices, func(a, b string) int {
@@ -49,9 +50,11 @@ func members(devices []string) ([]string, error) {
 }
 
 // putGroup writes a group that edit makes out of the stored one (nil: none).
-func (k *Keeper) putGroup(ctx context.Context, name string, o answer.WriteOptions, edit func(*policy.Group) (policy.Group, error)) (Group, bool, *answer.Impact, error) {
+func (k *Keeper) putGroup(ctx context.Context, name string, o answer.WriteOptions,
+	edit func(*policy.Group) (policy.Group, error)) (Group, bool, *answer.Impact, error) {
 	if !policy.ValidName(name) {
-		return Group{}, false, nil, answer.Invalid("the group is not valid", policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
+		return Group{}, false, nil, answer.Invalid("the group is not valid",
+			policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
 	}
 	var next policy.Group
 	created := false
@@ -87,7 +90,8 @@ func withoutGroup(groups []policy.Group, name string) []policy.Group {
 }
 
 // PutGroup creates or replaces a group.
-func (k *Keeper) PutGroup(ctx context.Context, name string, devices []string, o answer.WriteOptions) (Group, bool, *answer.Impact, error) {
+func (k *Keeper) PutGroup(ctx context.Context, name string, devices []string, o answer.WriteOptions) (Group, bool,
+	*answer.Impact, error) {
 	devices, err := members(devices)
 	if err != nil {
 		return Group{}, false, nil, err
@@ -98,7 +102,8 @@ func (k *Keeper) PutGroup(ctx context.Context, name string, devices []string, o 
 }
 
 // EditGroup adds and removes members of a group that exists.
-func (k *Keeper) EditGroup(ctx context.Context, name string, add, remove []string, o answer.WriteOptions) (Group, *answer.Impact, error) {
+func (k *Keeper) EditGroup(ctx context.Context, name string, add, remove []string, o answer.WriteOptions) (Group,
+	*answer.Impact, error) {
 	g, _, impact, err := k.putGroup(ctx, name, o, func(before *policy.Group) (policy.Group, error) {
 		if before == nil {
 			return policy.Group{}, answer.NotFound(fmt.Sprintf("there is no group named %q", name))
@@ -129,7 +134,8 @@ func (k *Keeper) Group(_ context.Context, name string) (Group, error) {
 // Groups lists the groups by name.
 func (k *Keeper) Groups(_ context.Context, limit int, cursor string) (answer.Page[Group], error) {
 	all := k.Current().Stored.Groups
-	return answer.List("groups", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) Group { return k.group(all[i]) })
+	return answer.List("groups", limit, cursor, len(all), func(i int) string { return all[i].Name },
+		func(i int) Group { return k.group(all[i]) })
 }
 
 // DeleteGroup deletes a group; policies that name it go on naming it.

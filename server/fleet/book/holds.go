@@ -52,7 +52,8 @@ func withoutHold(holds []release.Hold, subject string) []release.Hold {
 }
 
 // PutHold keeps a build, a version or a major version from being a target (rules 3). until nil: until let go.
-func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors bool, until *time.Time, o answer.WriteOptions) (Hold, bool, *answer.Impact, error) {
+func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors bool, until *time.Time,
+	o answer.WriteOptions) (Hold, bool, *answer.Impact, error) {
 	now := k.o.Now()
 	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By}
 	var faults []policy.FieldError
@@ -97,7 +98,8 @@ func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors
 // Holds lists the holds by subject.
 func (k *Keeper) Holds(_ context.Context, limit int, cursor string) (answer.Page[Hold], error) {
 	all := k.Current().Stored.Holds
-	return answer.List("holds", limit, cursor, len(all), func(i int) string { return all[i].Subject }, func(i int) Hold { return k.hold(all[i]) })
+	return answer.List("holds", limit, cursor, len(all), func(i int) string { return all[i].Subject },
+		func(i int) Hold { return k.hold(all[i]) })
 }
 
 // DeleteHold lets go.

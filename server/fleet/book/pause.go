@@ -34,7 +34,8 @@ func (k *Keeper) Pause(context.Context) (Pause, error) {
 // SetPause withdraws all enforcement from everybody, at once.
 func (k *Keeper) SetPause(ctx context.Context, reason string, o answer.WriteOptions) (Pause, *answer.Impact, error) {
 	if reason == "" || len(reason) > 1000 {
-		return Pause{}, nil, answer.Invalid("the pause is not valid", policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
+		return Pause{}, nil, answer.Invalid("the pause is not valid",
+			policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
 	}
 	p := &release.Pause{Reason: reason, Since: k.o.Now(), By: o.By}
 	impact, err := k.setPause(ctx, p, o)

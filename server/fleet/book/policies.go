@@ -35,7 +35,8 @@ func (k *Keeper) PutPolicy(ctx context.Context, p policy.Policy, o answer.WriteO
 }
 
 // policyChange checks a policy against the book, and makes what is stored of it.
-func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *storage.Book, ready *plan.Book) (PolicyResult, change, error) {
+func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *storage.Book,
+	ready *plan.Book) (PolicyResult, change, error) {
 	now := k.o.Now()
 	res := PolicyResult{Policy: p, ETag: answer.ETag(p), Changed: true, Warnings: []policy.Reason{}}
 	before := book.Policy(p.Name)
@@ -93,7 +94,8 @@ func (k *Keeper) Policy(_ context.Context, name string) (policy.Policy, string, 
 // Policies lists the policies by name.
 func (k *Keeper) Policies(_ context.Context, limit int, cursor string) (answer.Page[policy.Policy], error) {
 	all := k.Current().Stored.Policies
-	return answer.List("policies", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Policy { return all[i].Policy })
+	return answer.List("policies", limit, cursor, len(all), func(i int) string { return all[i].Name },
+		func(i int) policy.Policy { return all[i].Policy })
 }
 
 // DeletePolicy deletes a policy; what it governed falls to the next that applies.

@@ -142,7 +142,8 @@ func (c *Catalogue) result(d decision, r *response, revision int) (RefreshResult
 	switch {
 	case r.failed():
 		c.o.Counters.FetchesFailed.Add(1)
-		failed := &answer.Error{Kind: answer.ErrUnavailable, Code: codeFetchFailed, Text: "the catalogue could not be fetched: " + r.err.Error()}
+		failed := &answer.Error{Kind: answer.ErrUnavailable, Code: codeFetchFailed,
+			Text: "the catalogue could not be fetched: " + r.err.Error()}
 		res.Refused = &failed.Text
 		return res, failed
 	case d.refused != nil:
@@ -169,7 +170,8 @@ func (c *Catalogue) log(d decision, r *response, revision int, err error) {
 // result, that the source could not be reached too. A URL is fetched at most once a minute.
 func (c *Catalogue) Refresh(ctx context.Context) (RefreshResult, error) {
 	if c.o.Apple.Fetch == nil {
-		return RefreshResult{}, answer.Conflict("no_catalogue_source", "there is no source to fetch from: the server was started with --catalog none")
+		return RefreshResult{}, answer.Conflict("no_catalogue_source",
+			"there is no source to fetch from: the server was started with --catalog none")
 	}
 	c.fetching.Lock()
 	defer c.fetching.Unlock()

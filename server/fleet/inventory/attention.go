@@ -33,15 +33,11 @@ func workOutCode(r *row, now time.Time, stale bool) (code string, until time.Tim
 // learnCode works out the code of the most decisive reason of a Mac, and keeps it in its row for as long as it is good.
 func (x *Index) learnCode(r *row, now time.Time, stale bool) string {
 	code, until := workOutCode(r, now, stale)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if i, ok := x.position[r.id]; ok && x.rows[i].revision == r.revision && x.rows[i].contact == r.contact {
-		kept := &x.rows[i]
-		kept.code, kept.codeStale, kept.codeUntil = code, stale, math.MaxInt64
-		if !until.IsZero() {
-			kept.codeUntil = until.Unix()
-		}
+	kept := int64(math.MaxInt64)
+	if !until.IsZero() {
+		kept = until.Unix()
 	}
+	x.keepCode(r, code, stale, kept)
 	return code
 }
 

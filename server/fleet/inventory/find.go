@@ -82,7 +82,8 @@ func (x *Index) firstBy(m *matcher, after *Key, n int) []Found {
 	bound, limit := Key{Number: math.MaxInt64}, uint64(math.MaxUint64)
 	x.scan(func(r *row) {
 		number := m.number(r)
-		if number > bound.Number || number == bound.Number && r.prefix > limit || after != nil && number < after.Number || !m.matches(r) {
+		if number > bound.Number || number == bound.Number && r.prefix > limit || after != nil && number < after.Number ||
+			!m.matches(r) {
 			return
 		}
 		key := Key{Number: number, ID: r.id}

@@ -14,6 +14,8 @@ import (
 // Index is every Mac's record in memory: lists and counts are answered from it. Records are held encoded, as they stand in
 // the database: that takes a third of the memory, and the garbage collector has nothing to look through.
 type Index struct {
+	Shards
+
 	mu       sync.RWMutex
 	position map[string]int32 // in rows, by id
 	rows     []row
@@ -23,9 +25,6 @@ type Index struct {
 	names    []string          // policy names and versions, by the numbers that rows have for them
 	numbers  map[string]uint32
 	enough   int // how many names there may be before those that no row has are dropped
-	// last is the highest number seen of each shard, revisions the revision at which that was.
-	last      [storage.Shards]uint64
-	revisions [storage.Shards]uint64
 }
 
 type orderKey struct{ serial, id string }
@@ -305,4 +304,22 @@ func (x *Index) AnyEnrolled(ids []string) bool {
 		i, ok := x.position[id]
 		return ok && x.rows[i].enrolled
 	})
+}
+
+// numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
+func (x *Index) numberOf(name string) (uint32, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n, ok := x.numbers[name]
+	return n, ok
+}
+
+// keepCode keeps the code of the most decisive reason in a Mac's row, unless the row has changed since it was worked out.
+func (x *Index) keepCode(r *row, code string, stale bool, until int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.position[r.id]; ok && x.rows[i].revision == r.revision && x.rows[i].contact == r.contact {
+		kept := &x.rows[i]
+		kept.code, kept.codeStale, kept.codeUntil = code, stale, until
+	}
 }

@@ -29,14 +29,6 @@ func (x *Index) renumber() {
 	x.enough = max(enoughNames, 2*len(x.names))
 }
 
-// numberOf is the number of a policy's name or a version in rows; false when no row ever had it.
-func (x *Index) numberOf(name string) (uint32, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	n, ok := x.numbers[name]
-	return n, ok
-}
-
 // shareLimit bounds how many strings are shared: what Macs say is not trusted.
 const shareLimit = 10000
 

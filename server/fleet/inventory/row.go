@@ -46,9 +46,11 @@ func (r *row) record() *storage.Record {
 func newRow(rec *storage.Record, data []byte) row {
 	f, s := &rec.Facts, &rec.Summary
 	r := row{
-		moments: s.Moments(f), deadline: int64(s.Deadline), next: seconds(rec.NextAt), looked: seconds(rec.LookedAt), raised: seconds(rec.RaisedAt),
-		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending, compliant: s.State == compliance.Compliant,
-		contact: seconds(f.LastContactAt), model: f.Model, data: data,
+		moments: s.Moments(f), deadline: int64(s.Deadline), next: seconds(rec.NextAt), looked: seconds(rec.LookedAt),
+		raised:   seconds(rec.RaisedAt),
+		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending,
+		compliant: s.State == compliance.Compliant,
+		contact:   seconds(f.LastContactAt), model: f.Model, data: data,
 	}
 	// One string holds them all: the fewer there are, the less the garbage collector has to look through.
 	texts := f.ID + f.Serial + f.Name
@@ -71,5 +73,6 @@ func seconds(t time.Time) int64 {
 
 // boundaryPassed tells whether an instant has passed since the Mac was looked at, at which something changes by time alone.
 func (r *row) boundaryPassed(now int64) bool {
-	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) || r.moments.WentStale(r.raised, now)
+	return r.next != 0 && r.next > r.looked && r.next <= now || r.moments.Passed(r.looked, now) ||
+		r.moments.WentStale(r.raised, now)
 }

@@ -179,7 +179,8 @@ func (l *Leader) hold(ctx context.Context, c *candidate) bool {
 func (l *Leader) each(ctx context.Context, ids []string, fn func(id string) error) (failed []string) {
 	bad := each.Do(ctx, 64, ids, fn)
 	if len(bad) > 0 && ctx.Err() == nil {
-		l.o.Log.Warn("some Macs could not be looked after; they are looked at again", "macs", len(bad), "first", bad[0].Item, "error", bad[0].Err)
+		l.o.Log.Warn("some Macs could not be looked after; they are looked at again", "macs", len(bad), "first", bad[0].Item,
+			"error", bad[0].Err)
 	}
 	for _, b := range bad {
 		failed = append(failed, b.Item)

@@ -22,7 +22,7 @@ const (
 	Noting                 // what became of a notification is noted; the Mac is not notified again for that
 	SyncNow                // an admin wants the Mac notified, whatever is outstanding
 	Looking                // the sweep looks at the Mac
-	AtBoundary             // as Looking, and a boundary in time has passed: that the Mac was looked at is written even if nothing else is
+	AtBoundary             // as Looking, and a boundary in time has passed: the look is written even if nothing else is
 	Glancing               // as Looking, but from the record alone: status and manifest are not at hand
 )
 

@@ -57,8 +57,10 @@ const planned = compliance.Prerelease | compliance.BSIPending | compliance.Boots
 
 // samePlan tells whether a verdict without reports agrees with one that had them, as far as it can.
 func samePlan(full, glanced *compliance.Summary) bool {
-	if full.Policy != glanced.Policy || full.Kind != glanced.Kind || full.Version != glanced.Version || full.Letter != glanced.Letter ||
-		full.Build != glanced.Build || full.Due != glanced.Due || full.Deadline != glanced.Deadline || full.Flags&planned != glanced.Flags&planned {
+	if full.Policy != glanced.Policy || full.Kind != glanced.Kind || full.Version != glanced.Version ||
+		full.Letter != glanced.Letter ||
+		full.Build != glanced.Build || full.Due != glanced.Due || full.Deadline != glanced.Deadline ||
+		full.Flags&planned != glanced.Flags&planned {
 		return false
 	}
 	if !sameState(full, glanced) {

@@ -156,7 +156,8 @@ func (o *Outcome) advertise(kind Kind, book *Book, now time.Time) {
 	o.Served = true
 	rec.Manifest, rec.ServedAt = rec.Advertised, now
 	o.Manifest = &declarations.Manifest{
-		DeclarationsToken: rec.Advertised, Timestamp: rec.AdvertisedAt, Items: declarations.ItemsOf(o.Plan.Declarations), ServedAt: now,
+		DeclarationsToken: rec.Advertised, Timestamp: rec.AdvertisedAt, Items: declarations.ItemsOf(o.Plan.Declarations),
+		ServedAt: now,
 	}
 }
 
@@ -187,7 +188,8 @@ func (o *Outcome) notify(kind Kind, st *State, now time.Time) {
 		return
 	}
 	// Nothing is outstanding any more when the push failed. The sweep does not look at a Mac for that alone: it has patience.
-	outstanding := rec.Told == token && (rec.Push == "" || kind == Glancing) && now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries)))
+	outstanding := rec.Told == token && (rec.Push == "" || kind == Glancing) &&
+		now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries)))
 	waiting := st.Next == token || st.InHand == token
 	if st.NoQueue || kind != SyncNow && (outstanding || waiting) {
 		return
