@@ -24,15 +24,6 @@ const (
 	minTests    = 0.8  // lines of tests for each line of a room of the fleet
 )
 
-// excused hold the present figures of what does not keep to a measure yet. A figure can only shrink: who makes it smaller writes the new one down.
-var (
-	excusedPackages = map[string]int{}
-	excusedBranches = map[string]int{}
-	excusedColumns  = map[string]int{}
-	excusedLocks    = map[string]int{}
-	excusedTests    = map[string]float64{}
-)
-
 // codeLines are the lines of a file that hold code, as text.
 func codeLines(t *testing.T, f file, fset *token.FileSet) []string {
 	t.Helper()
@@ -59,7 +50,7 @@ func codeLines(t *testing.T, f file, fset *token.FileSet) []string {
 
 func generated(f file) bool { return ast.IsGenerated(f.ast) }
 
-// hold fails for each name whose figure is over the bound and over its excuse, and for each excuse that is not needed as it stands.
+// hold fails for each name whose figure is over the bound and over its excuse. An excuse that is larger than needed is logged.
 func hold[N cmp.Ordered](t *testing.T, what string, figures map[string]N, bound N, excused map[string]N) {
 	t.Helper()
 	var most N
@@ -71,17 +62,15 @@ func hold[N cmp.Ordered](t *testing.T, what string, figures map[string]N, bound 
 		}
 		excuse, known := excused[name]
 		switch {
-		case figure <= bound && known:
-			t.Errorf("%s: %s has %v and needs no excuse any more", what, name, figure)
-		case known && figure < excuse:
-			t.Errorf("%s: %s has %v, its excuse says %v: write the smaller figure down", what, name, figure, excuse)
-		case figure > bound && figure > excuse:
+		case figure > bound && (!known || figure > excuse):
 			t.Errorf("%s: %s has %v, more than %v", what, name, figure, max(bound, excuse))
+		case known && figure < excuse:
+			t.Logf("%s: %s has %v by now: write that down in place of %v", what, name, figure, excuse)
 		}
 	}
 	for name := range excused {
 		if _, there := figures[name]; !there {
-			t.Errorf("%s: %s is excused, and is not there", what, name)
+			t.Logf("%s: %s needs no excuse any more", what, name)
 		}
 	}
 	t.Logf("%s: at most %v (%s), the bound is %v, %d excused", what, most, worst, bound, len(excused))
@@ -361,27 +350,23 @@ func declare(declared map[string]string, f file) {
 
 // Every room of the fleet has its tests in its own folder.
 func TestRoomsHaveTests(t *testing.T) {
-	folders, _ := source(t)
+	folders, fset := source(t)
 	least, which := 1e9, ""
 	for room := range rooms {
 		code, tests := 0, 0
 		for _, f := range folders[room] {
-			if f.test {
-				tests += f.lines
+			if n := len(codeLines(t, f, fset)); f.test {
+				tests += n
 			} else {
-				code += f.lines
+				code += n
 			}
 		}
 		ratio := float64(tests) / float64(max(1, code))
 		if ratio < least {
 			least, which = ratio, path.Base(room)
 		}
-		excuse, excused := excusedTests[room]
-		switch {
-		case ratio < minTests && (!excused || ratio < excuse-0.005):
+		if ratio < minTests && int(100*ratio) < excusedTests[room] || ratio < minTests && excusedTests[room] == 0 {
 			t.Errorf("%s has %.2f lines of tests for each of its %d lines, less than %v", room, ratio, code, minTests)
-		case ratio >= minTests && excused:
-			t.Errorf("%s has %.2f lines of tests for each line and needs no excuse any more", room, ratio)
 		}
 	}
 	t.Logf("at least %.2f lines of tests for each line (%s), the bound is %v", least, which, minTests)

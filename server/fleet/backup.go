@@ -19,7 +19,8 @@ type BackupOptions struct {
 	Recipients Encryption // whom every backup is encrypted to; none: it is not
 }
 
-// Backup writes a backup of the whole store, while everything goes on. After an error what was written is not one, and no restore takes it.
+// Backup writes a backup of the whole store, while everything goes on. After an error what was written is not one, and no
+// restore takes it.
 func (f *Fleet) Backup(ctx context.Context, w io.Writer, o BackupOptions) (archive.Summary, error) {
 	s, err := archive.Write(ctx, w, f.store.DB(), archive.Options{Version: o.Version, Now: f.o.Now(), Recipients: o.Recipients})
 	if err != nil {

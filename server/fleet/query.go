@@ -158,7 +158,8 @@ func (f *Fleet) Stats() Stats {
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
-	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c, CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
+	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c,
+		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
 	return s
 }

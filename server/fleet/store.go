@@ -17,8 +17,9 @@ func otherStore(format string, a ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrOtherStore}, a...)...)
 }
 
-// takeStore reads what the store is, or makes the format record of a new one. It comes before everything else: a store of a newer format, or one into
-// which a restore was begun, is not touched. A store of an older format gets this one's number, so that older replicas end.
+// takeStore reads what the store is, or makes the format record of a new one. It comes before everything else: a store of a
+// newer format, or one into which a restore was begun, is not touched. A store of an older format gets this one's number,
+// so that older replicas end.
 func (f *Fleet) takeStore(ctx context.Context) error {
 	rec, err := f.store.FormatRecord(ctx)
 	if err != nil {
@@ -51,15 +52,17 @@ func (f *Fleet) takeStore(ctx context.Context) error {
 func usable(rec *storage.FormatRecord) error {
 	switch {
 	case rec.Restoring != nil:
-		return otherStore("a restore into it was begun at %s and is not through: run the same restore again", rec.Restoring.Since.Format(time.RFC3339))
+		return otherStore("a restore into it was begun at %s and is not through: run the same restore again",
+			rec.Restoring.Since.Format(time.RFC3339))
 	case rec.Format > storage.Format:
-		return otherStore("it has format %d, and this program knows up to %d: a newer version of Plimsoll has used it", rec.Format, storage.Format)
+		return otherStore("it has format %d, and this program knows up to %d: a newer version of Plimsoll has used it",
+			rec.Format, storage.Format)
 	}
 	return nil
 }
 
-// noneWithoutFormat refuses to go on while a replica runs that knows no format, and so would write values as if there were none: such a replica renews
-// the lease.
+// noneWithoutFormat refuses to go on while a replica runs that knows no format, and so would write values as if there were
+// none: such a replica renews the lease.
 func (f *Fleet) noneWithoutFormat(ctx context.Context) error {
 	held, before, err := f.store.LeaseNow(ctx, lead.Name)
 	if err != nil || !held {
@@ -82,7 +85,8 @@ func (f *Fleet) noneWithoutFormat(ctx context.Context) error {
 	return otherStore("a replica of an older version runs on it; end all of them first")
 }
 
-// watchStore looks every 500 ms whether the store is still the one that was taken, until ctx ends; the error says why it is not.
+// watchStore looks every 500 ms whether the store is still the one that was taken, until ctx ends; the error says why it is
+// not.
 func (f *Fleet) watchStore(ctx context.Context) error {
 	if f.o.Alone {
 		return nil

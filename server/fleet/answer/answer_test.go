@@ -75,3 +75,22 @@ func TestSides(t *testing.T) {
 		t.Error("nothing is not the same as nothing")
 	}
 }
+
+// A value without JSON has an ETag that matches nothing but what asks nothing, and an empty page is a list, not null.
+func TestEmptiness(t *testing.T) {
+	tag := ETag(make(chan int))
+	if tag != `""` || Matches(ETag(1), tag) || !Matches("", tag) {
+		t.Errorf("the tag is %s", tag)
+	}
+	none := func(int) string { t.Error("a row of an empty list was asked for"); return "" }
+	p, err := List("rows", 10, "", 0, none, none)
+	if err != nil || p.Items == nil || len(p.Items) != 0 || p.Next != "" {
+		t.Errorf("an empty list: %+v, %v", p, err)
+	}
+	for _, cursor := range []string{"!", "AAAA", EncodeCursor("others", "a")} {
+		var e *Error
+		if _, err := List("rows", 10, cursor, 0, none, none); !errors.As(err, &e) || e.Code != "bad_cursor" || !errors.Is(err, ErrInvalid) {
+			t.Errorf("the cursor %q: %v", cursor, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package book
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
+	"plimsoll/storage/storagetest"
 )
 
 // testDay is a Wednesday, two days after 26.6.2 was posted.
@@ -465,4 +468,59 @@ func TestMovePolicy(t *testing.T) {
 	}
 	_, err := d.MovePolicy(t.Context(), "none", true, answer.WriteOptions{})
 	wantCode(t, "a policy that is none", err, "not_found")
+}
+
+// While the store is away nothing is written and the book in force stays; when it is back, writing goes on.
+func TestStoreIsAway(t *testing.T) {
+	whole := newDesk(t, fleetOf(1))
+	db := storagetest.Faulty(whole.db)
+	d := deskOn(t, db, fleetOf(1))
+	ctx := t.Context()
+	if _, err := d.put(calm, answer.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	revision := d.Current().Revision
+	db.Set(storagetest.Fault{Down: true})
+	for name, write := range map[string]func() error{
+		"a policy": func() error {
+			return second(d.put(strings.Replace(calm, "90", "80", 1), answer.WriteOptions{Confirm: true}))
+		},
+		"a deletion": func() error { return second(d.DeletePolicy(ctx, "calm", answer.WriteOptions{})) },
+		"a dry run":  func() error { return second(d.DeletePolicy(ctx, "calm", answer.WriteOptions{DryRun: true})) },
+		"the pause":  func() error { return third(d.SetPause(ctx, "incident", answer.WriteOptions{})) },
+		"a reload":   func() error { return d.ReloadBook(ctx) },
+		"a newer":    func() error { return second(d.BookFrom(ctx, revision+1)) },
+		"a repair":   func() error { return d.RaiseBook(ctx, revision+1) },
+	} {
+		if err := write(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d.Current().Revision != revision || d.Current().Stored.Policy("calm") == nil {
+		t.Error("the book in force changed")
+	}
+	db.Set(storagetest.Fault{})
+	d.must(second(d.DeletePolicy(ctx, "calm", answer.WriteOptions{})))
+}
+
+// Two replicas that write at the same time lose nothing of each other's.
+func TestTwoWriters(t *testing.T) {
+	a := newDesk(t, nil)
+	b := deskOn(t, a.db, nil)
+	var work sync.WaitGroup
+	for n, d := range []*desk{a, b} {
+		work.Go(func() {
+			for i := range 10 {
+				if _, _, _, err := d.PutGroup(context.Background(), fmt.Sprint("g", n, "-", i), []string{"S"}, answer.WriteOptions{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	a.must(a.ReloadBook(t.Context()))
+	b.must(b.ReloadBook(t.Context()))
+	if x, y := len(a.Current().Stored.Groups), len(b.Current().Stored.Groups); x != 20 || y != 20 || a.Current().Revision != b.Current().Revision {
+		t.Errorf("%d and %d groups", x, y)
+	}
 }

@@ -40,7 +40,8 @@ func (k *Keeper) PutFreeze(ctx context.Context, f policy.Freeze, o answer.WriteO
 	return res, err
 }
 
-func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *storage.Book, ready *plan.Book) (FreezeResult, change, error) {
+func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *storage.Book,
+	ready *plan.Book) (FreezeResult, change, error) {
 	now := k.o.Now()
 	f.CreatedAt, f.UpdatedAt, f.By = now, now, o.By
 	res := FreezeResult{Freeze: f, ETag: freezeETag(f), Changed: true, Warnings: []policy.Reason{}}
@@ -84,7 +85,8 @@ func (k *Keeper) Freeze(_ context.Context, name string) (policy.Freeze, string, 
 // Freezes lists the freezes by name; those that are over are among them.
 func (k *Keeper) Freezes(_ context.Context, limit int, cursor string) (answer.Page[policy.Freeze], error) {
 	all := k.Current().Stored.Freezes
-	return answer.List("freezes", limit, cursor, len(all), func(i int) string { return all[i].Name }, func(i int) policy.Freeze { return all[i] })
+	return answer.List("freezes", limit, cursor, len(all), func(i int) string { return all[i].Name },
+		func(i int) policy.Freeze { return all[i] })
 }
 
 // DeleteFreeze deletes a freeze: its days are open again, with fair notice for every Mac (rules 11).

@@ -160,10 +160,14 @@ func planningMac(rec *storage.Record, c *Current) *plan.Mac {
 
 // Macs within two hours of their deadline are counted as too late: macOS may enforce it all the same.
 func TestTooLate(t *testing.T) {
-	d := newDesk(t, fleetOf(3))
+	fleet := fleetOf(3)
+	d := newDesk(t, fleet)
 	fixed := `{"name":"day","priority":1,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2026-08-25T12:00:00"}}`
 	if _, err := d.put(fixed, answer.WriteOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	for _, rec := range fleet { // they were promised the day
+		rec.Lanes = d.Current().Plan(planningMac(rec, d.Current()), testDay).NextLanes
 	}
 	for _, c := range []struct {
 		left time.Duration

@@ -115,8 +115,8 @@ func (k *Keeper) DeletePolicy(ctx context.Context, name string, o answer.WriteOp
 	})
 }
 
-// MovePolicy lets a policy decide before the next one above it (up) or after the next one below it: the two exchange their priorities in
-// one write. At the end of the list nothing changes.
+// MovePolicy lets a policy decide before the next one above it (up) or after the next one below it: the two exchange their
+// priorities in one write. At the end of the list nothing changes.
 func (k *Keeper) MovePolicy(ctx context.Context, name string, up bool, o answer.WriteOptions) (*answer.Impact, error) {
 	return k.guard(ctx, o, func(book *storage.Book, _ *plan.Book) (change, error) {
 		p := book.Policy(name)

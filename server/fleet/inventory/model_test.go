@@ -23,7 +23,9 @@ func randomMacs(t *testing.T, random *rand.Rand, n int) (*Index, model) {
 	t.Helper()
 	x, m := New(), model{}
 	pick := func(list ...string) string { return list[random.IntN(len(list))] }
-	day := func(from, to int) time.Time { return testDay.Add(time.Duration(from*24+random.IntN((to-from)*24)) * time.Hour) }
+	day := func(from, to int) time.Time {
+		return testDay.Add(time.Duration(from*24+random.IntN((to-from)*24)) * time.Hour)
+	}
 	for i := range n {
 		rec := mac(fmt.Sprintf("MAC-%03d", i), pick("S", "T", "U")+fmt.Sprint(random.IntN(n/2)), version(pick("26.5", "26.6", "15.7.7")), governed(pick("", "all", "lab")))
 		rec.Facts.Model, rec.Facts.Enrolled = pick("Mac14,2", "Mac16,1"), random.IntN(8) > 0

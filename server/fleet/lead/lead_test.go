@@ -375,3 +375,20 @@ func TestHold(t *testing.T) {
 		t.Error("two saw it unchanged, and did not take over")
 	}
 }
+
+// What fails under the lease is logged, and ends nothing: the next round tries again.
+func TestFailuresEndNothing(t *testing.T) {
+	r := newRig(t)
+	r.o.Today = func(time.Time) ([]byte, error) { return nil, errors.New("cannot count") }
+	r.keepToday(t.Context())
+	r.db.Set(storagetest.Fault{Down: true})
+	r.o.Today = func(time.Time) ([]byte, error) { return []byte("{}"), nil }
+	r.keepToday(t.Context())
+	r.db.Set(storagetest.Fault{})
+	r.keepToday(t.Context())
+	days := 0
+	r.must(r.store.Days(t.Context(), "", func(string, []byte) { days++ }))
+	if days != 1 {
+		t.Errorf("%d days are kept", days)
+	}
+}
