@@ -151,6 +151,9 @@ func TestReadyWithoutWrites(t *testing.T) {
 	w := newWorld(t)
 	faulty := storagetest.Faulty(w.db)
 	f, err := New(Options{Store: storage.New(faulty), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	if err == nil {
+		err = f.Start(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
