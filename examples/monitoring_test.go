@@ -86,7 +86,7 @@ func faults(expr string, known map[string]labels) []string {
 var (
 	fleetWide = map[string]bool{
 		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_due_within_days": true,
-		"plimsoll_outstanding_devices": true, "plimsoll_catalogue_stale": true, "plimsoll_catalogue_source": true, "plimsoll_catalogue_age_seconds": true, "plimsoll_catalogue_revision": true,
+		"plimsoll_outstanding_devices": true, "plimsoll_catalogue_stale": true, "plimsoll_catalogue_source": true, "plimsoll_catalogue_left_out": true, "plimsoll_catalogue_age_seconds": true, "plimsoll_catalogue_revision": true,
 	}
 	overReplicas = regexp.MustCompile(`\bmax( by \([^)]*\) )?\s*\(`)
 )

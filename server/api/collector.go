@@ -24,6 +24,7 @@ var (
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
 	descStale       = desc("catalogue_stale", "1 while the catalogue is stale.")
 	descSource      = desc("catalogue_source", "1 while there is a source to fetch releases from; 0 with --catalog none.")
+	descLeftOut     = desc("catalogue_left_out", "Entries of the response in force that made no sense and were left out; above 20 it stays at 21.")
 	descReports     = desc("reports_total", "Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.", "result")
 	descIngest      = desc("report_ingest_seconds", "Time to take in a status report.")
 	descFetches     = desc("catalogue_fetches_total", "Fetches of the feed: all, failed, refused for their content.", "result")
@@ -55,7 +56,7 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource,
+		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource, descLeftOut,
 		descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
@@ -106,6 +107,7 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 		source = 1
 	}
 	gauge(descSource, source)
+	gauge(descLeftOut, float64(s.LeftOut))
 	collectCounters(ch, s.Counters)
 }
 

@@ -193,3 +193,24 @@ func TestABSIBecomesOptional(t *testing.T) {
 	w.refreshNow()
 	overdue("when the BSI's release is not the newest", 0)
 }
+
+// An entry of Apple's that makes no sense is left out of the catalogue, and whoever asks is told without reading the log, as long as it is so.
+func TestLeftOutEntriesAreTold(t *testing.T) {
+	src := &feedSource{body: strings.ReplaceAll(feedOf("J413AP", "26.6.2 25G83 2026-08-17", "26.6.1 25G76 2026-08-06", "15.7.9 24G830 2026-08-05"), `"2026-08-06"`, `""`)}
+	w := worldWithFeed(t, src)
+	res := w.refreshNow()
+	if len(res.LeftOut) != 2 || !strings.Contains(res.LeftOut[0], "macOS[1]") { // in either asset set
+		t.Errorf("the refresh tells %q", res.LeftOut)
+	}
+	if got := w.CatalogueReadiness().LeftOut; len(got) != 2 {
+		t.Errorf("the readiness tells %q", got)
+	}
+	if got := w.Stats().LeftOut; got != 2 {
+		t.Errorf("the metrics count %d", got)
+	}
+	src.body = feedOf("J413AP", "26.6.2 25G83 2026-08-17", "26.6.1 25G76 2026-08-06", "15.7.9 24G830 2026-08-05")
+	w.pass(2 * time.Minute)
+	if res = w.refreshNow(); res.LeftOut == nil || len(res.LeftOut) != 0 || w.Stats().LeftOut != 0 {
+		t.Errorf("mended, the refresh tells %q", res.LeftOut)
+	}
+}

@@ -243,7 +243,11 @@ func (f *Fleet) Trim(ctx context.Context) { f.lead.Trim(ctx) }
 func (f *Fleet) Subscribe(ctx context.Context) <-chan struct{} { return f.outbox.Feed.Subscribe(ctx) }
 
 // Refresh fetches the catalogue now, and answers once it is in force on this replica.
-func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) { return f.catalogue.Refresh(ctx) }
+func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
+	res, err := f.catalogue.Refresh(ctx)
+	res.LeftOut = append([]string{}, f.Current().Catalog.LeftOut...)
+	return res, err
+}
 
 // Releases lists the catalogue as it is now, or as it was in force at a time.
 func (f *Fleet) Releases(ctx context.Context, asOf time.Time, limit int, cursor string) (Page[Release], error) {

@@ -147,7 +147,7 @@ func (f *Fleet) CatalogueReadiness() ReadinessCatalogue {
 	return ReadinessCatalogue{
 		Revision: cur.Catalog.Revision, Source: cur.Catalog.Source, FetchedAt: cur.Catalog.FetchedAt,
 		Stale:   f.catalogue.Stale(f.now()),
-		Refused: state.Refused, RefusedAt: instant(state.RefusedAt), Error: state.Error,
+		Refused: state.Refused, RefusedAt: instant(state.RefusedAt), Error: state.Error, LeftOut: cur.Catalog.LeftOut,
 	}
 }
 
@@ -159,6 +159,7 @@ func (f *Fleet) Stats() Stats {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
 	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c,
+		LeftOut:      len(f.Current().Catalog.LeftOut),
 		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
 	return s

@@ -48,6 +48,8 @@ type Stats struct {
 	DueWithin map[int]int
 	// CatalogueSource tells whether there is a source to fetch releases from (--catalog).
 	CatalogueSource bool
+	// LeftOut counts the sentences about entries of the feed that made no sense and were left out.
+	LeftOut int
 	// CatalogueAge is the time since the last accepted response.
 	CatalogueAge time.Duration
 	// Outstanding counts the Macs that were told and have not synced yet.

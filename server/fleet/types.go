@@ -178,4 +178,6 @@ type ReadinessCatalogue struct {
 	Refused   string     `json:"refused,omitempty"` // why the last response was refused
 	RefusedAt *time.Time `json:"refused_at,omitempty"`
 	Error     string     `json:"error,omitempty"` // why the last fetch failed
+	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how many more.
+	LeftOut []string `json:"left_out,omitempty"`
 }

@@ -28,6 +28,8 @@ type RefreshResult struct {
 	Changed  bool    `json:"changed"`
 	Refused  *string `json:"refused"`
 	Revision int     `json:"revision"`
+	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how many more.
+	LeftOut []string `json:"left_out"`
 }
 
 // Counters count what happened since the process started. Safe for concurrent use.
