@@ -48,12 +48,12 @@ var ReasonTexts = []policy.ReasonText{
 	{
 		Code:   CodePaused,
 		Text:   "Enforcement is paused[ since {since_at}][: {reason}].",
-		Advice: "Resume enforcement (DELETE /v1/pause) when the cause is gone.",
+		Advice: "Resume enforcement when the cause is gone.",
 	},
 	{
 		Code:   CodeNothingManaged,
 		Text:   "The policy {policy} that governs this Mac manages nothing.",
-		Advice: "Give the policy updates, background_security or settings to manage.",
+		Advice: "Let the policy manage updates, Background Security Improvements or settings.",
 	},
 	{
 		Code:   CodeVersionUnknown,
@@ -73,7 +73,7 @@ var ReasonTexts = []policy.ReasonText{
 	{
 		Code:   CodeNotInCatalogue,
 		Text:   "The catalogue has no release for this Mac (board {board}, macOS {macos}).",
-		Advice: "Refresh the catalogue (POST /v1/catalog/refresh). Apple may no longer release anything for this model or major version.",
+		Advice: "Refresh the catalogue. Apple may no longer release anything for this model or major version.",
 	},
 	{
 		Code:   CodeUnsupported,
@@ -83,7 +83,7 @@ var ReasonTexts = []policy.ReasonText{
 	{
 		Code:   CodeHeld,
 		Text:   "macOS {version} ({build}) would be the target, but it is held[ until {until}][: {reason}].",
-		Advice: "Let the release go (DELETE /v1/holds) when it may be installed.",
+		Advice: "Release the hold when the release may be installed.",
 	},
 	{
 		Code:   CodeAboveTrack,
@@ -93,7 +93,7 @@ var ReasonTexts = []policy.ReasonText{
 	{
 		Code:   CodeUpgradeNotEnforced,
 		Text:   "What the policy {policy} asks for (macOS {version}) needs an upgrade that it does not enforce.",
-		Advice: "Set os.upgrade to enforce it; with self_service the user may ask for it on the Mac's own page, whose link the dashboard shows.",
+		Advice: "Let the policy enforce the upgrade, or offer it to the user on the Mac's own page.",
 	},
 	{
 		Code:   CodeOtherBuild,
@@ -103,7 +103,7 @@ var ReasonTexts = []policy.ReasonText{
 	{
 		Code:   CodeSoaking,
 		Text:   "macOS {version} is younger than the policy's {min_age_days} days and becomes a target on {from}.",
-		Advice: "Nothing, or lower min_age_days.",
+		Advice: "Nothing, or lower the smallest age of releases in the policy.",
 	},
 	{
 		Code:   CodeSwapRefused,

@@ -39,7 +39,7 @@ var ReasonTexts = []ReasonText{
 	{
 		Code:   CodeShortWindow,
 		Text:   "A release becomes a target {min_age_days} days after its posting and is due {within_days} days after it, so the notice may decide the deadline.",
-		Advice: "Lower min_age_days or raise within_days.",
+		Advice: "Lower the smallest age of releases, or give more days.",
 	},
 	{
 		Code: CodeRingTooEarly,

@@ -61,14 +61,47 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	began := time.Now()
+	print := func(at sim.Standing) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = fmt.Fprintln(stdout, standing(at))
+	}
+	stop := make(chan struct{})
+	var told sync.WaitGroup
+	told.Go(func() { tell(stop, fleet.Standing, print) })
 	err = fleet.Run(ctx)
+	close(stop)
+	told.Wait()
 	return finish(fleet, &s, time.Since(began), err, stdout, stderr)
+}
+
+// tell prints where the fleet stands, at once and then whenever it has changed, at most every 2 s, until stop is closed.
+func tell(stop <-chan struct{}, now func() sim.Standing, print func(sim.Standing)) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	last := now()
+	print(last)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			if at := now(); at != last {
+				last = at
+				print(at)
+			}
+		}
+	}
+}
+
+// standing is the fleet's standing in one line.
+func standing(at sim.Standing) string {
+	return fmt.Sprintf("%d Macs: %d enrolled, %d have a target, %d have nothing left to do", at.Macs, at.Enrolled, at.Targeted, at.Settled)
 }
 
 func finish(fleet *sim.Fleet, s *settings, took time.Duration, err error, stdout, stderr io.Writer) int {
 	at := fleet.Standing()
-	_, _ = fmt.Fprintf(stdout, "\n%d Macs in %s: %d enrolled, %d have nothing left to do, %d have a target\n",
-		at.Macs, took.Round(time.Second), at.Enrolled, at.Settled, at.Targeted)
+	_, _ = fmt.Fprintf(stdout, "\n%s (after %s)\n", standing(at), took.Round(time.Second))
 	if perr := s.fleet.Stats.Print(stdout); err == nil {
 		err = perr
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"plimsoll/examples/macs/sim"
 )
 
 func TestRun(t *testing.T) {
@@ -41,5 +43,18 @@ func TestRun(t *testing.T) {
 				t.Errorf("summary %q", out.String())
 			}
 		})
+	}
+}
+
+// The simulator is not silent: it says at once where its fleet stands.
+func TestStanding(t *testing.T) {
+	stop := make(chan struct{})
+	said := make(chan string, 1)
+	go tell(stop, func() sim.Standing { return sim.Standing{Macs: 25, Enrolled: 20, Targeted: 8, Settled: 12} }, func(at sim.Standing) {
+		said <- standing(at)
+		close(stop)
+	})
+	if got, want := <-said, "25 Macs: 20 enrolled, 8 have a target, 12 have nothing left to do"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

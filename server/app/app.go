@@ -337,7 +337,11 @@ func (s *Server) welcome(out io.Writer) {
 		fmt.Fprint(&b, "  admin token  the one that you have already\nNext, in another terminal:\n")
 	}
 	if isLoopback(s.listener.Addr().String()) && isLoopback(s.url.Host) {
-		fmt.Fprintf(&b, "  go run ./examples/macs -n 25 -url %s\n", s.URL)
+		line := "  go run ./examples/macs -n 25 -speed 20" // the README's
+		if s.URL != "http://127.0.0.1:8080" {
+			line += " -url " + s.URL
+		}
+		fmt.Fprintln(&b, line)
 	} else {
 		fmt.Fprintf(&b, "  curl -X POST %s/v1/enrollment-codes -H \"Authorization: Bearer $TOKEN\" -d '{\"label\": \"first Macs\"}'\n", s.URL)
 	}
