@@ -164,8 +164,10 @@ func checkPlan(t rapid.TB, b *Book, m *Mac, now time.Time, p *Plan) {
 		if !r.Available || !contains(r.Devices, m.Facts.Board) {
 			t.Errorf("target %s (%s) is not for %s", name(r), r.Build, m.Facts.Board)
 		}
-		if p.Deadline < p.Due {
-			t.Errorf("deadline %s before the due date %s", p.Deadline, p.Due)
+		for _, l := range p.Lanes {
+			if l.Lane == p.Lane && p.Gated == "" && !l.Now && p.Deadline < l.Slot {
+				t.Errorf("deadline %s before the slot %s of the due date %s", p.Deadline, l.Slot, p.Due)
+			}
 		}
 	}
 	if p.Outcome != Satisfied && p.Outcome != Targeted && len(p.Reasons) == 0 {
@@ -196,7 +198,7 @@ func checkPlan(t rapid.TB, b *Book, m *Mac, now time.Time, p *Plan) {
 	}
 	_, os := declarations.Find(items, declarations.KindConfiguration, declarations.IDOSUpdate)
 	_, bsi := declarations.Find(items, declarations.KindConfiguration, declarations.IDBSI)
-	if os && bsi || (os || bsi) != p.Enforced() {
+	if os && bsi || (os || bsi) != (p.Enforced() && p.Mechanism == ByDeclaration) {
 		t.Errorf("enforced %v, but os %v and bsi %v are declared", p.Enforced(), os, bsi)
 	}
 	if !p.NextAt.IsZero() && !p.NextAt.After(now) {
