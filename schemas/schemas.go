@@ -1,4 +1,5 @@
-// Package schemas holds the JSON Schemas of everything that the API takes and gives, the OpenAPI document, and the validation of what is posted.
+// Package schemas holds the JSON Schemas of everything that the API takes and gives, the OpenAPI document, and the
+// validation of what is posted.
 package schemas
 
 import (

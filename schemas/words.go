@@ -1,6 +1,7 @@
 package schemas
 
-// The patterns of the schemas. A schema has no place for words that every validator accepts, so those are kept beside the patterns.
+// The patterns of the schemas. A schema has no place for words that every validator accepts, so those are kept beside
+// the patterns.
 const (
 	VersionPattern   = `^[0-9]{1,6}(\.[0-9]{1,6}){0,3}$`
 	TimePattern      = `^([01][0-9]|2[0-3]):[0-5][0-9]$`

@@ -77,8 +77,9 @@ func run(ctx context.Context, args []string, in *os.File, out, errs *os.File) in
 		err = app.Serve(ctx, c.Serve, versionText(), out)
 	default:
 		err = parsed.Run(&cli.Env{
-			Context: ctx, In: in, Out: out, Err: errs, Version: versionText(), Terminal: isatty.IsTerminal(out.Fd()) && isatty.IsTerminal(in.Fd()),
-			Serve: serveDemo, Simulate: simulate, OpenStore: app.OpenStore,
+			Context: ctx, In: in, Out: out, Err: errs, Version: versionText(),
+			Terminal: isatty.IsTerminal(out.Fd()) && isatty.IsTerminal(in.Fd()),
+			Serve:    serveDemo, Simulate: simulate, OpenStore: app.OpenStore,
 		})
 	}
 	var wrong *app.BadOption

@@ -36,7 +36,9 @@ func (a *API) createToken(c echo.Context) error {
 	case scopes == nil:
 		scopes = []fleet.Scope{in.Scope}
 	}
-	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, fleet.TokenWish{Name: in.Name, Scopes: scopes, ExpiresAt: in.ExpiresAt})
+	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, fleet.TokenWish{
+		Name: in.Name, Scopes: scopes, ExpiresAt: in.ExpiresAt,
+	})
 	if err != nil {
 		return err
 	}

@@ -26,11 +26,11 @@ type Options struct {
 	Logins *Logins
 	// Counts are counters that are kept elsewhere, for /metrics.
 	Counts []Count
-	// Enter is asked once a request has shown its token, so that strangers hold no slot; nobody is let in when it returns false, else leave is
-	// called at the end. nil: everybody is.
+	// Enter is asked once a request has shown its token, so that strangers hold no slot; nobody is let in when it returns
+	// false, else leave is called at the end. nil: everybody is.
 	Enter func() (leave func(), ok bool)
-	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/, /v1/enqueue/ or is /v1/pushcert.
-	// Those that are nil are left out.
+	// Push, Enqueue and PushCert are NanoMDM's handlers. They get the request unchanged: its path begins with /v1/push/,
+	// /v1/enqueue/ or is /v1/pushcert. Those that are nil are left out.
 	Push, Enqueue, PushCert http.Handler
 	// BackupTo are those whom every backup is encrypted to; none: it is not.
 	BackupTo fleet.Encryption

@@ -10,7 +10,8 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// backup streams a backup of the store. When it fails on the way the connection is cut, so that nobody takes what came for the whole.
+// backup streams a backup of the store. When it fails on the way the connection is cut, so that nobody takes what came
+// for the whole.
 func (a *API) backup(c echo.Context) error {
 	select {
 	case a.backups <- struct{}{}:

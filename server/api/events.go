@@ -49,8 +49,9 @@ const (
 	streamRetry    = 3 * time.Second  // when a client should come back
 )
 
-// streamEvents sends events as they come, until the client leaves, the server closes, or the store fails; then the client comes back by itself.
-// Every event has its cursor as its id: who is cut off anywhere goes on after the last event that arrived whole.
+// streamEvents sends events as they come, until the client leaves, the server closes, or the store fails; then the
+// client comes back by itself. Every event has its cursor as its id: who is cut off anywhere goes on after the last
+// event that arrived whole.
 func (a *API) streamEvents(c echo.Context, after string) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		after = last

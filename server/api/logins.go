@@ -18,8 +18,8 @@ const (
 	strongSecret = 32
 )
 
-// Logins bounds failed logins by address, on the API and the dashboard together. Behind a proxy everybody has one address, so a strong
-// token that is right is never refused: only wrong ones are. Safe for concurrent use.
+// Logins bounds failed logins by address, on the API and the dashboard together. Behind a proxy everybody has one
+// address, so a strong token that is right is never refused: only wrong ones are. Safe for concurrent use.
 type Logins struct {
 	fleet *fleet.Fleet
 	now   func() time.Time
@@ -43,7 +43,8 @@ func NewLogins(f *fleet.Fleet, now func() time.Time) *Logins {
 	return &Logins{fleet: f, now: now, byAddress: map[netip.Prefix]failures{}}
 }
 
-// Identify is the fleet's, for somebody at an address. A wait above 0 says instead that too many logins failed there, and for how long.
+// Identify is the fleet's, for somebody at an address. A wait above 0 says instead that too many logins failed there,
+// and for how long.
 func (l *Logins) Identify(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error) {
 	addr := address(ip)
 	if len(secret) < strongSecret {
@@ -56,7 +57,8 @@ func (l *Logins) Identify(ctx context.Context, ip, secret string) (p fleet.Princ
 	if p, err = l.fleet.Recognize(secret); err == nil {
 		return p, 0, nil
 	}
-	// It counts as a failure before the store is asked, and not any more if it was none: so no crowd of strangers waits for the store.
+	// It counts as a failure before the store is asked, and not any more if it was none: so no crowd of strangers waits
+	// for the store.
 	if wait = l.reserve(addr); wait > 0 {
 		return fleet.Principal{}, wait, err
 	}

@@ -12,8 +12,8 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// nanomdm hands a request to a handler of NanoMDM's, which reads bodies without a limit of its own. What it answers when it works is NanoMDM's;
-// an error has our members beside its own.
+// nanomdm hands a request to a handler of NanoMDM's, which reads bodies without a limit of its own. What it answers
+// when it works is NanoMDM's; an error has our members beside its own.
 func nanomdm(h http.Handler) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		body, err := readBody(c)

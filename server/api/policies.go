@@ -82,7 +82,8 @@ func (a *API) writePolicy(c echo.Context, name string) error {
 	return answer(c, status, res)
 }
 
-// policyBody reads a policy, and whether it is confirmed. The name in the path, if any, may be left out of the body. judge is decodeJudged's.
+// policyBody reads a policy, and whether it is confirmed. The name in the path, if any, may be left out of the body.
+// judge is decodeJudged's.
 func policyBody(c echo.Context, name string, judge func(policy.Policy) error) (policy.Policy, bool, error) {
 	var in PolicyBody
 	err := decodeJudged(c, "policy-write", &in, func(obj map[string]any) []FieldError {

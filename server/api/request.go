@@ -35,7 +35,8 @@ func param(c echo.Context, name string) (string, error) {
 	return v, nil
 }
 
-// queries are the parameters that each route takes in its query, as the OpenAPI document has them, by method and path in echo's form.
+// queries are the parameters that each route takes in its query, as the OpenAPI document has them, by method and path
+// in echo's form.
 func queries() map[string][]string {
 	known := map[string][]string{}
 	for _, op := range schemas.Operations() {
@@ -44,8 +45,8 @@ func queries() map[string][]string {
 	return known
 }
 
-// onlyKnown refuses a query parameter that a route does not take: one that is mistyped would be ignored, and the answer would be about
-// other Macs than those that were asked for.
+// onlyKnown refuses a query parameter that a route does not take: one that is mistyped would be ignored, and the answer
+// would be about other Macs than those that were asked for.
 func onlyKnown(names []string, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		for _, name := range slices.Sorted(maps.Keys(c.QueryParams())) {
@@ -192,8 +193,8 @@ func decode(c echo.Context, schema string, into any) error {
 	return decodeJudged(c, schema, into, nil, nil)
 }
 
-// decodeJudged is decode of a body that amend may change before it is checked. judge tries what the body asks for without doing it: when
-// the body is faulty, the rest of it is judged too, so that all faults are named at once.
+// decodeJudged is decode of a body that amend may change before it is checked. judge tries what the body asks for
+// without doing it: when the body is faulty, the rest of it is judged too, so that all faults are named at once.
 func decodeJudged(c echo.Context, schema string, into any, amend func(map[string]any) []FieldError, judge func() error) error {
 	obj, faults, err := parse(c, schema, amend)
 	if err != nil {
@@ -208,7 +209,8 @@ func decodeJudged(c echo.Context, schema string, into any, amend func(map[string
 	return invalid(faults)
 }
 
-// taken makes a body that GET gave one that PUT takes: the name must be the one in the path, and what only the server knows is left out.
+// taken makes a body that GET gave one that PUT takes: the name must be the one in the path, and what only the server
+// knows is left out.
 func taken(nameKey, name string, known ...string) func(map[string]any) []FieldError {
 	return func(obj map[string]any) []FieldError {
 		for _, key := range known {

@@ -36,7 +36,8 @@ func alone(path string, value any) any {
 	return map[string]any{name: value}
 }
 
-// put sets a field of an object by its JSON path, where there is one. To encoding/json nil is the same as none, and keeps the places of a list.
+// put sets a field of an object by its JSON path, where there is one. To encoding/json nil is the same as none, and
+// keeps the places of a list.
 func put(v any, path string, value any) {
 	name, rest, more := strings.Cut(path, ".")
 	switch at := v.(type) {
@@ -55,8 +56,8 @@ func put(v any, path string, value any) {
 	}
 }
 
-// others are the faults that a use case found beside those that are known. What it says of a field that was left out for its fault, or of
-// what is in it, is no news.
+// others are the faults that a use case found beside those that are known. What it says of a field that was left out
+// for its fault, or of what is in it, is no news.
 func others(known []FieldError, err error) []FieldError {
 	var fe *fleet.Error
 	if !errors.As(err, &fe) || !errors.Is(fe.Kind, fleet.ErrInvalid) {

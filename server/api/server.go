@@ -18,7 +18,8 @@ func (a *API) health(c echo.Context) error {
 	return answer(c, http.StatusOK, Health{Status: "ok"})
 }
 
-// pinged is the last ping of the store. It is shared: a ping is a durable write, and whoever may ask for one need not show a token.
+// pinged is the last ping of the store. It is shared: a ping is a durable write, and whoever may ask for one need not
+// show a token.
 type pinged struct {
 	every time.Duration // at most
 
@@ -48,7 +49,8 @@ func (a *API) readiness(ctx context.Context) fleet.Readiness {
 	return p.found
 }
 
-// ready answers 503 only when the store is not reachable (docs/api.md 3). Nobody here has shown a token: hosts and files are for the log.
+// ready answers 503 only when the store is not reachable (docs/api.md 3). Nobody here has shown a token: hosts and
+// files are for the log.
 func (a *API) ready(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
 	if r.Catalogue.Error != "" {

@@ -2,8 +2,8 @@ package api
 
 import "sync"
 
-// The most event streams at once: a stream lasts as long as its client likes, so it holds no slot of those for requests, and one token or
-// session cannot take the streams of all.
+// The most event streams at once: a stream lasts as long as its client likes, so it holds no slot of those for
+// requests, and one token or session cannot take the streams of all.
 const (
 	maxStreams     = 256
 	maxStreamsEach = 8

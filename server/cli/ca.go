@@ -84,7 +84,8 @@ func (r *rotateCA) Run(env *Env) error {
 	return printCAs(env, "table", b)
 }
 
-// confirmed makes a write. When the server asks for confirmation, yes or the person at the terminal gives it; else the exit status is 4.
+// confirmed makes a write. When the server asks for confirmation, yes or the person at the terminal gives it; else the
+// exit status is 4.
 func (c *client) confirmed(env *Env, r request, yes bool) ([]byte, error) {
 	b, _, err := c.do(env, r)
 	var asked *apiError

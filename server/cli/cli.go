@@ -87,9 +87,9 @@ func Fail(w io.Writer, err error, code int) int {
 	return code
 }
 
-// ReadSecrets replaces the value @FILE of every flag that has the tag "secret" with the content of the file, without its last line end; a
-// value that begins with @@ stands for itself without the first @. It runs after the flags are parsed: only those of the command that runs
-// are read. A file that cannot be read is a failed start, not a wrong flag.
+// ReadSecrets replaces the value @FILE of every flag that has the tag "secret" with the content of the file, without
+// its last line end; a value that begins with @@ stands for itself without the first @. It runs after the flags are
+// parsed: only those of the command that runs are read. A file that cannot be read is a failed start, not a wrong flag.
 func ReadSecrets(parsed *kong.Context) error {
 	for _, f := range parsed.Flags() {
 		if !f.Tag.Has("secret") || !f.Target.IsValid() {

@@ -32,7 +32,8 @@ type client struct {
 // open checks the address and the token. A token is sent over https, and over plain http to this machine only.
 func (r Remote) open() (*client, error) {
 	base, err := url.Parse(strings.TrimSuffix(r.Server, "/"))
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" || base.RawQuery != "" || base.Fragment != "" || base.User != nil {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
+		base.RawQuery != "" || base.Fragment != "" || base.User != nil {
 		return nil, usage("--server: must be http://HOST or https://HOST")
 	}
 	if base.Scheme == "http" && r.Token != "" && !loopback(base.Hostname()) {

@@ -19,7 +19,8 @@ type demo struct {
 	Port int `default:"8080" help:"Port on 127.0.0.1 to serve on."`
 }
 
-// demoPolicy asks for the newest release within two weeks, which is 14 days from now for releases that are older: it restarts no Mac today.
+// demoPolicy asks for the newest release within two weeks, which is 14 days from now for releases that are older: it
+// restarts no Mac today.
 var demoPolicy = map[string]any{
 	"name": "everyone", "label": "Everyone", "priority": 10, "notice_days": 14,
 	"updates": map[string]any{"mode": "automatic", "within_days": 14},

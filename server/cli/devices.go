@@ -98,7 +98,9 @@ func (d *devices) Run(env *Env) error {
 		if m.Target != nil {
 			target = m.Target.Version
 		}
-		rows = append(rows, []string{m.Serial, m.Name, m.OS.Version, m.State, m.Phase, target, local(m.DeadlineLocal), ago(m.LastSeenAt)})
+		rows = append(rows, []string{
+			m.Serial, m.Name, m.OS.Version, m.State, m.Phase, target, local(m.DeadlineLocal), ago(m.LastSeenAt),
+		})
 		states = append(states, m.State)
 	}
 	header := []string{"SERIAL", "NAME", "VERSION", "STATE", "PHASE", "TARGET", "DEADLINE", "SEEN"}

@@ -158,7 +158,8 @@ func wrap(text, indent string) string {
 	return b.String()
 }
 
-// printJSON prints an answer of the API, indented, with what is harmful escaped: JSON itself leaves some control characters as they are.
+// printJSON prints an answer of the API, indented, with what is harmful escaped: JSON itself leaves some control
+// characters as they are.
 func printJSON(w io.Writer, body []byte) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, bytes.TrimSpace(body), "", "  "); err != nil {

@@ -19,7 +19,8 @@ import (
 	"plimsoll/status/compliance"
 )
 
-// Table is a CSV with one column for each JSON field, in their order. Lists of words are joined by spaces; what has an inner structure stays JSON.
+// Table is a CSV with one column for each JSON field, in their order. Lists of words are joined by spaces; what has an
+// inner structure stays JSON.
 func Table[T any](items []T) ([]byte, error) {
 	columns := fields(reflect.TypeFor[T](), nil)
 	names := make([]string, 0, len(columns))
@@ -146,7 +147,8 @@ func encode(header []string, n int, row func(int) ([]string, error)) ([]byte, er
 	return b.Bytes(), err
 }
 
-// inner is a formula behind a separator: where the comma is the decimal mark, spreadsheets divide a line at semicolons, whatever quotes there are.
+// inner is a formula behind a separator: where the comma is the decimal mark, spreadsheets divide a line at semicolons,
+// whatever quotes there are.
 var inner = regexp.MustCompile(`([;\t\r\n]["'\s]*)([=+@\-\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])`)
 
 // harmless keeps a spreadsheet from taking a part of a text for a formula. Numbers stay as they are.
