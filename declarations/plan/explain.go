@@ -149,13 +149,13 @@ func (d *draft) targetPart(l *lane, c *candidate) (role string, due declarations
 		if d.plan.Outcome == Exempt {
 			return roleIgnored, 0, "the Mac is exempt"
 		}
-		return roleIgnored, 0, "the newest of its lane, but it does not satisfy the policy, and another lane reaches what does"
+		return roleIgnored, 0, "the newest of its kind, but it does not satisfy the policy, and another kind of update does"
 	}
-	why = "the newest release of the lane " + l.Lane.String() + " that may be installed"
+	why = "the newest " + laneWords[l.Lane] + " that may be installed"
 	if d.plan.Target == c.r {
 		return roleTarget, d.dueIn(l, c), why
 	}
-	why += "; the other lane has the earlier deadline and is declared first"
+	why += "; the other kind of update has the earlier deadline and is declared first"
 	if l.DueSetBy == nil {
 		return roleIgnored, 0, why
 	}
@@ -232,3 +232,6 @@ func explainDocument(d *declarations.Declaration) ExplainedDocument {
 	_ = json.Unmarshal(d.Body, &body) // our own canonical JSON
 	return ExplainedDocument{Identifier: d.Identifier, Type: d.Type, ServerToken: d.ServerToken, Payload: body.Payload}
 }
+
+// laneWords are the lanes as people call them.
+var laneWords = [...]string{"update within its macOS", "upgrade", "Background Security Improvement"}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/view"
+	"plimsoll/status/compliance"
 )
 
 // deviceModel is the page of one Mac for admins.
@@ -170,7 +172,7 @@ func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fle
 		}
 		m.Flags = append(m.Flags, view.WordsOf(view.Flags, f))
 	}
-	m.Reasons = reasonsOf(d.Reasons)
+	m.Reasons = reasonsOf(withoutRepeats(d.Reasons))
 	for _, r := range d.Reasons {
 		if r.Advice != "" {
 			m.Next = r.Advice
@@ -207,10 +209,29 @@ func standing(d *fleet.Device) string {
 	return runs + "."
 }
 
+// withoutRepeats leaves out the failure that another reason explains: its evidence, Apple's words among it, goes with that reason.
+func withoutRepeats(reasons []policy.Reason) []policy.Reason {
+	explained := slices.IndexFunc(reasons, func(r policy.Reason) bool {
+		return r.Code == compliance.FailureDisk || r.Code == compliance.FailureBattery
+	})
+	failed := slices.IndexFunc(reasons, func(r policy.Reason) bool { return r.Code == compliance.InstallFailed })
+	if explained < 0 || failed < 0 {
+		return reasons
+	}
+	out := slices.Clone(reasons)
+	evidence := maps.Clone(out[explained].Evidence)
+	if evidence == nil {
+		evidence = map[string]any{}
+	}
+	maps.Copy(evidence, out[failed].Evidence)
+	out[explained].Evidence = evidence
+	return slices.Delete(out, failed, failed+1)
+}
+
 func reasonsOf(reasons []policy.Reason) []reasonModel {
 	out := make([]reasonModel, 0, len(reasons))
 	for _, r := range reasons {
-		out = append(out, reasonModel{Code: r.Code, Text: view.Sentence(r.Text), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
+		out = append(out, reasonModel{Code: r.Code, Text: view.Sentence(view.Prose(r.Text)), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
 	}
 	return out
 }
@@ -254,7 +275,10 @@ func indent(b []byte) string {
 var laneWords = map[string]string{"patch": "Update within its macOS", "upgrade": "Upgrade to another macOS", "bsi": "Background Security Improvement"}
 
 func planOf(p *plan.Explanation) planModel {
-	m := planModel{Policies: p.Policies, Words: p.DeadlineWords, LeftOut: reasonsOf(p.LeftOut)}
+	m := planModel{Policies: p.Policies, LeftOut: reasonsOf(p.LeftOut)}
+	for _, s := range p.DeadlineWords {
+		m.Words = append(m.Words, view.Prose(s))
+	}
 	for _, l := range p.Lanes {
 		m.Lanes = append(m.Lanes, laneModel{
 			Name: cmp.Or(laneWords[l.Lane], l.Lane), Target: view.TargetWords(l.Target), SetBy: view.TargetWords(l.DueSetBy),

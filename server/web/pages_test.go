@@ -108,6 +108,10 @@ func TestEveryPage(t *testing.T) {
 				if wide := ask(v, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)); wide > 0 {
 					t.Errorf("%s is %d px too wide", name, wide)
 				}
+				const cut = `[...document.querySelectorAll("main table.rows tr, main table.rows tr > *")].filter((e) => e.getBoundingClientRect().right > innerWidth - 16).map((e) => e.textContent.trim().slice(0, 40)).join(" | ")`
+				if hidden := ask(v, chromedp.Evaluate[string](cut)); kind == "narrow" && hidden != "" {
+					t.Errorf("%s: cut off at the right: %s", name, hidden)
+				}
 			}
 		})
 	}

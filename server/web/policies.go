@@ -134,7 +134,7 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 	m.Tracks, m.Offered = choices(all, m.Form.Track)
 	m.Title = "New policy"
 	if m.Form.Original != "" {
-		m.Title = "Policy " + m.Form.Original
+		m.Title = "Policy " + cmp.Or(m.Form.Label, m.Form.Original)
 	}
 	return w.render(c, status, "policy", frame{Title: m.Title, Section: "policies"}, m)
 }

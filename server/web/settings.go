@@ -138,7 +138,7 @@ func (w *Web) certificate(name, fingerprint string, from, until time.Time, first
 	m := certificateModel{Name: name, Fingerprint: fingerprint, From: w.when(from), Until: until.In(w.zone).Format(time.DateOnly), First: first}
 	left := until.Sub(w.now())
 	m.Warn = left < certificateWarning
-	m.Left = "in " + view.Days(int(left/(24*time.Hour)))
+	m.Left = view.Ago(-left)
 	if left < 0 {
 		m.Left = "expired"
 	}

@@ -47,7 +47,7 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	res.Warnings = append(res.Warnings, warnings...)
 	if p.DetailsURL == policy.DetailsSelf && !k.o.Pages() {
 		res.Warnings = append(res.Warnings, policy.Reason{
-			Code: plan.CodeNoSelfPage, Text: noSelfPage, Advice: "Give the server an https address (--url).", Evidence: map[string]any{},
+			Code: plan.CodeNoSelfPage, Text: noSelfPage, Advice: "Give the server an https address.", Evidence: map[string]any{},
 		})
 	}
 	stored := policy.Stored{Policy: p, CreatedAt: now, UpdatedAt: now, Asks: policy.Asks(before, &p, now)}

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -87,11 +88,11 @@ func MomentOf(t, now time.Time, zone *time.Location) Moment {
 	if t.IsZero() {
 		return Moment{}
 	}
-	return Moment{Words: ago(now.Sub(t)), Exact: t.In(zone).Format("2006-01-02 15:04 MST"), ISO: t.UTC().Format(time.RFC3339)}
+	return Moment{Words: Ago(now.Sub(t)), Exact: t.In(zone).Format("2006-01-02 15:04 MST"), ISO: t.UTC().Format(time.RFC3339)}
 }
 
-// ago is a distance in time in the largest unit that fits; a negative one lies ahead.
-func ago(d time.Duration) string {
+// Ago is a distance in time in the largest unit that fits; a negative one lies ahead.
+func Ago(d time.Duration) string {
 	ahead := d < 0
 	d = d.Abs()
 	var s string
@@ -102,8 +103,10 @@ func ago(d time.Duration) string {
 		s = strconv.Itoa(int(d/time.Minute)) + " min"
 	case d < 48*time.Hour:
 		s = strconv.Itoa(int(d/time.Hour)) + " h"
-	default:
+	case d < 2*365*24*time.Hour:
 		s = strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	default:
+		s = strconv.Itoa(int(d/(365*24*time.Hour))) + " years"
 	}
 	if ahead {
 		return "in " + s
@@ -231,4 +234,11 @@ func OSWords(version, letter string) string {
 		return version
 	}
 	return fmt.Sprintf("%s (%s)", version, release.NormalLetter(letter))
+}
+
+var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\b`)
+
+// Prose puts the wall-clock times in a sentence the way people write them.
+func Prose(s string) string {
+	return instant.ReplaceAllStringFunc(s, func(local string) string { return ShortWall(&local) })
 }
