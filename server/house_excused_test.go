@@ -38,7 +38,6 @@ var (
 		"server/web/view":          8,
 		"status":                   5,
 		"status/compliance":        93,
-		"status/patching":          1,
 		"storage":                  38,
 		"storage/archive":          16,
 		"storage/bolt":             12,

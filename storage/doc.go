@@ -21,6 +21,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  x                            Record: all that planning, lists and counts need (at most 600 bytes)
 	  s                            status.Merged: the merged status items
 	  m                            declarations.Manifest that was served last
+	  p                            patching.History: the course of versions, for patch reports
 	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held
 	  b/4QmC...                    the declaration served under that ServerToken, as it was served
 	  r/0000000017                 KeptReport under its number
@@ -43,6 +44,11 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  link                         key of the links to a Mac's own page, raw bytes
 	history                      compliance by day
 	  day/2026-11-22               the row of that UTC day
+	patching                     patch reports: counted once, never changed
+	  state                        PatchingState: from when on the courses are complete, the last closed day
+	  day/2026-11-22               ClosedDay: for each scope, the day under which its counts stand
+	  counts/policy:eng/2026-11-20  []ReleaseCount of a scope ("fleet", "policy:NAME", "group:NAME") as of that day
+	  left/5f1c...                 patching.History of a deleted Mac, under a random number
 	starts                       its revision tells that a replica started, and so that one may have died
 	  n                            how many did, decimal
 	format                       the store itself

@@ -5,6 +5,8 @@ import (
 	"hash/fnv"
 	"strings"
 	"time"
+
+	"plimsoll/declarations/release"
 )
 
 // Shards is the number of partitions over which the index is spread.
@@ -21,6 +23,8 @@ const (
 	FormatPartition  = "format"
 	// ReplicasPartition tells which replicas run.
 	ReplicasPartition = "replicas"
+	// PatchingPartition holds the counts of closed days, and the courses of deleted Macs (API 5.6).
+	PatchingPartition = "patching"
 )
 
 // What a backup knows of a Mac's certificates (storage/nano): whose one is stands in a partition of its own, and the Mac's says which it has.
@@ -60,6 +64,7 @@ const (
 	keyRecord   = "x"
 	keyStatus   = "s"
 	keyManifest = "m"
+	keyPatching = "p"
 
 	prefixManifests = "mh/"
 	prefixBodies    = "b/"
@@ -121,4 +126,19 @@ const (
 func tokenKey(name string) string     { return prefixToken + name }
 func codeKey(code string) string      { return prefixCode + code }
 func challengeKey(hash string) string { return prefixChallenge + hash }
-func dayKey(date string) string       { return prefixDay + date }
+
+// Keys of the patching partition.
+const (
+	keyPatchingState = "state"
+	prefixClosed     = "day/"
+	prefixCounts     = "counts/"
+	prefixLeft       = "left/"
+)
+
+func closedKey(d release.Day) string { return prefixClosed + d.String() }
+func leftKey(number string) string   { return prefixLeft + number }
+func countsKey(scope string, d release.Day) string {
+	return prefixCounts + scope + "/" + d.String()
+}
+
+func dayKey(date string) string { return prefixDay + date }

@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/api"
 	"plimsoll/server/fleet"
+	"plimsoll/status/patching"
 )
 
 // document is one schema: of a type, or of a list of that type under a key.
@@ -63,6 +64,7 @@ func documents() []document {
 		{of: fleet.Event{}},
 		{of: fleet.Compliance{}},
 		{of: fleet.HistoryDay{}},
+		{of: patching.Patching{}},
 		{of: fleet.TokenInfo{}},
 		{of: fleet.NewToken{}},
 		{of: fleet.CodeInfo{}},
@@ -88,6 +90,7 @@ func documents() []document {
 var names = map[reflect.Type]string{
 	reflect.TypeFor[policy.OS]():         "PolicyOS",
 	reflect.TypeFor[plan.Explanation]():  "Plan",
+	reflect.TypeFor[patching.Release]():  "PatchingRelease",
 	reflect.TypeFor[api.PolicyBody]():    "PolicyWrite",
 	reflect.TypeFor[api.GroupBody]():     "GroupWrite",
 	reflect.TypeFor[api.GroupEditBody](): "GroupEdit",

@@ -12,6 +12,7 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet"
+	"plimsoll/status/patching"
 )
 
 func TestPolicyLifecycle(t *testing.T) {
@@ -412,5 +413,21 @@ func TestRoundTripOfGroupsAndHolds(t *testing.T) {
 		"/v1/groups/ops":   `{"devices":[],"members":1}`,
 	} {
 		r.want(call{method: "PUT", target: target, body: body}, 422, nil)
+	}
+}
+
+func TestPatchReports(t *testing.T) {
+	r := newRig(t)
+	r.enrol(mac("1"), mac("2"))
+	var report patching.Patching
+	r.get("/v1/reports/patching?as_of=now&sla=cyber-essentials", &report)
+	if report.Format != 1 || report.Closed || report.SLA == nil || report.SLA.Days != 14 || report.SLA.Source == "" {
+		t.Errorf("as of now: %+v", report)
+	}
+	for target, want := range map[string]int{
+		"?policy=a&group=b": 422, "?sla=pci": 422, "?from=2100-01-01": 422, "?as_of=2020-01-01": 404, "?as_of=now&group=x": 404,
+		"?as_of=now&release=99.1": 404, "?policie=a": 400,
+	} {
+		r.want(call{method: "GET", target: "/v1/reports/patching" + target}, want, nil)
 	}
 }

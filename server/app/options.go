@@ -34,6 +34,7 @@ type Options struct {
 	PushRate        float64  `default:"50" env:"PLIMSOLL_PUSH_RATE" help:"Pushes a second at most."`
 	KeepReports     int      `default:"20" env:"PLIMSOLL_KEEP_REPORTS" help:"Raw status reports kept of each Mac."`
 	KeepEvents      string   `default:"90d" env:"PLIMSOLL_KEEP_EVENTS" help:"How long events and command results are kept."`
+	KeepPatching    string   `default:"1200d" env:"PLIMSOLL_KEEP_PATCHING" help:"How long what patch reports need is kept."`
 	KeepHistory     string   `default:"400d" env:"PLIMSOLL_KEEP_HISTORY" help:"How long history and manifests are kept."`
 	BackupRecipient []string `name:"backup-recipient" sep:"none" env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"PLIMSOLL_LOG_LEVEL" help:"debug, info, warn or error."`
@@ -57,7 +58,8 @@ func (Options) BeforeReset() error {
 func Demo(listen, store string) Options {
 	return Options{
 		Listen: listen, Store: store, Catalog: "none", TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d",
-		LogLevel: "warn", LogFormat: "text",
+		KeepPatching: "1200d",
+		LogLevel:     "warn", LogFormat: "text",
 	}
 }
 
@@ -81,12 +83,13 @@ func bad(flag, format string, a ...any) error {
 // settings are the options, checked and read.
 type settings struct {
 	Options
-	url         *url.URL
-	zone        *time.Location
-	deviceCAs   []*x509.Certificate
-	keepEvents  time.Duration
-	keepHistory time.Duration
-	backupTo    fleet.Encryption
+	url          *url.URL
+	zone         *time.Location
+	deviceCAs    []*x509.Certificate
+	keepEvents   time.Duration
+	keepHistory  time.Duration
+	keepPatching time.Duration
+	backupTo     fleet.Encryption
 }
 
 // check reads the values of the options; every fault is a *BadOption.
@@ -113,6 +116,9 @@ func (o Options) check() (*settings, error) {
 	}
 	if s.keepEvents, err = span(o.KeepEvents); err != nil {
 		return nil, bad("keep-events", "%w", err)
+	}
+	if s.keepPatching, err = span(o.KeepPatching); err != nil {
+		return nil, bad("keep-patching", "%w", err)
 	}
 	if s.keepHistory, err = span(o.KeepHistory); err != nil {
 		return nil, bad("keep-history", "%w", err)

@@ -5,6 +5,7 @@ import (
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
+	"plimsoll/server/fleet/evidence"
 	"plimsoll/server/fleet/notify"
 )
 
@@ -43,6 +44,8 @@ type (
 	Hold         = book.Hold
 	FreezeResult = book.FreezeResult
 	Pause        = book.Pause
+
+	PatchingQuestion = evidence.Question
 
 	Source        = catalogue.Source
 	Fetch         = catalogue.Fetch

@@ -367,6 +367,9 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	if err := f.o.Notifier.Forget(ctx, id); err != nil {
 		return fmt.Errorf("forget NanoMDM's records of %s: %w", id, err)
 	}
+	if err := f.evidence.Leave(ctx, id); err != nil {
+		return fmt.Errorf("keep what %s adds to the patch reports: %w", id, err)
+	}
 	if err := f.store.DropMac(ctx, id); err != nil {
 		return fmt.Errorf("forget %s: %w", id, err)
 	}

@@ -7,20 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll/declarations/plan"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
+	"plimsoll/server/fleet/evidence"
 	"plimsoll/server/fleet/inventory"
 	"plimsoll/server/fleet/lead"
 	"plimsoll/server/fleet/notify"
 	"plimsoll/server/fleet/outbox"
 	"plimsoll/server/fleet/reconcile"
+	"plimsoll/status"
+	"plimsoll/status/patching"
 	"plimsoll/storage"
 )
 
@@ -41,6 +47,8 @@ type Options struct {
 	KeepReports int           // raw reports of a Mac
 	KeepEvents  time.Duration // events, command results
 	KeepHistory time.Duration // history rows, manifests
+	// KeepPatching is how long courses of versions and the closed days of patch reports are kept; 0: for ever.
+	KeepPatching time.Duration
 
 	// SweepResults deletes command results of a Mac older than a time; nil: none are kept.
 	SweepResults func(ctx context.Context, id string, before time.Time) error
@@ -70,6 +78,7 @@ type Fleet struct {
 	bodies     bodies
 
 	catalogue *catalogue.Catalogue
+	evidence  *evidence.Reports
 
 	counters Counters
 
@@ -122,6 +131,7 @@ func New(o Options) (*Fleet, error) {
 		Unknown: func(id string, events int) { f.outbox.AddUnknown(id, events) }, KeepReports: o.KeepReports,
 		Counters: &f.counters.reconcileCounters, Now: o.Now,
 	})
+	f.evidence = f.newEvidence()
 	f.lead = lead.New(lead.Options{
 		Store: o.Store, Owner: rand.Text(), Alone: o.Alone, Index: f.index, Contacts: f.contacts, Book: f.desired, Memory: f.memory,
 		Waiting: f.pushes.Waiting, Change: f.change, Publish: func(ctx context.Context, id string,
@@ -129,12 +139,36 @@ func New(o Options) (*Fleet, error) {
 			return f.outbox.Publish(ctx, id, n)
 		},
 		Today: f.todayJSON, Took: func() { f.missing.Store(true) },
-		Loops:    []func(context.Context){func(ctx context.Context) { f.catalogue.Run(ctx) }},
+		Loops: []func(context.Context){
+			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
+		},
 		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
 		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
 	})
 	return f, nil
 }
+
+func (f *Fleet) newEvidence() *evidence.Reports {
+	return evidence.New(evidence.Options{
+		Store: f.store, IDs: f.index.IDs, Now: f.now, Log: f.log, Keep: f.o.KeepPatching, KeepEvents: f.o.KeepEvents,
+		Groups:   func(facts *status.Facts) []string { return f.Current().GroupsOf(facts) },
+		Releases: func() []*release.Release { return f.Current().Index.All() },
+		KnowsPolicy: func(name string) bool {
+			return slices.ContainsFunc(f.Current().Policies, func(p policy.Stored) bool { return p.Name == name })
+		},
+		KnowsGroup: func(name string) bool {
+			return slices.ContainsFunc(f.Current().Groups, func(g policy.Group) bool { return g.Name == name })
+		},
+	})
+}
+
+// Patching answers a question about patching from closed days (API 5.6).
+func (f *Fleet) Patching(ctx context.Context, q PatchingQuestion) (*patching.Patching, error) {
+	return f.evidence.Patching(ctx, q)
+}
+
+// CloseDays closes the days of the patch reports that are over.
+func (f *Fleet) CloseDays(ctx context.Context) error { return f.evidence.CloseDays(ctx) }
 
 func (f *Fleet) newOutbox() *outbox.Outbox {
 	return outbox.New(outbox.Options{Store: f.store, Index: f.index, Reconcile: f.look, Log: f.log})

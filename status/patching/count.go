@@ -2,7 +2,9 @@ package patching
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"plimsoll/declarations/release"
 )
@@ -144,4 +146,18 @@ func (c *Count) censored(day release.Day) (left, watched Days) {
 		watched.add(max(0, age), rest)
 	}
 	return left, watched
+}
+
+// ParseKey reads "26.4", or "26.4 (a)" for a Background Security Improvement.
+func ParseKey(s string) (*Key, error) {
+	version, rest, improved := strings.Cut(s, " ")
+	v, err := release.ParseVersion(version)
+	if err != nil {
+		return nil, err
+	}
+	letter := release.NormalLetter(rest)
+	if improved && letter == "" {
+		return nil, fmt.Errorf("%q is neither a version nor a version and a letter", s)
+	}
+	return &Key{v, letter}, nil
 }

@@ -8,8 +8,8 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// History is the course of versions of one Mac (API 5.6): the beginning and end of each of its lives, and every change of version,
-// build and letter in it. It is kept with the Mac, and written in the commit that takes the check-in or report.
+// History is the course of versions of one Mac (API 5.6): the beginning and end of each of its lives, and every change of
+// version, build and letter in it. It is kept with the Mac, and written in the commit that takes the check-in or report.
 type History struct {
 	Lives []Life `json:"l"` // oldest first; they do not overlap
 }
@@ -20,6 +20,10 @@ type Life struct {
 	To   time.Time `json:"t,omitzero"`  // checked out, deleted or enrolled again; zero: it goes on
 	Last time.Time `json:"c,omitzero"`  // the last contact of a life that ended
 	Had  []Version `json:"v,omitempty"` // oldest first
+	// Board, Policy and Groups are those that the Mac had when the life ended.
+	Board  string   `json:"b,omitempty"`
+	Policy string   `json:"p,omitempty"`
+	Groups []string `json:"g,omitempty"`
 }
 
 // Version is what a Mac told of itself, and since when.
@@ -44,6 +48,17 @@ func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 // open is the life that goes on, nil if there is none.
 func (h *History) open() *Life {
 	if n := len(h.Lives); n > 0 && h.Lives[n-1].To.IsZero() {
+		return &h.Lives[n-1]
+	}
+	return nil
+}
+
+// Open tells whether a life goes on.
+func (h *History) Open() bool { return h.open() != nil }
+
+// Ended is the life that ended last, when none goes on; nil otherwise.
+func (h *History) Ended() *Life {
+	if n := len(h.Lives); n > 0 && h.open() == nil {
 		return &h.Lives[n-1]
 	}
 	return nil

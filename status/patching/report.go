@@ -101,10 +101,11 @@ type Release struct {
 
 	Late Late `json:"late"`
 
-	Curve  []Step `json:"curve"`
-	Median *int   `json:"median_days"`
-	P90    *int   `json:"p90_days"`
-	P95    *int   `json:"p95_days"`
+	// Curve is [day, share] where the estimated share of patched Macs steps: Kaplan-Meier, in millionths.
+	Curve  [][2]float64 `json:"curve"`
+	Median *int         `json:"median_days"` // the first day on which the curve reaches one half; null: never yet
+	P90    *int         `json:"p90_days"`
+	P95    *int         `json:"p95_days"`
 
 	Within map[string]Within `json:"within"`
 }
@@ -120,14 +121,6 @@ type Late struct {
 type Step struct {
 	Day   int
 	Share float64
-}
-
-// MarshalJSON writes [day, share].
-func (s Step) MarshalJSON() ([]byte, error) {
-	b := append([]byte{'['}, strconv.Itoa(s.Day)...)
-	b = append(b, ',')
-	b = strconv.AppendFloat(b, s.Share, 'f', -1, 64)
-	return append(b, ']'), nil
 }
 
 // Within tells of a limit how many Macs kept it; the three add up to Macs.
@@ -161,9 +154,13 @@ func (c *Count) report(k Key, q *Question) Release {
 		Version: k.Version, Letter: k.Letter, Posted: c.Posted, Exploited: c.Exploited, Partial: c.Posted < q.CompleteFrom,
 		Macs: c.Macs(), Patched: c.Patched.total(), Gone: c.Gone.total(), Silent: c.Silent.total(), Exempt: c.Exempt, Open: c.Open,
 		Late:  Late{Macs: c.LateDone + c.LateOpen, Patched: c.LateDone, Open: c.LateOpen},
-		Curve: Curve(c.Patched, left, watched), Within: map[string]Within{},
+		Curve: [][2]float64{}, Within: map[string]Within{},
 	}
-	r.Median, r.P90, r.P95 = reaches(r.Curve, 0.5), reaches(r.Curve, 0.9), reaches(r.Curve, 0.95)
+	curve := Curve(c.Patched, left, watched)
+	for _, s := range curve {
+		r.Curve = append(r.Curve, [2]float64{float64(s.Day), s.Share})
+	}
+	r.Median, r.P90, r.P95 = reaches(curve, 0.5), reaches(curve, 0.9), reaches(curve, 0.95)
 	limits := map[string]int{"48h": 2, "7d": 7, "14d": 14, "30d": 30}
 	if q.SLA != nil {
 		days, key := q.SLA.limit(c.Exploited)

@@ -139,7 +139,7 @@ func (r *Reconciler) try(ctx context.Context, id string, book Book, cause Cause,
 				return err
 			}
 		}
-		return r.write(m, res)
+		return r.write(m, book, res)
 	})
 	if err != nil {
 		if res != nil && res.Encoded != nil && errors.Is(err, storage.ErrUnavailable) { // it may be committed all the same
@@ -183,7 +183,7 @@ func (r *Reconciler) queue(m *storage.MacTx, o *Outcome) error {
 }
 
 // write writes what follows from an outcome.
-func (r *Reconciler) write(m *storage.MacTx, res *Result) error {
+func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 	o := &res.Outcome
 	if o.ClearLife {
 		if err := m.ClearLife(r.now()); err != nil {
@@ -205,6 +205,9 @@ func (r *Reconciler) write(m *storage.MacTx, res *Result) error {
 		return nil
 	}
 	o.Record.Revision = max(o.Record.Revision+1, r.o.Now().UnixMilli())
+	if err := keepVersions(m, book, res.Before.Record, o, r.now()); err != nil {
+		return err
+	}
 	var err error
 	if res.Encoded, err = m.SetRecord(o.Record); err != nil {
 		return err
