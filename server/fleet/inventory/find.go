@@ -56,6 +56,9 @@ func (f *Found) Record() *storage.Record { return f.row.record() }
 
 // Find finds the first n Macs after a key, nil for the beginning. The order stays right while the fleet changes.
 func (x *Index) Find(q Query, after *Key, n int) []Found {
+	if q.Sort == ByLastSeen && after == nil {
+		x.freeze(q.Now)
+	}
 	m := x.matcher(q)
 	if q.Sort != BySerial {
 		return x.firstBy(m, after, n)
@@ -110,6 +113,8 @@ type matcher struct {
 	policy  uint32
 	version uint32
 	never   bool // what is asked for cannot be
+
+	snapshot uint32
 }
 
 func (x *Index) matcher(q Query) *matcher {
@@ -129,6 +134,9 @@ func (x *Index) matcher(q Query) *matcher {
 		return n
 	}
 	m.policy, m.version = number(q.Policy), number(q.Version)
+	x.mu.RLock()
+	m.snapshot = x.snapshot
+	x.mu.RUnlock()
 	return m
 }
 
@@ -136,7 +144,7 @@ func (x *Index) matcher(q Query) *matcher {
 func (m *matcher) number(r *row) int64 {
 	switch {
 	case m.q.Sort != ByDeadline:
-		return r.contact
+		return r.lastSeen(m.snapshot)
 	case r.deadline == 0 || !r.enrolled:
 		return 1 << 62 // those without a deadline come last
 	}

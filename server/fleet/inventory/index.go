@@ -25,6 +25,9 @@ type Index struct {
 	names    []string          // policy names and versions, by the numbers that rows have for them
 	numbers  map[string]uint32
 	enough   int // how many names there may be before those that no row has are dropped
+
+	snapshot   uint32 // counts the moments at which the order by last contact was frozen
+	snapshotAt time.Time
 }
 
 type orderKey struct{ serial, id string }
@@ -95,10 +98,42 @@ func (x *Index) touch(id string, at time.Time) (before time.Time) {
 	if r.contact != 0 {
 		before = time.Unix(r.contact, 0).UTC()
 	}
-	r.contact = max(r.contact, at.Unix())
+	x.contacted(r, at.Unix())
 	r.moments.Contact(at)
 	r.codeUntil = 0
 	return before
+}
+
+// contacted moves a Mac's last contact, and keeps the one before the snapshot.
+func (x *Index) contacted(r *row, at int64) {
+	if r.snapshot != x.snapshot {
+		r.snapshot, r.seen = x.snapshot, r.contact
+	}
+	r.contact = max(r.contact, at)
+}
+
+// lastSnapshot is how long an order by last contact is shared by the listings that begin.
+const lastSnapshot = time.Minute
+
+// freeze makes the order by last contact stand still for a listing that begins: Macs go on checking in while it is read page by page.
+func (x *Index) freeze(now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if age := now.Sub(x.snapshotAt); x.snapshot == 0 || age >= lastSnapshot || age < 0 {
+		x.snapshot++
+		x.snapshotAt = now
+	}
+}
+
+// lastSeen is what a Mac is ordered by: its last contact as of the snapshot. Macs that are new since then come last.
+func (r *row) lastSeen(snapshot uint32) int64 {
+	switch {
+	case r.snapshot != snapshot:
+		return r.contact
+	case r.seen == 0:
+		return 1 << 62
+	}
+	return r.seen
 }
 
 // IsStale tells whether the record here is older than the given revision, or missing.
@@ -177,6 +212,12 @@ func (x *Index) set(i int32, fresh row, rec *storage.Record) {
 		if r.life == fresh.life {
 			fresh.contact = max(fresh.contact, r.contact)
 		}
+		fresh.seen, fresh.snapshot = r.seen, r.snapshot
+		if fresh.contact != r.contact && r.snapshot != x.snapshot {
+			fresh.seen, fresh.snapshot = r.contact, x.snapshot
+		}
+	} else {
+		fresh.snapshot = x.snapshot
 	}
 	x.share(&fresh.model)
 	if len(x.names) >= x.enough {

@@ -433,3 +433,53 @@ func TestFill(t *testing.T) {
 		t.Error("a change of a copy changed the index")
 	}
 }
+
+// A list by last contact is read page by page while Macs check in: each Mac is in it once, also when it reports, and new ones come last.
+func TestOrderByLastContactStandsStill(t *testing.T) {
+	var records []*storage.Record
+	for n := range 12 {
+		records = append(records, mac(fmt.Sprintf("MAC-%02d", n), fmt.Sprintf("S%02d", n), func(r *storage.Record) {
+			r.Facts.LastContactAt = testDay.Add(-time.Duration(n) * time.Hour)
+		}))
+	}
+	x := indexOf(t, records...)
+	now := testDay
+	for round := range 3 { // the second within the time of a snapshot, the third behind it
+		now = testDay.Add(time.Duration(round) * 40 * time.Second)
+		var got []string
+		var key *Key
+		for page := 0; ; page++ {
+			found := x.Find(Query{Sort: ByLastSeen, Enrolled: true, Now: now}, key, 3)
+			for i := range found {
+				got = append(got, found[i].Record().Facts.ID)
+			}
+			if len(found) < 3 {
+				break
+			}
+			key = &found[2].Key
+			for i, rec := range records {
+				x.touch(rec.Facts.ID, now.Add(time.Duration(page)*time.Second))
+				if i%2 == page%2 {
+					reported := *rec
+					reported.Revision, reported.Facts.LastContactAt = int64(2+100*round+page), now.Add(time.Duration(page+1)*time.Second)
+					if err := x.Take(&reported); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if page == 0 {
+				fresh := mac(fmt.Sprintf("NEW-%d", round), "T", func(r *storage.Record) { r.Facts.LastContactAt = now })
+				records = append(records, fresh)
+				if err := x.Take(fresh); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if twice := slices.Compact(slices.Sorted(slices.Values(got))); len(got) != len(records) || len(twice) != len(got) {
+			t.Errorf("round %d: %d Macs in the list, %d of them once; there are %d: %v", round, len(got), len(twice), len(records), got)
+		}
+		if round == 0 && got[0] != "MAC-11" {
+			t.Errorf("the order begins with %s", got[0])
+		}
+	}
+}

@@ -19,6 +19,8 @@ type row struct {
 	raised          int64  // when the server itself last raised the generation
 	tell            int64  // when what the Mac was told is not outstanding any more; 0: nothing is
 	revision        int64  // of the record
+	seen            int64  // the last contact before the snapshot of that number; 0: there was none
+	snapshot        uint32 // the last one since which the Mac was in contact
 	prefix          uint64 // the beginning of the id, for comparing without looking at it
 	policy, version uint32
 	life            int32
