@@ -56,7 +56,8 @@ func (in *input) planBSI() *lane {
 		return nil
 	}
 	l := &lane{
-		LanePlan: LanePlan{Lane: BSI}, cal: in.calendar(BSI), clock: in.rule.BSITime, state: in.m.Lanes[BSI], told: in.m.Lanes[BSI].Told,
+		LanePlan: LanePlan{Lane: BSI}, cal: in.calendar(BSI), clock: in.rule.BSITime, state: in.m.Lanes[BSI],
+		told: in.m.Lanes[BSI].Told,
 	}
 	// BSIs of another base are another lane, as patches of another major are.
 	if r := in.b.Index.Build(l.state.Target); r != nil && r.PrerequisiteBuild != list[0].r.PrerequisiteBuild {

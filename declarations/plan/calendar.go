@@ -40,7 +40,8 @@ func (c calendar) first(d release.Day, urgent bool) release.Day {
 	return d
 }
 
-// slot is where a due date falls that is counted in days from a day: on its own day when that is open, else on the newest open day before
+// slot is where a due date falls that is counted in days from a day: on its own day when that is open, else on the newest open
+// day before
 // it on which at least half of its days have passed, else on the first open day after it.
 func (c calendar) slot(due declarations.Local, from release.Day, days int) declarations.Local {
 	day := dayOf(due)
@@ -68,9 +69,11 @@ func (c calendar) counts(promise declarations.Local, urgent bool) declarations.L
 	return c.from(promise, urgent)
 }
 
-// passed is the first time of day on an open day after a freeze, when the freeze lasts anywhere and the deadline lies before it and has
+// passed is the first time of day on an open day after a freeze, when the freeze lasts anywhere and the deadline lies before
+// it and has
 // passed everywhere; else 0.
-func (c calendar) passed(deadline declarations.Local, now time.Time, clock int, urgent bool) (declarations.Local, *policy.Freeze) {
+func (c calendar) passed(deadline declarations.Local, now time.Time, clock int, urgent bool) (declarations.Local,
+	*policy.Freeze) {
 	if deadline.At(declarations.LastZone).After(now) {
 		return 0, nil
 	}
@@ -82,7 +85,8 @@ func (c calendar) passed(deadline declarations.Local, now time.Time, clock int, 
 	return 0, nil
 }
 
-// fair is the first time of day on an open day that is at least the given days after now, read where every wall clock arrives first; for no
+// fair is the first time of day on an open day that is at least the given days after now, read where every wall clock arrives
+// first; for no
 // days it is today's, or that of the first open day after.
 func (c calendar) fair(now time.Time, days, clock int, urgent bool) declarations.Local {
 	if now.Nanosecond() != 0 {

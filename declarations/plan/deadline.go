@@ -80,7 +80,8 @@ func (in *input) dates(l *lane, r *release.Release) LanePlan {
 	return d
 }
 
-// missed tells whether a release counts as missed when r is the target: it is not held, not above the target, and not halted while it is
+// missed tells whether a release counts as missed when r is the target: it is not held, not above the target, and not halted
+// while it is
 // closed for the Mac. Whether Apple still offers it does not matter (rules 6.3).
 func (in *input) missed(l *lane, c *candidate, r *release.Release) bool {
 	if c.held(in.now) || compare(c.r, r) > 0 {
@@ -93,7 +94,8 @@ func (in *input) missed(l *lane, c *candidate, r *release.Release) bool {
 	return !o.halted || !o.since.IsZero()
 }
 
-// earliest finds the due date and the slot of the lane among its missed releases: those of the Mac's own major, in the upgrade lane those of
+// earliest finds the due date and the slot of the lane among its missed releases: those of the Mac's own major, in the upgrade
+// lane those of
 // every major above it.
 func (in *input) earliest(l *lane, d *LanePlan) {
 	take := func(c *candidate) {
@@ -167,7 +169,8 @@ func (in *input) renew(l *lane, d *LanePlan, promise declarations.Local, notice,
 	}
 }
 
-// swapWindow is the time in which a newer release may not replace the target: around the deadline wherever the Mac is, also around
+// swapWindow is the time in which a newer release may not replace the target: around the deadline wherever the Mac is, also
+// around
 // the one that the user delayed it to, and after the user's wish for an upgrade.
 func (in *input) swapWindow(l *lane, d *LanePlan) (from, to time.Time) {
 	if l.wish != nil {

@@ -176,12 +176,7 @@ func (d *draft) planOS() {
 		d.end(Unknown, CodeNotInCatalogue, d.evidence("board", "macos"))
 		return
 	}
-	top := d.major
-	if upgrade {
-		top = track
-	}
-	exactElsewhere := rule.Mode == policy.ModeExact && d.major != floor.Major() && (!upgrade || track != floor.Major())
-	if rule.Mode == policy.ModeMinimum && top < floor.Major() || exactElsewhere {
+	if !d.mayReach(floor, upgrade) {
 		e := d.evidence("policy", "macos")
 		e["version"] = floor
 		d.end(Satisfied, CodeUpgradeNotEnforced, e)
@@ -198,12 +193,28 @@ func (d *draft) planOS() {
 	d.targetOS(floor)
 }
 
+// mayReach tells whether a lane's major is at or above the floor's; for exact, whether it is that of the named version (rules 6.2, (c)).
+func (d *draft) mayReach(floor release.Version, upgrade bool) bool {
+	top := d.major
+	if upgrade {
+		top = d.track.major
+	}
+	switch d.rule.Mode {
+	case policy.ModeMinimum:
+		return top >= floor.Major()
+	case policy.ModeExact:
+		return d.major == floor.Major() || top == floor.Major()
+	}
+	return true
+}
+
 func (d *draft) work(l *lane) {
 	d.lanes[l.Lane] = l
 	d.worked = append(d.worked, l)
 }
 
-// aboveTrack ends a plan for a Mac whose major is above the track. When the track is the latest and a release of its own major is only too
+// aboveTrack ends a plan for a Mac whose major is above the track. When the track is the latest and a release of its own major
+// is only too
 // young, that is why.
 func (d *draft) aboveTrack() {
 	if d.rule.Track == policy.AnyMajor {
@@ -236,7 +247,8 @@ func (d *draft) soaking(j *judged) {
 // otherBuild notes that a Mac at the exact version has another build than the one named.
 func (d *draft) otherBuild() {
 	f := &d.m.Facts
-	if d.rule.Mode == policy.ModeExact && d.rule.Build != "" && f.Build != "" && f.Build != d.rule.Build && f.Version.Compare(d.rule.Exact) == 0 {
+	if d.rule.Mode == policy.ModeExact && d.rule.Build != "" && f.Build != "" && f.Build != d.rule.Build &&
+		f.Version.Compare(d.rule.Exact) == 0 {
 		e := d.evidence("macos", "macos_build", "policy")
 		e["build"] = d.rule.Build
 		d.because(CodeOtherBuild, e)
@@ -352,7 +364,8 @@ func (s LaneStates) MarkServed(p *Plan) LaneStates {
 	return s.serve(p)
 }
 
-// MarkCommanded is MarkServed for a lane that is told by command: a NotifyOnly or an install command was acknowledged (rules 14).
+// MarkCommanded is MarkServed for a lane that is told by command: a NotifyOnly or an install command was acknowledged (rules
+// 14).
 func (s LaneStates) MarkCommanded(p *Plan) LaneStates {
 	if !p.Enforced() || p.Mechanism != ByCommand {
 		return s

@@ -19,8 +19,9 @@ func (b *Book) Explain(m *Mac, now time.Time) (*Plan, Explanation) {
 func (d *draft) explain() Explanation {
 	p := d.plan
 	x := Explanation{
-		Policies: []ExplainedPolicy{}, Lanes: []ExplainedLane{}, Releases: []ExplainedRelease{}, DeadlineWords: []string{}, Declarations: []ExplainedDocument{},
-		Target: TargetOf(p.Target), DueLocal: LocalText(p.Due), DeadlineLocal: LocalText(p.Deadline),
+		Policies: []ExplainedPolicy{}, Lanes: []ExplainedLane{}, Releases: []ExplainedRelease{}, DeadlineWords: []string{},
+		Declarations: []ExplainedDocument{},
+		Target:       TargetOf(p.Target), DueLocal: LocalText(p.Due), DeadlineLocal: LocalText(p.Deadline),
 		LeftOut: append([]policy.Reason{}, p.LeftOut...), Outcome: p.Outcome, Reasons: append([]policy.Reason{}, p.Reasons...),
 	}
 	if p.Policy != nil {
@@ -63,7 +64,8 @@ func (d *draft) explainPolicy(c policy.Consideration) ExplainedPolicy {
 	case c.Applies && d.rule != nil:
 		e.Why += fmt.Sprintf(", but %s has a higher priority (%d)", d.rule.Name, d.rule.Priority)
 	case c.Applies && d.unknownRule != nil:
-		e.Why += fmt.Sprintf(", but whether %s applies, which has a higher priority (%d), is not known", d.unknownRule.Name, d.unknownRule.Priority)
+		e.Why += fmt.Sprintf(", but whether %s applies, which has a higher priority (%d), is not known", d.unknownRule.Name,
+			d.unknownRule.Priority)
 	}
 	return e
 }
@@ -208,7 +210,8 @@ func (d *draft) explainBSI(c *candidate) ExplainedRelease {
 	case c.r.Letter <= letter:
 		e.Why = "installed, or older than the one that is"
 	case l != nil && l.Target == c.r:
-		e.Role, e.DueLocal, e.Why = roleTarget, LocalText(d.dueIn(l, c)), "the newest Background Security Improvement for the Mac's build"
+		e.Role, e.DueLocal, e.Why = roleTarget, LocalText(d.dueIn(l, c)), "the newest Background Security Improvement for the "+
+			"Mac's build"
 	case l != nil && l.HeldBack == c.r:
 		e.Why = "came within 24 hours before or 72 hours after the deadline, and does not replace the target now"
 	case l != nil && d.missed(l, c, l.Target):

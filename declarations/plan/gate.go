@@ -56,7 +56,8 @@ const (
 // minBad is how many Macs a release must fail on before the gate halts it.
 const minBad = 3
 
-// Decide is what the gate of a rule finds for a release, from counted evidence. open is the index of the last ring that is open by record (0:
+// Decide is what the gate of a rule finds for a release, from counted evidence. open is the index of the last ring that is
+// open by record (0:
 // none but the first). It is pure; the caller writes what differs from what is recorded. Without a gate it finds nothing.
 func Decide(rule *policy.Rule, r *release.Release, open int, e policy.Evidence, now time.Time) Decision {
 	if rule.Gate == nil {
@@ -82,7 +83,8 @@ func Decide(rule *policy.Rule, r *release.Release, open int, e policy.Evidence, 
 	return d
 }
 
-// Halts tells whether so many Macs fail that it is no chance: at least three, and the lower bound of the share is above what the gate takes.
+// Halts tells whether so many Macs fail that it is no chance: at least three, and the lower bound of the share is above what
+// the gate takes.
 func Halts(g *policy.GateRule, e policy.Evidence) bool {
 	return e.Bad >= minBad && WilsonLow(e.Bad, e.Done+e.Bad)*100 > g.MaxBadPercent
 }

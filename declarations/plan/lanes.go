@@ -21,7 +21,8 @@ type lane struct {
 	// the target, "" when each may.
 	floor, named release.Version
 	wish         *Wish // the user asked for this upgrade
-	// heldBy, young and shut are the newest releases above the target that only a hold, only their age, or only the Mac's ring keeps from
+	// heldBy, young and shut are the newest releases above the target that only a hold, only their age, or only the Mac's ring
+	// keeps from
 	// being it.
 	heldBy, young, shut *judged
 }
@@ -105,7 +106,8 @@ func (in *input) trackOf() (t track) {
 	return t
 }
 
-// latest is the highest major below a bound of which a release for the board is available, not held, old enough and open for the Mac; 0 when
+// latest is the highest major below a bound of which a release for the board is available, not held, old enough and open for
+// the Mac; 0 when
 // there is none. Of the Mac's own major age and ring do not matter: the Mac has it.
 func (in *input) latest(below int) int {
 	if in.table == nil {
@@ -129,7 +131,8 @@ func (in *input) latest(below int) int {
 	return 0
 }
 
-// keepMajor is the major that stays the track, and the newest release of the newer one that came too close to the deadline to take its
+// keepMajor is the major that stays the track, and the newest release of the newer one that came too close to the deadline to
+// take its
 // place (rules 6.2, no late swap); nil when it may.
 func (in *input) keepMajor(newer int) (int, *release.Release) {
 	before := in.latest(newer)
@@ -197,7 +200,8 @@ func (in *input) floor(track int, upgrade bool) release.Version {
 	return floors[len(floors)-1]
 }
 
-// choose takes the one OS lane that is declared (rules 6.5): one that an admin asked for now, else one that can be told, else the one with
+// choose takes the one OS lane that is declared (rules 6.5): one that an admin asked for now, else one that can be told, else
+// the one with
 // the earlier deadline, the upgrade when they are equal.
 func choose(patch, upgrade *lane) *lane {
 	if patch == nil || upgrade == nil {

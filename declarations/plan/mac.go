@@ -36,7 +36,8 @@ type LaneState struct {
 	Renewed bool `json:"r,omitempty"`
 	// Returned: the promise was made anew once in this obligation because the Mac came back from silence.
 	Returned bool `json:"b,omitempty"`
-	// Told is the build that was advertised in this lane last. It is forgotten with the Mac's life, not with the obligation (rules 13).
+	// Told is the build that was advertised in this lane last. It is forgotten with the Mac's life, not with the obligation
+	// (rules 13).
 	Told string `json:"o,omitempty"`
 }
 
@@ -75,7 +76,8 @@ type UpdateNow struct {
 	By      string          `json:"by,omitempty"`
 }
 
-// PendingAfterNow is for how long after an admin's update now a Mac is not overdue, updateNowLasts for how long the wish lasts (rules 12).
+// PendingAfterNow is for how long after an admin's update now a Mac is not overdue, updateNowLasts for how long the wish lasts
+// (rules 12).
 const (
 	PendingAfterNow = 24 * time.Hour
 	updateNowLasts  = 7 * 24 * time.Hour

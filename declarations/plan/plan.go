@@ -32,7 +32,8 @@ type LanePlan struct {
 	Due      declarations.Local
 	DueSetBy *release.Release
 	DueDays  int
-	// Slot is where the due date falls on an open day, SlotSetBy the missed release whose slot is the earliest, SlotDays the days that set the
+	// Slot is where the due date falls on an open day, SlotSetBy the missed release whose slot is the earliest, SlotDays the days
+	// that set the
 	// notice (rules 11). Without closed days they are those of the due date.
 	Slot      declarations.Local
 	SlotSetBy *release.Release
@@ -77,7 +78,8 @@ type Plan struct {
 
 	Lanes []LanePlan // those with a target, patch before upgrade before bsi
 
-	// Lane, Target, Due and Deadline are those of the one lane that is declared, or would be if the gate let it; Target is nil when nothing is asked.
+	// Lane, Target, Due and Deadline are those of the one lane that is declared, or would be if the gate let it; Target is nil
+	// when nothing is asked.
 	Lane     Lane
 	Target   *release.Release
 	Due      declarations.Local

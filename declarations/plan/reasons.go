@@ -32,6 +32,7 @@ const (
 	CodeExempt               = "exempt"
 	CodeRingClosed           = "ring_closed"
 	CodeFrozen               = "deadline_in_freeze"
+	CodeClosedDays           = "closed_days_postpone"
 	CodeSettingsNotSupported = "settings_not_supported"
 	CodeBetaNotSupported     = "beta_not_supported"
 	CodeStatusNotSupported   = "subscriptions_not_supported"
@@ -61,9 +62,10 @@ var ReasonTexts = []policy.ReasonText{
 		Advice: "Wait for its first status report; if none comes, request a sync and look at its last contact.",
 	},
 	{
-		Code:   CodeBoardUnknown,
-		Text:   "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.",
-		Advice: "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol it again.",
+		Code: CodeBoardUnknown,
+		Text: "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.",
+		Advice: "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol " +
+			"it again.",
 	},
 	{
 		Code:   CodeAssignmentUnknown,
@@ -122,8 +124,9 @@ var ReasonTexts = []policy.ReasonText{
 		Advice: "Make sure that the Mac is supervised and enrolled by device, then request a sync.",
 	},
 	{
-		Code:   CodeSettingsNotSupported,
-		Text:   "The settings are left out: they need macOS 15 and a Mac that lists them among what it supports[ (it runs macOS {macos})].",
+		Code: CodeSettingsNotSupported,
+		Text: "The settings are left out: they need macOS 15 and a Mac that lists them among what it supports[ (it runs macOS " +
+			"{macos})].",
 		Advice: "Nothing: they are sent once the Mac supports them.",
 	},
 	{
@@ -147,9 +150,10 @@ var ReasonTexts = []policy.ReasonText{
 		Advice: "Enrol the Mac by Automated Device Enrolment, or approve its enrolment by its user, so that it is supervised.",
 	},
 	{
-		Code:   CodeNeedsInstaller,
-		Text:   "The upgrade to macOS {version} needs the macOS installer: an Intel Mac on macOS {macos} cannot be told to upgrade.",
-		Advice: "Run the macOS installer on the Mac, or replace it. Until then it is kept on the newest release of its major version.",
+		Code: CodeNeedsInstaller,
+		Text: "The upgrade to macOS {version} needs the macOS installer: an Intel Mac on macOS {macos} cannot be told to upgrade.",
+		Advice: "Run the macOS installer on the Mac, or replace it. Until then it is kept on the newest release of its major " +
+			"version.",
 	},
 	{
 		Code:   CodeExempt,
@@ -168,7 +172,15 @@ var ReasonTexts = []policy.ReasonText{
 	},
 }
 
-var texts = policy.TextsOf(ReasonTexts)
+// warningTexts are the codes of warnings about closed days.
+var warningTexts = []policy.ReasonText{{
+	Code: CodeClosedDays,
+	Text: "Releases posted from {first} to {last} would have deadlines after their due date because of closed days " +
+		"({part}; the latest deadline is {latest_deadline_local}).",
+	Advice: "Nothing if that is meant; else open more days, shorten the freeze or raise the days.",
+}}
+
+var texts = policy.TextsOf(append(warningTexts, ReasonTexts...))
 
 // reason fills the text of a code in.
 func reason(code string, evidence map[string]any) policy.Reason { return texts.Reason(code, evidence) }
@@ -225,5 +237,6 @@ func (d *draft) ringEvidence(j *judged) map[string]any {
 }
 
 func frozenEvidence(f *policy.Freeze, deadline declarations.Local) map[string]any {
-	return map[string]any{"freeze": f.Name, "first": f.From.String(), "last": f.To.String(), "reason": f.Reason, "deadline_local": deadline}
+	return map[string]any{"freeze": f.Name, "first": f.From.String(), "last": f.To.String(), "reason": f.Reason,
+		"deadline_local": deadline}
 }

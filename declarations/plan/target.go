@@ -30,7 +30,8 @@ type judged struct {
 	opening opening   // in a lane with rings
 }
 
-// judge tells of each release of a lane what it is to it, in the order in which reasons are told (rules 6.2). The list is newest first; of
+// judge tells of each release of a lane what it is to it, in the order in which reasons are told (rules 6.2). The list is
+// newest first; of
 // two builds of one version the newest posted counts among those that are old enough and open.
 func (in *input) judge(l *lane, list []candidate) []judged {
 	out := make([]judged, len(list))
@@ -105,7 +106,8 @@ func posted(r *release.Release) release.Day {
 	return r.Posted
 }
 
-// minAge is the age that a release must reach before it is a target of the lane. With rings, the patch lane has openings instead.
+// minAge is the age that a release must reach before it is a target of the lane. With rings, the patch lane has openings
+// instead.
 func (in *input) minAge(id Lane) int {
 	switch {
 	case in.rule.Mode != policy.ModeAutomatic || id == BSI:
@@ -192,7 +194,8 @@ const (
 	swapAfter  = 72 * time.Hour
 )
 
-// keep returns the plan with the current target when the newer release became possible too close to the deadline to replace it; nil when it
+// keep returns the plan with the current target when the newer release became possible too close to the deadline to replace
+// it; nil when it
 // may. The current target is the one advertised last, or else the newest that was possible before the window.
 func (in *input) keep(l *lane, newest *release.Release, came time.Time) *LanePlan {
 	if newest.Build == l.told {

@@ -16,11 +16,13 @@ func (d *draft) words() []string {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
 	case l.wish != nil:
-		say("The user asked for this upgrade at %s: the deadline is that moment as UTC-12 reads it, %s, which is past everywhere, so macOS installs it within about an hour.", l.wish.At.UTC().Format(time.RFC3339), l.Own)
+		say("The user asked for this upgrade at %s: the deadline is that moment as UTC-12 reads it, %s, which is past "+
+			"everywhere, so macOS installs it within about an hour.", l.wish.At.UTC().Format(time.RFC3339), l.Own)
 	case l.DueSetBy == nil:
 		say("The policy's own deadline is %s, so that is the due date.", l.Due)
 	default:
-		say("macOS %s was posted on %s and is due %s after %s: %s.", name(l.DueSetBy), posted(l.DueSetBy), days(l.DueDays), d.countedFrom(l), l.Due)
+		say("macOS %s was posted on %s and is due %s after %s: %s.", name(l.DueSetBy), posted(l.DueSetBy), days(l.DueDays),
+			d.countedFrom(l), l.Due)
 		if l.DueSetBy != l.Target {
 			say("It is the missed release that is due first. The target, macOS %s, does not postpone it.", name(l.Target))
 		}
@@ -33,7 +35,8 @@ func (d *draft) words() []string {
 		d.noticeWords(l, say)
 	}
 	if l.MovedBy != nil {
-		say("That deadline passed before the freeze %s (%s to %s), so it is the first open day after it: %s.", l.MovedBy.Name, l.MovedBy.From, l.MovedBy.To, l.Own)
+		say("That deadline passed before the freeze %s (%s to %s), so it is the first open day after it: "+
+			"%s.", l.MovedBy.Name, l.MovedBy.From, l.MovedBy.To, l.Own)
 	}
 	if l.Now {
 		u := d.m.UpdateNow
@@ -48,7 +51,8 @@ func (d *draft) words() []string {
 		if l == patch {
 			other = upgrade
 		}
-		say("Of the lanes patch and upgrade the one with the earlier deadline is declared, when equal the upgrade: the lane %s (%s), not the lane %s (%s).", l.Lane, l.Own, other.Lane, other.Own)
+		say("Of the lanes patch and upgrade the one with the earlier deadline is declared, when equal the upgrade: the lane %s "+
+			"(%s), not the lane %s (%s).", l.Lane, l.Own, other.Lane, other.Own)
 	}
 	return out
 }
@@ -84,7 +88,8 @@ func (d *draft) noticeWords(l *lane, say func(string, ...any)) {
 	}
 	switch {
 	case l.Renewed == RenewedReturned:
-		say("The Mac was promised %s, which had passed when it came back from more than 7 days of silence, so it is told anew.", l.Promise)
+		say("The Mac was promised %s, which had passed when it came back from more than 7 days of silence, so it is told "+
+			"anew.", l.Promise)
 	case l.Renewed == RenewedNeverServed:
 		say("The Mac was promised %s but never fetched that, and less than 24 hours are left, so it is told anew.", l.Promise)
 	}
@@ -92,11 +97,14 @@ func (d *draft) noticeWords(l *lane, say func(string, ...any)) {
 	case l.Fair == 0:
 		say("The Mac was promised %s, not later than the %s, so the deadline is the %s.", l.Promise, due, due)
 	case l.Own == l.Slot && l.Fair <= l.Slot:
-		say("That leaves the Mac the notice of %s that it is promised at least (fair: %s), so the deadline is the %s.", days(notice), l.Fair, due)
+		say("That leaves the Mac the notice of %s that it is promised at least (fair: %s), so the deadline is the "+
+			"%s.", days(notice), l.Fair, due)
 	case l.Own == l.Fair:
-		say("With a notice of %s from now, read where every clock arrives first, the earliest fair deadline is %s, and that is the deadline.", days(notice), l.Fair)
+		say("With a notice of %s from now, read where every clock arrives first, the earliest fair deadline is %s, and that is "+
+			"the deadline.", days(notice), l.Fair)
 	case l.Own == l.Promise:
-		say("The Mac was already promised %s, and that does not move later (fair from now would be %s), so it stays the deadline.", l.Promise, l.Fair)
+		say("The Mac was already promised %s, and that does not move later (fair from now would be %s), so it stays the "+
+			"deadline.", l.Promise, l.Fair)
 	default:
 		say("The deadline is %s: never later than what the Mac was told last.", l.Own)
 	}

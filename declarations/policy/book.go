@@ -81,7 +81,8 @@ func Compile(in Input) (*Book, error) {
 	return b, nil
 }
 
-// Member is a serial number or an enrollment id as members of groups are compared: lists come from spreadsheets, with spaces around them and
+// Member is a serial number or an enrollment id as members of groups are compared: lists come from spreadsheets, with spaces
+// around them and
 // in either case.
 func Member(idOrSerial string) string { return strings.ToUpper(strings.TrimSpace(idOrSerial)) }
 

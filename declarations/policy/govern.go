@@ -24,7 +24,8 @@ type Consideration struct {
 	Why          string // a clause without a full stop
 }
 
-// Govern finds the policy that governs a Mac: of those that apply to it the one with the highest priority (rules 5). With every, the
+// Govern finds the policy that governs a Mac: of those that apply to it the one with the highest priority (rules 5). With
+// every, the
 // policies that lose are considered too.
 func (b *Book) Govern(f *status.Facts, every bool) Governing {
 	var g Governing

@@ -8,7 +8,8 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// Policy is what an admin posts (rules 5). Pointers and empty strings mean "left out"; what was left out stays left out, so that
+// Policy is what an admin posts (rules 5). Pointers and empty strings mean "left out"; what was left out stays left out, so
+// that
 // what GET gives can be PUT back unchanged. The effective values come from Rule.
 type Policy struct {
 	Name               string                 `json:"name"`
@@ -24,7 +25,7 @@ type Policy struct {
 	Settings           *declarations.Settings `json:"settings,omitempty"`
 	Rings              []Ring                 `json:"rings,omitempty"`
 	Gate               *Gate                  `json:"gate,omitempty"`
-	TimeZone           string                 `json:"time_zone,omitempty"`    // IANA name, for deadlines that are told by command (rules 14)
+	TimeZone           string                 `json:"time_zone,omitempty"`    // IANA, for deadlines told by command (rules 14)
 	AtEnrolment        string                 `json:"at_enrolment,omitempty"` // "newest" or "floor" (rules 15)
 }
 
@@ -78,7 +79,8 @@ type Stored struct {
 	Asks []Ask `json:"asks,omitempty"`
 }
 
-// Ask says that every major up to UpTo has been asked for since Since. The list is ordered by UpTo, and later steps are younger.
+// Ask says that every major up to UpTo has been asked for since Since. The list is ordered by UpTo, and later steps are
+// younger.
 type Ask struct {
 	UpTo  int       `json:"up_to"` // a major version, AnyMajor for the track "latest"
 	Since time.Time `json:"since"`

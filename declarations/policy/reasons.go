@@ -37,13 +37,15 @@ var ReasonTexts = []ReasonText{
 		Advice: "Nothing.",
 	},
 	{
-		Code:   CodeShortWindow,
-		Text:   "A release becomes a target {min_age_days} days after its posting and is due {within_days} days after it, so the notice may decide the deadline.",
+		Code: CodeShortWindow,
+		Text: "A release becomes a target {min_age_days} days after its posting and is due {within_days} days after it, so the " +
+			"notice may decide the deadline.",
 		Advice: "Lower the smallest age of releases, or give more days.",
 	},
 	{
 		Code: CodeRingTooEarly,
-		Text: "The ring {ring} opens by time {opens_days} days after a release is posted, before the ring {before} has had its deadlines " +
+		Text: "The ring {ring} opens by time {opens_days} days after a release is posted, before the ring {before} has had its " +
+			"deadlines " +
 			"({deadline_days} days), so the gate cannot hold it back.",
 		Advice: "Raise the days of the ring, lower the notice, or lower the days of the ring before it.",
 	},

@@ -39,7 +39,8 @@ type Freeze struct {
 	By            string      `json:"by,omitempty"`
 }
 
-// Opening records that a release was opened for a ring of a policy and for the rings before it (rules 13). It stays, whatever is edited.
+// Opening records that a release was opened for a ring of a policy and for the rings before it (rules 13). It stays, whatever
+// is edited.
 type Opening struct {
 	Policy string    `json:"policy"`
 	Build  string    `json:"build"`
@@ -66,7 +67,8 @@ type Halt struct {
 	Evidence Evidence  `json:"evidence"`
 }
 
-// Evidence counts the Macs that a release was asked of: all of them, those at its version, and those on which it fails (rules 13).
+// Evidence counts the Macs that a release was asked of: all of them, those at its version, and those on which it fails (rules
+// 13).
 type Evidence struct {
 	Asked int `json:"asked"`
 	Done  int `json:"done"`

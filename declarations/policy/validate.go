@@ -18,7 +18,8 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 // The bounds of what a policy may say, and words that recur in its faults.
 const (
-	nameWords  = "must be 1 to 63 characters long, begin with a letter or a digit, and have only a-z, 0-9, dots, hyphens and underscores"
+	nameWords = "must be 1 to 63 characters long, begin with a letter or a digit, and have only a-z, 0-9, dots, hyphens and " +
+		"underscores"
 	maxLabel   = 200
 	maxURL     = 2000
 	maxGroups  = 1000
@@ -207,7 +208,8 @@ func (c *check) details() {
 		return
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || len(s) > maxURL || !printable(s) || strings.Contains(s, " ") {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || len(s) > maxURL ||
+		!printable(s) || strings.Contains(s, " ") {
 		c.fault("details_url", `must be an http or https address of at most %d characters, or "self"`, maxURL)
 	}
 }

@@ -181,7 +181,8 @@ func (c *check) gate() {
 	}
 }
 
-// ValidateFreeze finds everything that is wrong with a freeze (rules 11). before is the freeze that it replaces, nil for a new one: one
+// ValidateFreeze finds everything that is wrong with a freeze (rules 11). before is the freeze that it replaces, nil for a new
+// one: one
 // that is over is taken when the write does not change its days.
 func ValidateFreeze(f, before *Freeze, book *Book, now time.Time) (faults []FieldError, warnings []Reason) {
 	c := &check{book: book}
@@ -223,7 +224,8 @@ func (f *Freeze) EndsAt() time.Time { return (f.To + 1).Time().Add(-declarations
 // Covers tells whether a day lies in the freeze.
 func (f *Freeze) Covers(d release.Day) bool { return f.From <= d && d <= f.To }
 
-// ringWarnings tell of rings that are allowed and may still surprise: a ring that opens by time before the deadlines of the one before it.
+// ringWarnings tell of rings that are allowed and may still surprise: a ring that opens by time before the deadlines of the
+// one before it.
 func ringWarnings(p *Policy) []Reason {
 	r := p.Rule()
 	var out []Reason
@@ -245,7 +247,8 @@ func SmallRings(p *Policy, macs []int) []Reason {
 	var out []Reason
 	for i := range min(len(macs), len(r.Rings)-1) {
 		if r.Gate != nil && macs[i] < r.Gate.MinMacs {
-			out = append(out, texts.Reason(CodeRingTooSmall, map[string]any{"ring": r.Rings[i].Name, "macs": macs[i], "min_macs": r.Gate.MinMacs}))
+			out = append(out, texts.Reason(CodeRingTooSmall, map[string]any{"ring": r.Rings[i].Name, "macs": macs[i],
+				"min_macs": r.Gate.MinMacs}))
 		}
 	}
 	return out

@@ -15,7 +15,8 @@ func updateFields(u *Updates) []struct {
 	given bool
 	modes []string
 } {
-	automatic, minimum, exact, fixed := []string{ModeAutomatic}, []string{ModeMinimum}, []string{ModeExact}, []string{ModeMinimum, ModeExact}
+	automatic, minimum, exact, fixed := []string{ModeAutomatic}, []string{ModeMinimum}, []string{ModeExact},
+		[]string{ModeMinimum, ModeExact}
 	return []struct {
 		field string
 		given bool
@@ -67,7 +68,8 @@ func (c *check) automatic(u *Updates) {
 	c.clock("updates.time", u.Time)
 	c.weekdays("updates.days", u.Days)
 	if u.MinAgeDays != nil && u.WithinDays != nil && *u.MinAgeDays > *u.WithinDays && *u.MinAgeDays <= maxMinAge {
-		c.fault("updates.min_age_days", "must not be greater than within_days (%d): a release would be due before it may be a target", *u.WithinDays)
+		c.fault("updates.min_age_days", "must not be greater than within_days (%d): a release would be due before it may be a "+
+			"target", *u.WithinDays)
 	}
 }
 

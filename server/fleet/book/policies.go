@@ -41,6 +41,7 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	res := PolicyResult{Policy: p, ETag: answer.ETag(p), Changed: true, Warnings: []policy.Reason{}}
 	before := book.Policy(p.Name)
 	faults, warnings := policy.Validate(&p, before, ready.Book, now)
+	warnings = append(warnings, plan.LateWarnings(&p, ready.Freezes, now)...)
 	if len(faults) > 0 {
 		return res, change{}, answer.Invalid("the policy is not valid", faults...)
 	}
