@@ -16,15 +16,16 @@ import (
 
 // Commands are the commands beside serve, version and healthcheck. The tags are kong's.
 type Commands struct {
-	Demo       demo       `cmd:"" help:"Show it all on this machine: a server on a temporary store, with simulated Macs."`
-	Devices    devices    `cmd:"" help:"List Macs."`
-	Why        why        `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
-	Validate   validate   `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
-	Import     importMacs `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
-	Backup     backup     `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`
-	Restore    restore    `cmd:"" help:"Write a backup into an empty store."`
-	CA         deviceCA   `cmd:"" name:"ca" help:"Show the device CAs, or make a new one."`
-	Completion completion `cmd:"" help:"Print the completion script of a shell."`
+	Demo       demo        `cmd:"" help:"Show it all on this machine: a server on a temporary store, with simulated Macs."`
+	Devices    devices     `cmd:"" help:"List Macs."`
+	Patching   patchReport `cmd:"" help:"Say how fast releases reached the Macs, from closed days."`
+	Why        why         `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
+	Validate   validate    `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
+	Import     importMacs  `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
+	Backup     backup      `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`
+	Restore    restore     `cmd:"" help:"Write a backup into an empty store."`
+	CA         deviceCA    `cmd:"" name:"ca" help:"Show the device CAs, or make a new one."`
+	Completion completion  `cmd:"" help:"Print the completion script of a shell."`
 }
 
 // Env is what a command gets from the process.

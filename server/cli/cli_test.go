@@ -67,6 +67,12 @@ func newAPI(t *testing.T) *fakeAPI {
 	mux.HandleFunc("GET /v1/devices/{id}/plan", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, 200, map[string]any{"deadline_words": []string{"26.6 was posted on July 27.", "14 days later is August 10."}})
 	})
+	mux.HandleFunc("GET /v1/reports/patching", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, 200, map[string]any{"releases": []any{map[string]any{
+			"version": "26.3.1", "letter": "a", "posted": "2026-03-02", "macs": 16, "patched": 10, "gone": 1, "median_days": 8, "p90_days": nil,
+			"within": map[string]any{"14d": map[string]int{"yes": 9}},
+		}}})
+	})
 	mux.HandleFunc("POST /v1/devices/import", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, map[string]int{"added": 2, "known": 1}) })
 	cas := map[string]any{"cas": []any{map[string]any{"fingerprint": strings.Repeat("ab", 32), "subject": "CN=Plimsoll", "issuing": true, "devices": 3}}}
 	mux.HandleFunc("GET /v1/ca", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, cas) })
@@ -143,6 +149,9 @@ func TestCommands(t *testing.T) {
 		{"all pages as JSON", []string{"devices", "-o", "json"}, 0, []string{`"devices": [`, `"C01"`, `"C02"`, `\u001b[2J`, `\u009b31m\u202elive\u2028\u007f`}, "", "GET /v1/devices?limit=1000 "},
 		{"all pages as CSV with one header", []string{"devices", "-o", "csv"}, 0, []string{"id,name\npage,", "\npage2,", `Eve\x1b[2J`}, "", "cursor=2"},
 		{"why, in words", []string{"why", "C01"}, 0, []string{"State       held", "held: Only a hold", "-> Release the hold.", "14 days later is August 10."}, "", "GET /v1/devices/C01/plan"},
+		{"patching", []string{"patching", "--sla", "14", "--group", "it"}, 0, []string{"26.3.1 (a)", "2026-03-02", "16"}, "", "GET /v1/reports/patching?group=it&sla=14"},
+		{"patching, as CSV", []string{"patching", "-o", "csv"}, 0, []string{"26.3.1 (a),2026-03-02,16,10,1,0,0,0,8,,9"}, "", ""},
+		{"patching, as JSON", []string{"patching", "-o", "json", "--as-of", "now"}, 0, []string{`"releases": [`}, "", "GET /v1/reports/patching?as_of=now"},
 		{"why, as JSON", []string{"why", "C01", "-o", "json"}, 0, []string{`"device": {`, `"plan": {`}, "", ""},
 		{"a path's characters are escaped", []string{"why", "a/../b?c"}, 0, []string{"a/../b?c"}, "", "GET /v1/devices/a%2F..%2Fb%3Fc"},
 		{"no device", []string{"why", "nobody"}, 1, nil, `there is no such deviceEve\x1b[2J`, ""},
