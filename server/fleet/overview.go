@@ -20,7 +20,7 @@ const dueDays = 30
 func (f *Fleet) Overview(ctx context.Context) (Overview, error) {
 	now := f.now()
 	outlook := f.index.Outlook(now, f.catalogue.Stale(now))
-	o := Overview{Due: make([]DueDay, dueDays), Adoption: []Adoption{}, Attention: []Attention{}}
+	o := Overview{Due: make([]DueDay, dueDays), DueByDay: outlook.Due, Adoption: []Adoption{}, Attention: []Attention{}}
 	today := now.In(f.o.Zone)
 	for i := range o.Due {
 		date := today.AddDate(0, 0, i).Format(time.DateOnly)

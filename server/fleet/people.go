@@ -8,6 +8,8 @@ import (
 type Overview struct {
 	// Due has the number of Macs whose deadline falls on each of the next 30 days, in the server's zone, today first.
 	Due []DueDay `json:"due"`
+	// DueByDay has the number of Macs whose deadline falls on a day (2026-12-04), for all days that have one.
+	DueByDay map[string]int `json:"due_by_day"`
 	// Adoption has, for each release that Apple offers now as the newest of its major, the Macs that run it or something
 	// newer of that major, by day since it was posted (days on which nothing was kept are left out).
 	Adoption []Adoption `json:"adoption"`

@@ -179,6 +179,14 @@ func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.Fiel
 		p.Delay = &policy.Delay{MaxHours: *n}
 	}
 	p.Settings = f.settings(r)
+	// The form does not show these: an edit of the rest leaves them as they are.
+	p.Rings, p.Gate, p.TimeZone, p.AtEnrolment = before.Rings, before.Gate, before.TimeZone, before.AtEnrolment
+	if before.Updates != nil && p.Updates != nil && p.Updates.Mode == before.Updates.Mode {
+		p.Updates.Days = before.Updates.Days
+	}
+	if before.BackgroundSecurity != nil && p.BackgroundSecurity != nil && p.BackgroundSecurity.Mode == before.BackgroundSecurity.Mode {
+		p.BackgroundSecurity.Days = before.BackgroundSecurity.Days
+	}
 	return p, r.wrong
 }
 

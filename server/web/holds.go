@@ -19,7 +19,7 @@ var notices = map[string]string{
 	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
-	"reordered": "The policy was moved.", "removed": "The Mac was removed.", "synced-all": "The Macs were told to sync.",
+	"lifted": "The freeze is lifted.", "reordered": "The policy was moved.", "removed": "The Mac was removed.", "synced-all": "The Macs were told to sync.",
 	"moved-all": "The group was changed.", "changed": "The catalogue changed.", "unchanged": "The catalogue is up to date: nothing changed.",
 	"refused": "Apple's answer was refused; the last good catalogue stays.",
 }

@@ -101,7 +101,7 @@ func TestEverythingNeedsASession(t *testing.T) {
 
 // writes are all addresses that change something.
 var writes = []string{
-	"/devices/MAC-1/sync", "/devices/MAC-1/groups", "/devices/MAC-1/remove", "/devices/bulk", "/settings/tokens", "/settings/tokens/delete", "/policies/x/move", "/policies", "/policies/x/delete", "/groups", "/groups/x/delete",
+	"/devices/MAC-1/sync", "/devices/MAC-1/groups", "/devices/MAC-1/remove", "/devices/bulk", "/calendar/freezes", "/calendar/freezes/delete", "/settings/tokens", "/settings/tokens/delete", "/policies/x/move", "/policies", "/policies/x/delete", "/groups", "/groups/x/delete",
 	"/releases/refresh", "/releases/hold", "/releases/release", "/releases/pause", "/releases/resume", "/enrollment", "/enrollment/delete",
 }
 

@@ -20,7 +20,7 @@ import (
 var pages = map[string]any{
 	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "report": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
 	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
-	"error": errorModel{}, "settings": settingsModel{},
+	"error": errorModel{}, "settings": settingsModel{}, "calendar": calendarModel{},
 }
 
 // hostile is what a Mac or an admin could write into a field.

@@ -99,7 +99,7 @@ func (w *Web) Handler() http.Handler { return w.echo }
 func (w *Web) Patterns() []string {
 	return []string{
 		"/", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
-		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/", "/settings", "/settings/",
+		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/", "/settings", "/settings/", "/calendar", "/calendar/",
 	}
 }
 
@@ -155,6 +155,9 @@ func (w *Web) routes() error {
 	read("/enrollment", w.enrollmentPage)
 	write("/enrollment", w.codeCreate)
 	write("/enrollment/delete", w.codeDelete)
+	read("/calendar", w.calendarPage)
+	write("/calendar/freezes", w.freezePut)
+	write("/calendar/freezes/delete", w.freezeDelete)
 	read("/settings", w.settingsPage)
 	write("/settings/tokens", w.tokenCreate)
 	write("/settings/tokens/delete", w.tokenDelete)

@@ -28,6 +28,7 @@ var States = []State{
 	{"overdue", "Overdue", "the deadline has passed and the update is missing"},
 	{"failing", "Failing", "the last install attempt failed, or our declaration was rejected"},
 	{"held", "Held", "only a hold stands in the way"},
+	{"exempt", "Exempt", "an exemption applies to it for now"},
 	{"incompatible", "Incompatible", "its macOS is too old to be told by declaration, or does not support it"},
 	{"unsupported", "Unsupported", "no release that satisfies the policy exists for it"},
 	{"unknown", "Unknown", "a fact that is needed is not known yet"},
