@@ -193,7 +193,8 @@ func (d *draft) planOS() {
 	d.targetOS(floor)
 }
 
-// mayReach tells whether a lane's major is at or above the floor's; for exact, whether it is that of the named version (rules 6.2, (c)).
+// mayReach tells whether a lane's major is at or above the floor's; for exact, whether it is that of the named version
+// (rules 6.2, (c)).
 func (d *draft) mayReach(floor release.Version, upgrade bool) bool {
 	top := d.major
 	if upgrade {
