@@ -89,6 +89,7 @@ type DryRun struct {
 // Version answers GET /version.
 type Version struct {
 	Version string `json:"version"`
+	Format  int    `json:"format"` // of the store
 }
 
 // Health answers GET /healthz.

@@ -69,7 +69,7 @@ func (a *API) ready(c echo.Context) error {
 }
 
 func (a *API) getVersion(c echo.Context) error {
-	return answer(c, http.StatusOK, Version{Version: a.version})
+	return answer(c, http.StatusOK, Version{Version: a.version, Format: a.fleet.StoreFormat()})
 }
 
 func (a *API) openapi(c echo.Context) error {

@@ -63,7 +63,7 @@ func (f *Fleet) memory(id string) reconcile.Memory {
 func (f *Fleet) desired() reconcile.Book { return f.desiredOf(f.Current()) }
 
 func (f *Fleet) desiredOf(cur *book.Current) reconcile.Book {
-	return reconcile.Book{Book: cur.Book, SelfURL: cur.SelfURL, Zone: f.o.Zone}
+	return reconcile.Book{Book: cur.Book, SelfURL: cur.SelfURL, Zone: f.o.Zone, NotBefore: f.notBefore()}
 }
 
 func (f *Fleet) desiredFrom(ctx context.Context, revision uint64) (reconcile.Book, error) {

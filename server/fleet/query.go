@@ -126,7 +126,7 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 
 // Ready tells whether the server can do its work. It pings the store, which is a durable write.
 func (f *Fleet) Ready(ctx context.Context) Readiness {
-	r := Readiness{Ready: true, Store: "ok"}
+	r := Readiness{Ready: true, Store: "ok", Format: f.StoreFormat()}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	switch err := f.store.Ping(ctx); {

@@ -117,3 +117,15 @@ func (f *Fleet) watchStore(ctx context.Context) error {
 		seen = revs[0]
 	}
 }
+
+// StoreFormat is the number of the store's format.
+func (f *Fleet) StoreFormat() int { return f.storeRecord.Format }
+
+// notBefore is the earliest timestamp that is advertised on a store that was restored. Many changes within a second lead to timestamps ahead of the
+// clock (rules 7), so it is a minute after the restore.
+func (f *Fleet) notBefore() time.Time {
+	if f.storeRecord.RestoredAt.IsZero() {
+		return time.Time{}
+	}
+	return f.storeRecord.RestoredAt.Add(time.Minute).Truncate(time.Second)
+}

@@ -165,7 +165,8 @@ type Event = compliance.Event
 // Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no writes is.
 type Readiness struct {
 	Ready     bool               `json:"ready"`
-	Store     string             `json:"store"` // "ok", "takes no writes", or what is wrong
+	Store     string             `json:"store"`  // "ok", "takes no writes", or what is wrong
+	Format    int                `json:"format"` // of the store
 	Catalogue ReadinessCatalogue `json:"catalogue"`
 }
 

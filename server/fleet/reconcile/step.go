@@ -16,6 +16,9 @@ type Book struct {
 	// SelfURL is the address of the Mac's own page as its declarations carry it; nil: none.
 	SelfURL func(*storage.Record) string
 	Zone    *time.Location // in which zone-less deadlines are read for "overdue"; nil: UTC
+	// NotBefore is the earliest timestamp of an advertisement; zero: any. A Mac may have seen later ones than a backup has that was restored, and they
+	// must not go back: what was advertised before is advertised anew.
+	NotBefore time.Time
 }
 
 func (b *Book) plan(rec *storage.Record, fromDevice bool, now time.Time) *plan.Plan {
@@ -65,8 +68,9 @@ type Outcome struct {
 	Write, Share bool
 	Raised       bool // the server itself raised the generation
 
-	life bool // a new life begins
-	full bool // the queue took no command
+	life  bool // a new life begins
+	full  bool // the queue took no command
+	again bool // it was advertised before a restore, and is advertised anew
 }
 
 // Step says what follows for a Mac from a cause: it plans, keeps the advertisement if it differs (rules 7), judges,
@@ -140,9 +144,15 @@ func (o *Outcome) advertise(kind Kind, book *Book, now time.Time) {
 	rec := o.Record
 	o.Plan = book.plan(rec, kind.fromDevice(), now)
 	rec.Lanes = o.Plan.NextLanes
-	if o.Plan.Token != rec.Advertised {
+	if again := rec.AdvertisedAt.Before(book.NotBefore); again || o.Plan.Token != rec.Advertised {
+		if o.again = again; again { // what is queued has the old timestamp
+			rec.Told = ""
+		}
 		rec.Advertised = o.Plan.Token
 		rec.Book = book.Revision
+		if again {
+			rec.AdvertisedAt = book.NotBefore
+		}
 		rec.AdvertisedAt = declarations.NextTimestamp(rec.AdvertisedAt, now)
 	}
 	if kind != Items {
@@ -190,7 +200,7 @@ func (o *Outcome) notify(kind Kind, st *State, now time.Time) {
 	// Nothing is outstanding any more when the push failed. The sweep does not look at a Mac for that alone: it has patience.
 	outstanding := rec.Told == token && (rec.Push == "" || kind == Glancing) &&
 		now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries)))
-	waiting := st.Next == token || st.InHand == token
+	waiting := !o.again && (st.Next == token || st.InHand == token)
 	if st.NoQueue || kind != SyncNow && (outstanding || waiting) {
 		return
 	}
