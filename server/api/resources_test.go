@@ -350,7 +350,7 @@ func TestServerRoutes(t *testing.T) {
 			}
 		}
 	}
-	if got := r.send(call{method: "GET", target: "/version", as: "-"}).Body.String(); got != "{\"version\":\"1.2.3\"}\n" {
+	if got := r.send(call{method: "GET", target: "/version", as: "-"}).Body.String(); got != "{\"version\":\"1.2.3\",\"format\":1}\n" {
 		t.Errorf("version: %s", got)
 	}
 }
