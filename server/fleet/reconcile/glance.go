@@ -30,7 +30,8 @@ func Answered(rec *storage.Record, m Memory, cause Cause, book Book, now time.Ti
 	// The manifest is the one of the record's token.
 	o := Outcome{ID: rec.Facts.ID, State: storage.State{Record: &after, Manifest: &declarations.Manifest{}}}
 	o.advertise(cause.Kind, &book, now)
-	if after.Advertised != rec.Advertised || !after.AdvertisedAt.Equal(rec.AdvertisedAt) || after.Lanes != rec.Lanes || after.Manifest != rec.Manifest || after.Told != rec.Told {
+	if after.Advertised != rec.Advertised || !after.AdvertisedAt.Equal(rec.AdvertisedAt) ||
+		after.Lanes != rec.Lanes || after.Manifest != rec.Manifest || after.Told != rec.Told {
 		return Advertised{}, false
 	}
 	return o.Advertised(), true

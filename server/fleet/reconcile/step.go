@@ -16,8 +16,8 @@ type Book struct {
 	// SelfURL is the address of the Mac's own page as its declarations carry it; nil: none.
 	SelfURL func(*storage.Record) string
 	Zone    *time.Location // in which zone-less deadlines are read for "overdue"; nil: UTC
-	// NotBefore is the earliest timestamp of an advertisement; zero: any. A Mac may have seen later ones than a backup has that was restored, and they
-	// must not go back: what was advertised before is advertised anew.
+	// NotBefore is the earliest timestamp of an advertisement; zero: any. A Mac may have seen later ones than a backup has that
+	// was restored, and they must not go back: what was advertised before is advertised anew.
 	NotBefore time.Time
 }
 
