@@ -65,6 +65,7 @@ func documents() []document {
 		{of: fleet.Compliance{}},
 		{of: fleet.HistoryDay{}},
 		{of: patching.Patching{}},
+		{of: api.Mechanisms{}},
 		{of: fleet.TokenInfo{}},
 		{of: fleet.NewToken{}},
 		{of: fleet.CodeInfo{}},

@@ -249,7 +249,7 @@ func TestFleetWide(t *testing.T) {
 	r.enrol(mac("1"), mac("2"))
 	var c fleet.Compliance
 	res := r.want(call{method: "GET", target: "/v1/compliance"}, 200, &c)
-	if c.Devices != 2 || len(c.States) != 9 || len(c.Flags) != 8 {
+	if c.Devices != 2 || len(c.States) != 10 || len(c.Flags) != 8 {
 		t.Errorf("compliance: %+v", c)
 	}
 	r.want(call{method: "GET", target: "/v1/compliance", header: []string{"If-None-Match", res.Header().Get("ETag")}}, 304, nil)
@@ -413,6 +413,21 @@ func TestRoundTripOfGroupsAndHolds(t *testing.T) {
 		"/v1/groups/ops":   `{"devices":[],"members":1}`,
 	} {
 		r.want(call{method: "PUT", target: target, body: body}, 422, nil)
+	}
+}
+
+func TestMechanisms(t *testing.T) {
+	r := newRig(t)
+	var got Mechanisms
+	r.get("/v1/mechanisms", &got)
+	intel := plan.MechanismRow{}
+	for _, row := range got.Mechanisms {
+		if row.MacOS == "12" && row.Silicon == "intel" {
+			intel = row
+		}
+	}
+	if len(got.Mechanisms) != 5 || intel.Patch != "command" || intel.Upgrade != "installer" {
+		t.Errorf("%+v", got)
 	}
 }
 

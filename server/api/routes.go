@@ -71,6 +71,7 @@ func (a *API) routes(o Options) []route {
 
 		{get, "/v1/compliance", read, a.getCompliance},
 		{get, "/v1/compliance/history", read, a.getHistory},
+		{get, "/v1/mechanisms", read, a.getMechanisms},
 		{get, "/v1/reports/patching", read, a.getPatching},
 		{get, "/v1/events", read, a.listEvents},
 
