@@ -365,7 +365,7 @@ func TestRoomsHaveTests(t *testing.T) {
 		if ratio < least {
 			least, which = ratio, path.Base(room)
 		}
-		if ratio < minTests && int(100*ratio) < excusedTests[room] || ratio < minTests && excusedTests[room] == 0 {
+		if ratio < minTests && int(100*ratio+0.5) < excusedTests[room] || ratio < minTests && excusedTests[room] == 0 {
 			t.Errorf("%s has %.2f lines of tests for each of its %d lines, less than %v", room, ratio, code, minTests)
 		}
 	}

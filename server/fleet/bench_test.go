@@ -8,6 +8,7 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -85,6 +86,19 @@ func BenchmarkIdleSweep100k(b *testing.B) {
 	for b.Loop() {
 		if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 			b.Fatal(failed)
+		}
+	}
+}
+
+// A sweep's look at 100,000 Macs from memory after a change of the book.
+func BenchmarkGlance100k(b *testing.B) {
+	w := crowd(b, 100_000)
+	book := w.desired()
+	for b.Loop() {
+		n, record := w.index.Records()
+		for i := range n {
+			rec := record(i)
+			reconcile.Follows(rec, w.memory(rec.Facts.ID), book, testDay)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
 		o.Queries = append(o.Queries, versionQueries)
 	}
 	o.notify(cause.Kind, &st, now)
-	if cause.Kind != Begins { // TokenUpdate tells of an enrolment
+	if cause.Kind != Begins && cause.Kind != Glancing { // TokenUpdate tells of an enrolment; a glance tells nobody
 		after := snapshot(o.State, now)
 		after.Reasons = verdict.Reasons
 		o.Events = append(o.Events, compliance.Events(snapshot(st.State, lookedAt(st.Record, now)), after)...)
