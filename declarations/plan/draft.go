@@ -357,32 +357,6 @@ func (d *draft) remember() {
 	}
 }
 
-// MarkServed is what the lanes are once the declarations of p, whose lanes are s, were served to the Mac (rules 6.4).
-func (s LaneStates) MarkServed(p *Plan) LaneStates {
-	if !p.Enforced() || p.Mechanism != ByDeclaration {
-		return s
-	}
-	return s.serve(p)
-}
-
-// MarkCommanded is MarkServed for a lane that is told by command: a NotifyOnly or an install command was acknowledged (rules
-// 14).
-func (s LaneStates) MarkCommanded(p *Plan) LaneStates {
-	if !p.Enforced() || p.Mechanism != ByCommand {
-		return s
-	}
-	return s.serve(p)
-}
-
-func (s LaneStates) serve(p *Plan) LaneStates {
-	l, planned := &s[p.Lane], &p.NextLanes[p.Lane]
-	if l.Since.Equal(planned.Since) && planned.Promise != 0 {
-		l.Served = planned.Promise
-		l.Renewed = l.Renewed && l.Promise != planned.Promise
-	}
-	return s
-}
-
 // Offer is the upgrade that the user of a Mac may ask for now (os.upgrade self_service, rules 9), nil when there is none
 // or it was asked for already. A Wish for it has the major of its version.
 func (b *Book) Offer(m *Mac, now time.Time) *release.Release {

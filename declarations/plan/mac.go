@@ -104,3 +104,29 @@ type Mac struct {
 	// SelfURL is the address of the Mac's own page, empty when there is none (rules 9).
 	SelfURL string
 }
+
+// MarkServed is what the lanes are once the declarations of p, whose lanes are s, were served to the Mac (rules 6.4).
+func (s LaneStates) MarkServed(p *Plan) LaneStates {
+	if !p.Enforced() || p.Mechanism != ByDeclaration {
+		return s
+	}
+	return s.serve(p)
+}
+
+// MarkCommanded is MarkServed for a lane that is told by command: a NotifyOnly or an install command was acknowledged (rules
+// 14).
+func (s LaneStates) MarkCommanded(p *Plan) LaneStates {
+	if !p.Enforced() || p.Mechanism != ByCommand {
+		return s
+	}
+	return s.serve(p)
+}
+
+func (s LaneStates) serve(p *Plan) LaneStates {
+	l, planned := &s[p.Lane], &p.NextLanes[p.Lane]
+	if l.Since.Equal(planned.Since) && planned.Promise != 0 {
+		l.Served = planned.Promise
+		l.Renewed = l.Renewed && l.Promise != planned.Promise
+	}
+	return s
+}

@@ -114,14 +114,17 @@ func (o Options) check() (*settings, error) {
 	if s.zone, err = time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" {
 		return nil, bad("time-zone", "%q is not a time zone such as UTC or Europe/Berlin", o.TimeZone)
 	}
-	if s.keepEvents, err = span(o.KeepEvents); err != nil {
-		return nil, bad("keep-events", "%w", err)
-	}
-	if s.keepPatching, err = span(o.KeepPatching); err != nil {
-		return nil, bad("keep-patching", "%w", err)
-	}
-	if s.keepHistory, err = span(o.KeepHistory); err != nil {
-		return nil, bad("keep-history", "%w", err)
+	for _, k := range []struct {
+		flag, text string
+		into       *time.Duration
+	}{
+		{"keep-events", o.KeepEvents, &s.keepEvents},
+		{"keep-patching", o.KeepPatching, &s.keepPatching},
+		{"keep-history", o.KeepHistory, &s.keepHistory},
+	} {
+		if *k.into, err = span(k.text); err != nil {
+			return nil, bad(k.flag, "%w", err)
+		}
 	}
 	if s.backupTo, err = fleet.Recipients(o.BackupRecipient); err != nil {
 		return nil, bad("backup-recipient", "%w", err)

@@ -134,9 +134,7 @@ func (x *Index) matcher(q Query) *matcher {
 		return n
 	}
 	m.policy, m.version = number(q.Policy), number(q.Version)
-	x.mu.RLock()
-	m.snapshot = x.snapshot
-	x.mu.RUnlock()
+	m.snapshot = x.orderedAt()
 	return m
 }
 

@@ -125,6 +125,13 @@ func (x *Index) freeze(now time.Time) {
 	}
 }
 
+// orderedAt is the number of the present snapshot.
+func (x *Index) orderedAt() uint32 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.snapshot
+}
+
 // lastSeen is what a Mac is ordered by: its last contact as of the snapshot. Macs that are new since then come last.
 func (r *row) lastSeen(snapshot uint32) int64 {
 	switch {
