@@ -138,7 +138,7 @@ func New(o Options) (*Fleet, error) {
 			n int) error {
 			return f.outbox.Publish(ctx, id, n)
 		},
-		Today: f.todayJSON, Took: func() { f.missing.Store(true) },
+		Today: f.todayJSON, Gates: f.TurnGates, Took: func() { f.missing.Store(true) },
 		Loops: []func(context.Context){
 			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
 		},

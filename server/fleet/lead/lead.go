@@ -1,5 +1,5 @@
-// Package lead does what one replica does for all, under a lease in the database: the sweep, housekeeping, and the repair
-// of the index.
+// Package lead does what one replica does for all, under a lease in the database: the sweep, housekeeping, the gates, and
+// the repair of the index.
 package lead
 
 import (
@@ -54,6 +54,8 @@ type Options struct {
 	Publish func(ctx context.Context, id string, published int) error
 	// Today is today's row of the history.
 	Today func(now time.Time) ([]byte, error)
+	// Gates lets the gates of all policies look, and writes what they find (rules 13).
+	Gates func(ctx context.Context) error
 	// Took is called when the lease was taken. Loops run while it is held.
 	Took  func()
 	Loops []func(context.Context)
@@ -112,7 +114,7 @@ func (l *Leader) Run(ctx context.Context) {
 			leading, stop = context.WithCancel(ctx)
 			l.leading.Store(true)
 			l.o.Took()
-			for _, loop := range append([]func(context.Context){l.sweepLoop, l.housekeepingLoop}, l.o.Loops...) {
+			for _, loop := range append([]func(context.Context){l.sweepLoop, l.housekeepingLoop, l.gateLoop}, l.o.Loops...) {
 				work.Go(func() error { loop(leading); return nil })
 			}
 		case !held && stop != nil:

@@ -85,6 +85,7 @@ func rigOn(t *testing.T, db *storagetest.FaultyDB, owner string, alone bool) *ri
 			return nil
 		},
 		Today: func(now time.Time) ([]byte, error) { return []byte(`{"all":{}}`), nil },
+		Gates: func(context.Context) error { return nil },
 		Took:  func() { r.took <- struct{}{} },
 		Keep: Retention{Reports: 2, Events: 48 * time.Hour, History: 48 * time.Hour, Results: func(_ context.Context, id string, before time.Time) error {
 			r.mu.Lock()
@@ -318,7 +319,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// Alone, a process leads at once, sweeps when it is woken, and gives the lease back.
+// Alone, a process leads at once, lets the gates look, sweeps when it is woken, and gives the lease back.
 func TestRun(t *testing.T) {
 	r := newRig(t)
 	old := r.mac("OLD", func(rec *storage.Record) { rec.Advertised = "of another book" })
@@ -326,6 +327,8 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	swept := make(chan string, 100)
+	turned := make(chan bool, 100)
+	r.o.Gates = func(context.Context) error { turned <- r.Leading(); return errors.New("the store is away") }
 	r.o.Change = func(_ context.Context, id string, _ reconcile.Cause) error { swept <- id; return nil }
 	go func() { defer close(ended); r.Run(ctx) }()
 	<-r.took
@@ -335,6 +338,9 @@ func TestRun(t *testing.T) {
 	}
 	r.LookAtAll()
 	<-swept
+	if !<-turned {
+		t.Error("the gates look without the lease")
+	}
 	cancel()
 	<-ended
 	if r.Leading() {
