@@ -24,7 +24,8 @@ func (w *Web) deviceRemove(c echo.Context) error {
 	if c.FormValue("confirm") == "" {
 		m := confirmModel{
 			Title: "Remove " + name, Harm: true, Action: devicePath(d.ID) + "/remove", Back: devicePath(d.ID),
-			Text: "Plimsoll forgets this Mac with its reports and its timeline, and refuses it until it enrols again. Nothing is removed from the Mac itself: its management profile stays until somebody removes it there.",
+			Text: "Plimsoll forgets this Mac with its reports and its timeline, and refuses it until it enrols again. " +
+				"Nothing is removed from the Mac itself: its management profile stays until somebody removes it there.",
 		}
 		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "devices"}, m)
 	}
@@ -54,7 +55,10 @@ func (w *Web) bulk(c echo.Context) error {
 		}
 		macs = append(macs, page.Items...)
 		if len(macs) > bulkLimit {
-			return &fleet.Error{Kind: fleet.ErrInvalid, Code: "too_many", Text: "these are more than " + view.Count(bulkLimit) + " Macs; narrow the list with a filter"}
+			return &fleet.Error{
+				Kind: fleet.ErrInvalid, Code: "too_many",
+				Text: "these are more than " + view.Count(bulkLimit) + " Macs; narrow the list with a filter",
+			}
 		}
 		if page.Next == "" {
 			break
@@ -76,7 +80,9 @@ func (w *Web) bulk(c echo.Context) error {
 	}
 	if c.FormValue("act") == "sync" {
 		if c.FormValue("confirm") == "" {
-			return w.askBulk(c, http.StatusOK, confirmModel{Title: title, Back: back, Text: "Each Mac is woken and fetches its declarations."})
+			return w.askBulk(c, http.StatusOK, confirmModel{
+				Title: title, Back: back, Text: "Each Mac is woken and fetches its declarations.",
+			})
 		}
 		for i := range macs {
 			if err := w.fleet.Sync(ctx, macs[i].ID, who(c)); err != nil && !errors.Is(err, fleet.ErrConflict) {
@@ -132,7 +138,8 @@ func slug(label string) string {
 
 // letters are how the commonest letters outside a to z are written.
 var letters = map[rune]string{
-	'ä': "ae", 'ö': "oe", 'ü': "ue", 'ß': "ss", 'à': "a", 'á': "a", 'â': "a", 'å': "a", 'ã': "a", 'æ': "ae", 'ç': "c", 'è': "e", 'é': "e", 'ê': "e", 'ë': "e",
+	'ä': "ae", 'ö': "oe", 'ü': "ue", 'ß': "ss", 'à': "a", 'á': "a", 'â': "a", 'å': "a", 'ã': "a", 'æ': "ae", 'ç': "c", 'è': "e",
+	'é': "e", 'ê': "e", 'ë': "e",
 	'ì': "i", 'í': "i", 'î': "i", 'ï': "i", 'ñ': "n", 'ò': "o", 'ó': "o", 'ô': "o", 'õ': "o", 'ø': "o", 'ù': "u", 'ú': "u", 'û': "u",
 }
 

@@ -135,7 +135,8 @@ func (w *Web) dueOn(ctx context.Context, day string) (rows []deviceRow, more boo
 }
 
 // monthsOf are this month and the next ones.
-func monthsOf(today release.Day, shown string, due map[string]int, freezes []policy.Freeze, policies []policy.Policy) []monthModel {
+func monthsOf(today release.Day, shown string, due map[string]int, freezes []policy.Freeze,
+	policies []policy.Policy) []monthModel {
 	var out []monthModel
 	first := today.Time().AddDate(0, 0, 1-today.Time().Day())
 	for n := range calendarMonths {
@@ -146,7 +147,8 @@ func monthsOf(today release.Day, shown string, due map[string]int, freezes []pol
 			day := release.DayOf(t)
 			date := day.String()
 			week = append(week, dayModel{
-				Number: t.Day(), Date: date, Devices: due[date], Today: day == today, Here: date == shown, Closed: closedBy(day, freezes, policies),
+				Number: t.Day(), Date: date, Devices: due[date], Today: day == today, Here: date == shown,
+				Closed: closedBy(day, freezes, policies),
 			})
 			if len(week) == 7 {
 				m.Weeks = append(m.Weeks, week)
@@ -186,7 +188,8 @@ func closedBy(day release.Day, freezes []policy.Freeze, policies []policy.Policy
 }
 
 var weekdays = map[string]string{
-	"mon": "Mondays", "tue": "Tuesdays", "wed": "Wednesdays", "thu": "Thursdays", "fri": "Fridays", "sat": "Saturdays", "sun": "Sundays",
+	"mon": "Mondays", "tue": "Tuesdays", "wed": "Wednesdays", "thu": "Thursdays", "fri": "Fridays", "sat": "Saturdays",
+	"sun": "Sundays",
 }
 
 // closedWords say which policies set deadlines on some weekdays only.
@@ -208,7 +211,8 @@ func closedWords(policies []policy.Policy) []string {
 
 func freezeOf(f *policy.Freeze, today release.Day) freezeModel {
 	m := freezeModel{
-		Name: f.Name, Reason: f.Reason, From: f.From.String(), To: f.To.String(), By: f.By, Strict: f.Strict, Past: f.To < today, For: "every Mac",
+		Name: f.Name, Reason: f.Reason, From: f.From.String(), To: f.To.String(), By: f.By, Strict: f.Strict, Past: f.To < today,
+		For: "every Mac",
 	}
 	if len(f.Groups) > 0 {
 		m.For = "Macs in " + view.Join(f.Groups, "or")
@@ -221,11 +225,15 @@ func freezeOf(f *policy.Freeze, today release.Day) freezeModel {
 
 func (w *Web) freezePut(c echo.Context) error {
 	form := freezeForm{
-		Name: strings.TrimSpace(c.FormValue("name")), Reason: strings.TrimSpace(c.FormValue("reason")), From: c.FormValue("from"), To: c.FormValue("to"),
-		Groups: strings.TrimSpace(c.FormValue("groups")), Exclude: strings.TrimSpace(c.FormValue("exclude_groups")), Strict: c.FormValue("strict") != "",
+		Name: strings.TrimSpace(c.FormValue("name")), Reason: strings.TrimSpace(c.FormValue("reason")), From: c.FormValue("from"),
+		To:     c.FormValue("to"),
+		Groups: strings.TrimSpace(c.FormValue("groups")), Exclude: strings.TrimSpace(c.FormValue("exclude_groups")),
+		Strict: c.FormValue("strict") != "",
 		Faults: faults{},
 	}
-	f := policy.Freeze{Name: form.Name, Reason: form.Reason, Groups: words(form.Groups), ExcludeGroups: words(form.Exclude), Strict: form.Strict}
+	f := policy.Freeze{
+		Name: form.Name, Reason: form.Reason, Groups: words(form.Groups), ExcludeGroups: words(form.Exclude), Strict: form.Strict,
+	}
 	if !policy.ValidName(f.Name) {
 		f.Name = cmp.Or(slug(f.Name), f.Name)
 	}

@@ -50,7 +50,10 @@ type tabModel struct {
 }
 
 // tabs are the parts of a Mac's page: by the word in the address, the first one shown without it.
-var tabs = []tabModel{{Name: "Plan", Link: "plan"}, {Name: "Timeline", Link: "timeline"}, {Name: "Declarations", Link: "declarations"}, {Name: "Reports", Link: "reports"}}
+var tabs = []tabModel{
+	{Name: "Plan", Link: "plan"}, {Name: "Timeline", Link: "timeline"}, {Name: "Declarations", Link: "declarations"},
+	{Name: "Reports", Link: "reports"},
+}
 
 // deadlineModel is a deadline in its own wall clock, and as the instant that counts for "overdue".
 type deadlineModel struct {
@@ -151,8 +154,9 @@ func (w *Web) devicePage(c echo.Context) error {
 func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fleet.ServedManifest) deviceModel {
 	m := deviceModel{
 		ID: d.ID, Path: devicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
-		OS: view.OSWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled, BootstrapToken: d.BootstrapToken,
-		EnrolledAt: w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
+		OS: view.OSWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled,
+		BootstrapToken: d.BootstrapToken,
+		EnrolledAt:     w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
 		State: view.StateOf(d.State), Policy: text(d.Policy), Sentence: standing(d),
 		Deadline: deadlineModel{Local: view.WallPtr(d.DeadlineLocal), Counted: w.whenPtr(d.OverdueAt)},
 		Plan:     planOf(plan), Served: servedModel{Token: served.DeclarationsToken, At: w.whenPtr(served.ServedAt)},
@@ -198,7 +202,8 @@ func standing(d *fleet.Device) string {
 	case !d.Enrolled:
 		return "This Mac checked out, so nothing is asked of it."
 	case d.Target != nil && d.DeadlineLocal != nil && d.State == "overdue":
-		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+view.Wall(*d.DeadlineLocal)+", local time")
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+
+			view.Wall(*d.DeadlineLocal)+", local time")
 	case d.Target != nil && d.DeadlineLocal != nil:
 		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time")
 	case d.State == "compliant":
@@ -209,7 +214,8 @@ func standing(d *fleet.Device) string {
 	return runs + "."
 }
 
-// withoutRepeats leaves out the failure that another reason explains: its evidence, Apple's words among it, goes with that reason.
+// withoutRepeats leaves out the failure that another reason explains: its evidence, Apple's words among it, goes with that
+// reason.
 func withoutRepeats(reasons []policy.Reason) []policy.Reason {
 	explained := slices.IndexFunc(reasons, func(r policy.Reason) bool {
 		return r.Code == compliance.FailureDisk || r.Code == compliance.FailureBattery
@@ -231,7 +237,9 @@ func withoutRepeats(reasons []policy.Reason) []policy.Reason {
 func reasonsOf(reasons []policy.Reason) []reasonModel {
 	out := make([]reasonModel, 0, len(reasons))
 	for _, r := range reasons {
-		out = append(out, reasonModel{Code: r.Code, Text: view.Sentence(view.Prose(r.Text)), Advice: r.Advice, Evidence: evidenceOf(r.Evidence)})
+		out = append(out, reasonModel{
+			Code: r.Code, Text: view.Sentence(view.Prose(r.Text)), Advice: r.Advice, Evidence: evidenceOf(r.Evidence),
+		})
 	}
 	return out
 }
@@ -272,7 +280,9 @@ func indent(b []byte) string {
 	return out.String()
 }
 
-var laneWords = map[string]string{"patch": "Update within its macOS", "upgrade": "Upgrade to another macOS", "bsi": "Background Security Improvement"}
+var laneWords = map[string]string{
+	"patch": "Update within its macOS", "upgrade": "Upgrade to another macOS", "bsi": "Background Security Improvement",
+}
 
 func planOf(p *plan.Explanation) planModel {
 	m := planModel{Policies: p.Policies, LeftOut: reasonsOf(p.LeftOut)}
@@ -286,7 +296,9 @@ func planOf(p *plan.Explanation) planModel {
 		})
 	}
 	for _, r := range p.Releases {
-		row := releaseModel{Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal)}
+		row := releaseModel{
+			Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal),
+		}
 		if r.Role == "ignored" {
 			m.Ignored = append(m.Ignored, row)
 		} else {
@@ -298,13 +310,17 @@ func planOf(p *plan.Explanation) planModel {
 		if err != nil {
 			body = []byte("(cannot be shown)")
 		}
-		m.Declarations = append(m.Declarations, documentModel{Identifier: d.Identifier, Type: d.Type, Token: d.ServerToken, Body: string(body)})
+		m.Declarations = append(m.Declarations, documentModel{
+			Identifier: d.Identifier, Type: d.Type, Token: d.ServerToken, Body: string(body),
+		})
 	}
 	return m
 }
 
 func servedOf(d *fleet.ServedDeclaration) documentModel {
-	m := documentModel{Identifier: d.Identifier, Type: d.Kind, Token: d.ServerToken, Body: indent(d.Body), Reported: "nothing reported yet"}
+	m := documentModel{
+		Identifier: d.Identifier, Type: d.Kind, Token: d.ServerToken, Body: indent(d.Body), Reported: "nothing reported yet",
+	}
 	if r := d.Reported; r != nil {
 		m.Reported = "inactive"
 		if r.Active {

@@ -61,7 +61,9 @@ type deviceRow struct {
 }
 
 // filterNames are the query parameters of the list, the same as the API's.
-var filterNames = []string{"state", "flag", "policy", "group", "version", "model", "q", "reason", "seen_before", "enrolled", "sort"}
+var filterNames = []string{
+	"state", "flag", "policy", "group", "version", "model", "q", "reason", "seen_before", "enrolled", "sort",
+}
 
 func (f *filter) fields() map[string]*string {
 	return map[string]*string{
@@ -98,7 +100,8 @@ func (f filter) query(without ...string) string {
 // ask is the filter as the use case takes it.
 func (f filter) ask(zone *time.Location) (fleet.DeviceQuery, error) {
 	q := fleet.DeviceQuery{
-		State: f.State, Flag: f.Flag, Policy: f.Policy, Group: f.Group, Version: f.Version, Model: f.Model, Q: f.Q, Reason: f.Reason, Sort: f.Sort,
+		State: f.State, Flag: f.Flag, Policy: f.Policy, Group: f.Group, Version: f.Version, Model: f.Model, Q: f.Q, Reason: f.Reason,
+		Sort: f.Sort,
 	}
 	switch f.Enrolled {
 	case "", "true":
@@ -116,7 +119,9 @@ func (f filter) ask(zone *time.Location) (fleet.DeviceQuery, error) {
 		t, err = time.Parse(time.RFC3339, f.SeenBefore)
 	}
 	if err != nil {
-		return q, &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "seen_before must be a day such as 2026-12-01, or a time of RFC 3339"}
+		return q, &fleet.Error{
+			Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "seen_before must be a day such as 2026-12-01, or a time of RFC 3339",
+		}
 	}
 	q.SeenBefore = t
 	return q, nil
@@ -165,7 +170,8 @@ func (w *Web) devicesPage(c echo.Context) error {
 
 func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 	m := devicesModel{
-		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason+f.Policy+f.Group+f.Sort != "", First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
+		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason+f.Policy+f.Group+f.Sort != "",
+		First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
 		States: view.StateOptions(view.States, f.State, "Any state"), Flags: view.StateOptions(view.Flags, f.Flag, "Any flag"),
 		Sorts:    view.Options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),
 		Enrolled: view.Options(f.Enrolled, "", "Enrolled", "false", "Not enrolled any more"),
@@ -258,8 +264,10 @@ func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
 
 func (w *Web) row(d *fleet.Device) deviceRow {
 	r := deviceRow{
-		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model), OS: view.OSWords(d.OS.Version, d.OS.Letter),
-		State: view.StateOf(d.State), Target: view.TargetWords(d.Target), Deadline: view.ShortWall(d.DeadlineLocal), Seen: w.whenPtr(d.LastSeenAt),
+		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model),
+		OS:    view.OSWords(d.OS.Version, d.OS.Letter),
+		State: view.StateOf(d.State), Target: view.TargetWords(d.Target), Deadline: view.ShortWall(d.DeadlineLocal),
+		Seen: w.whenPtr(d.LastSeenAt),
 	}
 	if d.State != "compliant" && d.Phase != "" {
 		r.Phase = view.PhaseOf(d.Phase)

@@ -15,8 +15,8 @@ import (
 	"plimsoll/server/web/view"
 )
 
-// policyForm is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that does
-// not belong to the chosen mode is not part of the policy.
+// policyForm is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that
+// does not belong to the chosen mode is not part of the policy.
 type policyForm struct {
 	Original string // the name of the policy that is edited; empty for a new one
 	ETag     string
@@ -34,9 +34,12 @@ type policyForm struct {
 
 // editorFields are the fields at which the editor shows faults.
 var editorFields = []string{
-	"name", "label", "priority", "assign.groups", "assign.exclude_groups", "assign.when", "os.track", "os.upgrade", "os.upgrade_within_days",
-	"updates.mode", "updates.within_days", "updates.exploited_within_days", "updates.time", "updates.min_age_days", "updates.version", "updates.build",
-	"updates.deadline", "background_security.mode", "background_security.within_days", "background_security.time", "notice_days", "delay.max_hours", "details_url", "settings",
+	"name", "label", "priority", "assign.groups", "assign.exclude_groups", "assign.when", "os.track", "os.upgrade",
+	"os.upgrade_within_days",
+	"updates.mode", "updates.within_days", "updates.exploited_within_days", "updates.time", "updates.min_age_days",
+	"updates.version", "updates.build",
+	"updates.deadline", "background_security.mode", "background_security.within_days", "background_security.time", "notice_days",
+	"delay.max_hours", "details_url", "settings",
 }
 
 // newPolicyForm is what a new policy begins with: the newest of what each Mac runs, within two weeks.
@@ -52,8 +55,9 @@ func (f *policyForm) names() map[string]*string {
 	return map[string]*string{
 		"original": &f.Original, "etag": &f.ETag, "name": &f.Name, "label": &f.Label, "priority": &f.Priority,
 		"assign.groups": &f.Groups, "assign.exclude_groups": &f.Exclude, "assign.when": &f.When, "updates.mode": &f.Mode,
-		"updates.within_days": &f.WithinDays, "updates.exploited_within_days": &f.ExploitedWithinDays, "updates.min_age_days": &f.MinAgeDays,
-		"updates.time": &f.Time, "updates.version": &f.Version, "updates.build": &f.Build, "updates.deadline": &f.Deadline,
+		"updates.within_days": &f.WithinDays, "updates.exploited_within_days": &f.ExploitedWithinDays,
+		"updates.min_age_days": &f.MinAgeDays,
+		"updates.time":         &f.Time, "updates.version": &f.Version, "updates.build": &f.Build, "updates.deadline": &f.Deadline,
 		"os.track": &f.Track, "os.upgrade": &f.Upgrade, "os.upgrade_within_days": &f.UpgradeWithinDays,
 		"background_security.within_days": &f.BSIWithinDays, "background_security.time": &f.BSITime, "notice_days": &f.NoticeDays,
 		"delay.max_hours": &f.DelayHours, "details_url": &f.DetailsURL, "settings": &f.Settings,
@@ -85,7 +89,8 @@ func policyFormOf(p *policy.Policy) (policyForm, error) {
 	}
 	if u := p.Updates; u != nil {
 		f.Mode, f.Time, f.Build, f.Version = u.Mode, u.Time, u.Build, string(u.Version)
-		f.WithinDays, f.ExploitedWithinDays, f.MinAgeDays = numberText(u.WithinDays), numberText(u.ExploitedWithinDays), numberText(u.MinAgeDays)
+		f.WithinDays, f.MinAgeDays = numberText(u.WithinDays), numberText(u.MinAgeDays)
+		f.ExploitedWithinDays = numberText(u.ExploitedWithinDays)
 		if u.Deadline != nil {
 			f.Deadline = u.Deadline.String()
 		}
@@ -140,11 +145,11 @@ func words(s string) []string {
 	if s == "" {
 		return nil
 	}
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '\n' || r == '\t' || r == '\r' })
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(",; \n\t\r", r) })
 }
 
-// policy reads the form. before is the policy that it replaces, nil for a new one: what that left out, and the form cannot tell from a
-// default, stays left out. What is wrong with the policy itself is for the use case to say.
+// policy reads the form. before is the policy that it replaces, nil for a new one: what that left out, and the form cannot tell
+// from a default, stays left out. What is wrong with the policy itself is for the use case to say.
 func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.FieldError) {
 	r := &reading{}
 	if before == nil {
@@ -184,7 +189,8 @@ func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.Fiel
 	if before.Updates != nil && p.Updates != nil && p.Updates.Mode == before.Updates.Mode {
 		p.Updates.Days = before.Updates.Days
 	}
-	if before.BackgroundSecurity != nil && p.BackgroundSecurity != nil && p.BackgroundSecurity.Mode == before.BackgroundSecurity.Mode {
+	if before.BackgroundSecurity != nil && p.BackgroundSecurity != nil &&
+		p.BackgroundSecurity.Mode == before.BackgroundSecurity.Mode {
 		p.BackgroundSecurity.Days = before.BackgroundSecurity.Days
 	}
 	return p, r.wrong
@@ -202,7 +208,8 @@ func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates 
 		u.ExploitedWithinDays, u.Time = r.number("updates.exploited_within_days", f.ExploitedWithinDays), f.Time
 	case policy.ModeMinimum, policy.ModeExact:
 		list := words(f.Version)
-		if f.Mode == policy.ModeMinimum && (len(list) > 1 || len(list) == 1 && before.Updates != nil && before.Updates.Versions != nil) {
+		if f.Mode == policy.ModeMinimum && (len(list) > 1 ||
+			len(list) == 1 && before.Updates != nil && before.Updates.Versions != nil) {
 			for _, v := range list {
 				u.Versions = append(u.Versions, release.Version(v))
 			}

@@ -66,7 +66,10 @@ func (w *Web) codeOf(code *fleet.CodeInfo) codeModel {
 }
 
 func (w *Web) codeCreate(c echo.Context) error {
-	form := codeForm{Label: strings.TrimSpace(c.FormValue("label")), Expires: c.FormValue("expires"), Uses: strings.TrimSpace(c.FormValue("uses")), Faults: faults{}}
+	form := codeForm{
+		Label: strings.TrimSpace(c.FormValue("label")), Expires: c.FormValue("expires"), Uses: strings.TrimSpace(c.FormValue("uses")),
+		Faults: faults{},
+	}
 	var expires *time.Time
 	if form.Expires != "" {
 		t, err := time.ParseInLocation(time.DateOnly, form.Expires, w.zone)

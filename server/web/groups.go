@@ -43,7 +43,8 @@ func (w *Web) showGroups(c echo.Context, status int, form groupForm) error {
 	m := groupsModel{Form: form}
 	for _, g := range page.Items {
 		m.Groups = append(m.Groups, groupRow{
-			Name: g.Name, Link: "/groups/" + url.PathEscape(g.Name), Devices: "/devices?group=" + url.QueryEscape(g.Name), Members: len(g.Devices), Unknown: g.UnknownMembers,
+			Name: g.Name, Link: "/groups/" + url.PathEscape(g.Name), Devices: "/devices?group=" + url.QueryEscape(g.Name),
+			Members: len(g.Devices), Unknown: g.UnknownMembers,
 		})
 	}
 	return w.render(c, status, "groups", frame{Title: "Groups", Section: "groups", Notice: notice(c)}, m)
@@ -60,14 +61,15 @@ func (w *Web) groupPage(c echo.Context) error {
 
 func (w *Web) groupSave(c echo.Context) error {
 	form := groupForm{
-		Name: strings.TrimSpace(c.FormValue("name")), Members: c.FormValue("members"), ETag: c.FormValue("etag"), New: c.FormValue("etag") == "",
+		Name: strings.TrimSpace(c.FormValue("name")), Members: c.FormValue("members"), ETag: c.FormValue("etag"),
+		New: c.FormValue("etag") == "",
 	}
 	if form.New && !policy.ValidName(form.Name) {
 		form.Name = cmp.Or(slug(form.Name), form.Name)
 	}
 	o := w.options(c)
 	o.IfMatch = form.ETag
-	members := strings.FieldsFunc(form.Members, func(r rune) bool { return r == '\n' || r == '\r' || r == ',' || r == ';' || r == ' ' || r == '\t' })
+	members := words(form.Members)
 	if form.New && o.IfMatch == "" && form.Name != "" {
 		if _, err := w.fleet.Group(c.Request().Context(), form.Name); err == nil {
 			form.Faults = faults{"name": {"exists already"}}

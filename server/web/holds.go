@@ -19,9 +19,11 @@ var notices = map[string]string{
 	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
-	"lifted": "The freeze is lifted.", "reordered": "The policy was moved.", "removed": "The Mac was removed.", "synced-all": "The Macs were told to sync.",
-	"moved-all": "The group was changed.", "changed": "The catalogue changed.", "unchanged": "The catalogue is up to date: nothing changed.",
-	"refused": "Apple's answer was refused; the last good catalogue stays.",
+	"lifted": "The freeze is lifted.", "reordered": "The policy was moved.", "removed": "The Mac was removed.",
+	"synced-all": "The Macs were told to sync.",
+	"moved-all":  "The group was changed.", "changed": "The catalogue changed.",
+	"unchanged": "The catalogue is up to date: nothing changed.",
+	"refused":   "Apple's answer was refused; the last good catalogue stays.",
 }
 
 func notice(c echo.Context) string { return notices[c.QueryParam("done")] }
@@ -110,7 +112,10 @@ type field struct{ Name, Value string }
 
 // finish ends a guarded write: with its impact when that was asked for or must be confirmed, else back on the page.
 func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
-	m := confirmModel{Title: title, Harm: strings.HasPrefix(title, "Delete ") || strings.HasPrefix(title, "Pause "), Action: c.Request().URL.Path, Back: back}
+	m := confirmModel{
+		Title: title, Harm: strings.HasPrefix(title, "Delete ") || strings.HasPrefix(title, "Pause "), Action: c.Request().URL.Path,
+		Back: back,
+	}
 	status := http.StatusOK
 	var fe *fleet.Error
 	switch {

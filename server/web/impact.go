@@ -69,7 +69,9 @@ func impactOf(i *fleet.Impact) impactModel {
 		if name == "" {
 			name = s.Device
 		}
-		m.Sample = append(m.Sample, impactRow{Device: name, Link: devicePath(s.Device), Before: sideWords(s.Before), After: sideWords(s.After)})
+		m.Sample = append(m.Sample, impactRow{
+			Device: name, Link: devicePath(s.Device), Before: sideWords(s.Before), After: sideWords(s.After),
+		})
 	}
 	return m
 }

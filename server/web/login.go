@@ -32,7 +32,8 @@ func loginAddress(next string) string {
 // ownPath keeps a redirect on this server.
 func ownPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") ||
+		strings.ContainsAny(next, "\\\r\n\t") {
 		return "/"
 	}
 	return next
@@ -60,7 +61,8 @@ func (w *Web) login(c echo.Context) error {
 	if wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
 		c.Response().Header().Set("Retry-After", strconv.Itoa(seconds))
-		return again(http.StatusTooManyRequests, "There were too many failed attempts. Try again in "+view.Plural(seconds, "second")+".")
+		return again(http.StatusTooManyRequests, "There were too many failed attempts. Try again in "+
+			view.Plural(seconds, "second")+".")
 	}
 	switch {
 	case errors.Is(err, fleet.ErrForbidden) || err == nil && secret == "":

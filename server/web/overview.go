@@ -97,7 +97,9 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf view.Moment) fleetM
 		}
 	}
 	for _, a := range o.Attention {
-		row := attentionModel{Text: view.Sentence(a.Text), Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code)}
+		row := attentionModel{
+			Text: view.Sentence(a.Text), Advice: a.Advice, Devices: a.Devices, Link: "/devices?reason=" + url.QueryEscape(a.Code),
+		}
 		if words, ok := groupWords[a.Code]; ok {
 			row.Text = words
 		}
@@ -128,14 +130,22 @@ func fleetModelOf(c fleet.Compliance, o fleet.Overview, asOf view.Moment) fleetM
 
 // groupWords head the groups of Macs whose reason, said of one Mac, needs that Mac's own facts.
 var groupWords = map[string]string{
-	compliance.DeadlineAhead: "Waiting for the deadline", "waiting": "Waiting to begin", "downloading": "Downloading", "prepared": "Downloaded and prepared",
-	"installing": "Installing", compliance.DelayedByUser: "Delayed by the user", compliance.Returned: "Back from a silence of more than 7 days",
-	compliance.NotSyncedYet: "Have not fetched yet what they are told now", compliance.NotFetched: "Were served the update's declaration, but do not report having it",
-	compliance.DeadlinePassed: "The deadline has passed and the update is missing", compliance.DeadlinePassedOffline: "The deadline passed while they were offline",
-	compliance.DownloadingLong: "Downloading for more than a day", compliance.OtherPhase: "Report a state of the update that this server does not know",
-	compliance.FailureDisk: "The installation failed for lack of disk space", compliance.FailureBattery: "The installation failed because of the battery or power",
-	compliance.InstallFailed: "The installation failed", compliance.MacOSTooOld: "macOS is too old to be told by declaration",
-	plan.CodeNotInCatalogue: "The catalogue has no release for them", plan.CodeHeld: "Held back by a hold on a release", plan.CodeUnsupported: "No release that satisfies the policy exists for them",
+	compliance.DeadlineAhead: "Waiting for the deadline", "waiting": "Waiting to begin", "downloading": "Downloading",
+	"prepared":   "Downloaded and prepared",
+	"installing": "Installing", compliance.DelayedByUser: "Delayed by the user",
+	compliance.Returned:              "Back from a silence of more than 7 days",
+	compliance.NotSyncedYet:          "Have not fetched yet what they are told now",
+	compliance.NotFetched:            "Were served the update's declaration, but do not report having it",
+	compliance.DeadlinePassed:        "The deadline has passed and the update is missing",
+	compliance.DeadlinePassedOffline: "The deadline passed while they were offline",
+	compliance.DownloadingLong:       "Downloading for more than a day",
+	compliance.OtherPhase:            "Report a state of the update that this server does not know",
+	compliance.FailureDisk:           "The installation failed for lack of disk space",
+	compliance.FailureBattery:        "The installation failed because of the battery or power",
+	compliance.InstallFailed:         "The installation failed",
+	compliance.MacOSTooOld:           "macOS is too old to be told by declaration",
+	plan.CodeNotInCatalogue:          "The catalogue has no release for them", plan.CodeHeld: "Held back by a hold on a release",
+	plan.CodeUnsupported:       "No release that satisfies the policy exists for them",
 	plan.CodeAssignmentUnknown: "Whether a policy applies depends on a fact that is not known yet",
 }
 
@@ -143,7 +153,10 @@ var groupWords = map[string]string{
 var settled = []string{plan.CodeHeld, "paused"}
 
 // underway are the reasons that pass by themselves.
-var underway = []string{compliance.DeadlineAhead, "waiting", "downloading", "prepared", "installing", compliance.DelayedByUser, compliance.Returned, compliance.NotSyncedYet}
+var underway = []string{
+	compliance.DeadlineAhead, "waiting", "downloading", "prepared", "installing", compliance.DelayedByUser, compliance.Returned,
+	compliance.NotSyncedYet,
+}
 
 // headline says in one sentence how the fleet stands.
 func headline(c fleet.Compliance) string {

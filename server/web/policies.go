@@ -65,7 +65,8 @@ func (w *Web) policiesPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.render(c, http.StatusOK, "policies", frame{Title: "Policies", Section: "policies", Live: true, Notice: notice(c)}, policiesModelOf(page.Items, counts))
+	f := frame{Title: "Policies", Section: "policies", Live: true, Notice: notice(c)}
+	return w.render(c, http.StatusOK, "policies", f, policiesModelOf(page.Items, counts))
 }
 
 func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policiesModel {
@@ -73,7 +74,8 @@ func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policies
 	for i := range policies {
 		p := &policies[i]
 		row := policyRow{
-			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority, Words: view.PolicyWords(p),
+			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority,
+			Words:       view.PolicyWords(p),
 			DevicesLink: "/devices?policy=" + url.QueryEscape(p.Name),
 		}
 		for _, n := range counts.Policies {
@@ -141,7 +143,8 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 
 // choices are the tracks that a policy may have, and the versions that Apple offers.
 func choices(all []fleet.Release, track string) (tracks []view.Option, offered []string) {
-	tracks = view.Options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest, "the latest that it can run")
+	tracks = view.Options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest,
+		"the latest that it can run")
 	var majors []int
 	var versions []release.Version
 	for i := range all {

@@ -120,7 +120,9 @@ func (w *Web) asOf(c echo.Context) (string, time.Time, error) {
 	}
 	t, err := time.ParseInLocation(time.DateOnly, day, w.zone)
 	if err != nil {
-		return "", time.Time{}, &fleet.Error{Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "the day must be of the form 2026-12-01"}
+		return "", time.Time{}, &fleet.Error{
+			Kind: fleet.ErrInvalid, Code: "bad_parameter", Text: "the day must be of the form 2026-12-01",
+		}
 	}
 	if end := t.AddDate(0, 0, 1).Add(-time.Second); end.Before(w.now()) {
 		return day, end, nil
@@ -129,7 +131,10 @@ func (w *Web) asOf(c echo.Context) (string, time.Time, error) {
 }
 
 func (w *Web) holdOf(h *fleet.Hold) holdModel {
-	m := holdModel{Subject: h.Subject, Reason: h.Reason, By: h.By, Successors: h.Successors, Since: w.when(h.Since), Releases: strings.Join(h.Releases, ", ")}
+	m := holdModel{
+		Subject: h.Subject, Reason: h.Reason, By: h.By, Successors: h.Successors, Since: w.when(h.Since),
+		Releases: strings.Join(h.Releases, ", "),
+	}
 	if h.Until != nil {
 		m.Until = h.Until.In(w.zone).Format("2006-01-02 15:04 MST")
 	}
@@ -147,8 +152,9 @@ func releaseRows(all []fleet.Release, now time.Time) []releaseRow {
 	for i := range sorted {
 		r := &sorted[i]
 		row := releaseRow{
-			Version: r.Version, Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Kind: "macOS", Prerequisite: r.PrerequisiteBuild,
-			Posted: r.Posted.String(), Available: r.Available, Held: r.Held, Exploited: r.Exploited, Devices: len(r.Devices),
+			Version: r.Version, Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Kind: "macOS",
+			Prerequisite: r.PrerequisiteBuild,
+			Posted:       r.Posted.String(), Available: r.Available, Held: r.Held, Exploited: r.Exploited, Devices: len(r.Devices),
 			HoldLink: "/releases?hold=" + url.QueryEscape(r.Build) + "#hold",
 		}
 		if r.Kind == string(release.KindBSI) {

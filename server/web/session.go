@@ -28,8 +28,8 @@ const (
 	sessionSlot  = "session" // in echo's context
 )
 
-// session is what the cookie says: which token it was opened with, not the token itself. Whether that token is still in force, and
-// what it may do, is looked up for every request.
+// session is what the cookie says: which token it was opened with, not the token itself. Whether that token is still in force,
+// and what it may do, is looked up for every request.
 type session struct {
 	Name    string `json:"n"`
 	Created int64  `json:"c,omitempty"` // when the token was made, so that a later one of the same name does not take its place
@@ -231,7 +231,9 @@ func (w *Web) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 func (w *Web) mayWrite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if s := sessionOf(c); !s.may(fleet.ScopeAdmin) {
-			return &fleet.Error{Kind: fleet.ErrForbidden, Code: "scope", Text: "the token " + s.Name + " may look at everything and change nothing"}
+			return &fleet.Error{
+				Kind: fleet.ErrForbidden, Code: "scope", Text: "the token " + s.Name + " may look at everything and change nothing",
+			}
 		}
 		return next(c)
 	}

@@ -107,7 +107,9 @@ func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *mad
 		m.Form.Chosen = []string{string(fleet.ScopeRead)}
 	}
 	for _, scope := range fleet.Scopes {
-		m.Form.Scopes = append(m.Form.Scopes, view.Option{Value: string(scope), Label: scopeWords(scope), Selected: slices.Contains(m.Form.Chosen, string(scope))})
+		m.Form.Scopes = append(m.Form.Scopes, view.Option{
+			Value: string(scope), Label: scopeWords(scope), Selected: slices.Contains(m.Form.Chosen, string(scope)),
+		})
 	}
 	if err := w.eachToken(ctx, func(t *fleet.TokenInfo) { m.Tokens = append(m.Tokens, w.tokenOf(c, t)) }); err != nil {
 		return err
@@ -135,7 +137,9 @@ func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *mad
 }
 
 func (w *Web) certificate(name, fingerprint string, from, until time.Time, first bool) certificateModel {
-	m := certificateModel{Name: name, Fingerprint: fingerprint, From: w.when(from), Until: until.In(w.zone).Format(time.DateOnly), First: first}
+	m := certificateModel{
+		Name: name, Fingerprint: fingerprint, From: w.when(from), Until: until.In(w.zone).Format(time.DateOnly), First: first,
+	}
 	left := until.Sub(w.now())
 	m.Warn = left < certificateWarning
 	m.Left = view.Ago(-left)
@@ -151,7 +155,8 @@ func (w *Web) tokenOf(c echo.Context, t *fleet.TokenInfo) tokenModel {
 		words[i] = scopeWords(scope)
 	}
 	m := tokenModel{
-		Name: t.Name, Scope: strings.Join(words, "; "), By: t.By, Created: w.when(t.CreatedAt), Own: t.Name == who(c) && sessionOf(c).Mark == "",
+		Name: t.Name, Scope: strings.Join(words, "; "), By: t.By, Created: w.when(t.CreatedAt),
+		Own:     t.Name == who(c) && sessionOf(c).Mark == "",
 		Expires: "never", Expired: t.Expired(w.now()),
 	}
 	if t.ExpiresAt != nil {
@@ -224,7 +229,9 @@ func (w *Web) tokenDelete(c echo.Context) error {
 
 func (w *Web) catalogueOf() catalogueModel {
 	ready := w.fleet.CatalogueReadiness()
-	m := catalogueModel{Revision: ready.Revision, Source: ready.Source, Fetched: w.when(ready.FetchedAt), Stale: ready.Stale, Error: ready.Error}
+	m := catalogueModel{
+		Revision: ready.Revision, Source: ready.Source, Fetched: w.when(ready.FetchedAt), Stale: ready.Stale, Error: ready.Error,
+	}
 	if ready.Refused != "" {
 		m.Refused = view.Sentence(ready.Refused)
 		m.RefusedAt = w.whenPtr(ready.RefusedAt)

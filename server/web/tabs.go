@@ -89,7 +89,9 @@ func mapKeys(m map[string]json.RawMessage) func(yield func(string) bool) {
 }
 
 func (w *Web) reportOf(path string, r *fleet.ReportInfo) reportModel {
-	return reportModel{ID: r.ID, Link: path + "/reports/" + url.PathEscape(r.ID), At: w.when(r.ReceivedAt), Bytes: r.Bytes, Full: r.Full, Odd: r.Odd}
+	return reportModel{
+		ID: r.ID, Link: path + "/reports/" + url.PathEscape(r.ID), At: w.when(r.ReceivedAt), Bytes: r.Bytes, Full: r.Full, Odd: r.Odd,
+	}
 }
 
 // rawModel is the page of one raw report.
@@ -109,6 +111,9 @@ func (w *Web) reportPage(c echo.Context) error {
 		return err
 	}
 	path := devicePath(d.ID)
-	m := rawModel{Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path + "?tab=reports", Body: indent(r.Body), Report: w.reportOf(path, &r.ReportInfo)}
+	m := rawModel{
+		Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path + "?tab=reports", Body: indent(r.Body),
+		Report: w.reportOf(path, &r.ReportInfo),
+	}
 	return w.render(c, http.StatusOK, "report", frame{Title: "Report " + r.ID, Section: "devices"}, m)
 }

@@ -32,7 +32,8 @@ type Options struct {
 	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was opened
 	// with it lasts as long as it is given.
 	AdminToken string
-	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed there.
+	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed
+	// there.
 	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
 	// Installation describes store, CAs and push certificates for the page Settings; nil: they are not shown.
 	Installation func(ctx context.Context) (Installation, error)
@@ -99,7 +100,8 @@ func (w *Web) Handler() http.Handler { return w.echo }
 func (w *Web) Patterns() []string {
 	return []string{
 		"/", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
-		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/", "/enrollment", "/enrollment/", "/settings", "/settings/", "/calendar", "/calendar/",
+		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/",
+		"/enrollment", "/enrollment/", "/settings", "/settings/", "/calendar", "/calendar/",
 	}
 }
 
@@ -201,7 +203,9 @@ func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareF
 			h.Set("Cache-Control", "no-store")
 			r := c.Request()
 			if err := origins.Check(r); err != nil {
-				return &fleet.Error{Kind: fleet.ErrForbidden, Code: "cross_origin", Text: "the request came from another site, so it was not carried out"}
+				return &fleet.Error{
+					Kind: fleet.ErrForbidden, Code: "cross_origin", Text: "the request came from another site, so it was not carried out",
+				}
 			}
 			r.Body = http.MaxBytesReader(c.Response(), r.Body, maxForm)
 			return next(c)

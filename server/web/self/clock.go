@@ -16,11 +16,15 @@ const (
 	lastOffset  = int(declarations.LastZone / time.Minute)
 )
 
-// userNow is what the user's wall clock shows (whether any clock can is for the use case to say): as the page's script sent it, or from the offset that was chosen without a script. With
-// neither it is taken to be as late as it can be anywhere (UTC+14), so that a deadline never comes earlier than the user was told.
+// userNow is what the user's wall clock shows (whether any clock can is for the use case to say): as the page's script sent it,
+// or from the offset that was chosen without a script. With neither it is taken to be as late as it can be anywhere (UTC+14), so
+// that a deadline never comes earlier than the user was told.
 func userNow(local, offset string, now time.Time) (declarations.Local, error) {
 	invalid := func(field, reason string) error {
-		return &fleet.Error{Kind: fleet.ErrInvalid, Code: "invalid", Text: "the time is not valid", Fields: []policy.FieldError{{Field: field, Reason: reason}}}
+		return &fleet.Error{
+			Kind: fleet.ErrInvalid, Code: "invalid", Text: "the time is not valid",
+			Fields: []policy.FieldError{{Field: field, Reason: reason}},
+		}
 	}
 	switch {
 	case local != "":
@@ -57,7 +61,9 @@ func offsets(now time.Time, zone *time.Location) []view.Option {
 	out := make([]view.Option, 0, len(minutes))
 	for _, m := range minutes {
 		l := declarations.LocalAt(now, time.Duration(m)*time.Minute)
-		out = append(out, view.Option{Value: strconv.Itoa(m), Label: l.At(0).Format("Mon 15:04") + " (" + offsetWords(m) + ")", Selected: m == own})
+		out = append(out, view.Option{
+			Value: strconv.Itoa(m), Label: l.At(0).Format("Mon 15:04") + " (" + offsetWords(m) + ")", Selected: m == own,
+		})
 	}
 	return out
 }

@@ -57,7 +57,10 @@ func ModelOf(s *fleet.Self) Model {
 	case s.State == "incompatible":
 		m.Tone, m.Headline = "plain", "This Mac needs "+m.Install+"."
 		m.Deadline = ""
-		m.Happens = []string{"Your Mac cannot be updated by this service as it is. The people who manage it will get in touch, or update it yourself as described below."}
+		m.Happens = []string{
+			"Your Mac cannot be updated by this service as it is. The people who manage it will get in touch, " +
+				"or update it yourself as described below.",
+		}
 	case s.Overdue:
 		m.Tone, m.Headline = "late", "An update is overdue."
 		m.Happens = []string{
@@ -68,7 +71,8 @@ func ModelOf(s *fleet.Self) Model {
 		m.Tone, m.Headline = "asked", "An update is waiting for this Mac."
 		m.Happens = []string{
 			"macOS reminds you more often as the deadline comes closer.",
-			"At the deadline your Mac closes your apps, restarts and installs the update, whether or not you agreed. Unsaved work may be lost.",
+			"At the deadline your Mac closes your apps, restarts and installs the update, " +
+				"whether or not you agreed. Unsaved work may be lost.",
 			"If your Mac is off or asleep then, it installs the update about an hour after you next use it.",
 		}
 	}
@@ -117,8 +121,9 @@ var notes = map[string]string{
 	"delayed":                 "You delayed the deadline; what is shown is the new one.",
 	"downloading_long":        "The download has been going on for more than a day: check your connection and your free disk space.",
 	"held":                    "A newer macOS exists, but the people who manage this Mac hold it back for now.",
-	"unsupported":             "Apple offers no macOS for this Mac that would meet what is asked. The people who manage it can see that.",
-	"paused":                  "The people who manage this Mac have paused all updates for now.",
+	"unsupported": "Apple offers no macOS for this Mac that would meet what is asked. " +
+		"The people who manage it can see that.",
+	"paused": "The people who manage this Mac have paused all updates for now.",
 }
 
 func selfNotes(s *fleet.Self) []string {

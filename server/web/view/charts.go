@@ -76,7 +76,9 @@ func DueChartOf(due []fleet.DueDay) DueChart {
 	}
 	step := 1000 / float64(max(1, len(due)))
 	for i, d := range due {
-		b := DueBar{Date: d.Date, Label: dayLabel(d.Date), Devices: d.Devices, X: float64(i)*step + step*0.14, W: step * 0.72, Tick: i%7 == 0}
+		b := DueBar{
+			Date: d.Date, Label: dayLabel(d.Date), Devices: d.Devices, X: float64(i)*step + step*0.14, W: step * 0.72, Tick: i%7 == 0,
+		}
 		if m.Max > 0 {
 			b.H = 100 * float64(d.Devices) / float64(m.Max)
 		}

@@ -16,7 +16,8 @@ func PolicyWords(p *policy.Policy) []string {
 	add := func(s string) { out = append(out, s) }
 	switch r.Mode {
 	case policy.ModeAutomatic:
-		add(who + " get " + newestWords(&r) + " within " + Days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " + noticeWords(r.NoticeDays))
+		add(who + " get " + newestWords(&r) + " within " + Days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " +
+			noticeWords(r.NoticeDays))
 		if r.Upgrade == policy.UpgradeEnforce {
 			add("Upgrades from an older macOS are due within " + Days(r.UpgradeWithinDays))
 		}
@@ -29,7 +30,8 @@ func PolicyWords(p *policy.Policy) []string {
 	case policy.ModeMinimum:
 		add(who + " must run " + floorWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
 	case policy.ModeExact:
-		add(who + " must run exactly macOS " + exactWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
+		add(who + " must run exactly macOS " + exactWords(&r) + " by " + untilWords(r.Deadline) + " local, with " +
+			noticeWords(r.NoticeDays))
 	default:
 		if r.BSI {
 			add("Updates of " + inner(who) + " are not managed, only their Background Security Improvements")
@@ -43,7 +45,8 @@ func PolicyWords(p *policy.Policy) []string {
 		}
 	}
 	if r.BSI {
-		add("Background Security Improvements are due within " + Days(r.BSIWithinDays) + " of release, at " + clock(r.BSITime) + " local")
+		add("Background Security Improvements are due within " + Days(r.BSIWithinDays) + " of release, at " +
+			clock(r.BSITime) + " local")
 	}
 	if r.DelayHours > 0 {
 		add("Users may delay by up to " + Plural(r.DelayHours, "hour"))

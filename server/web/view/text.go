@@ -66,7 +66,8 @@ func StateOf(name string) State { return WordsOf(States, name) }
 // phaseWords say how far an update has come.
 var phaseWords = map[string]string{
 	"planned": "not fetched yet", "served": "fetched by the Mac", "active": "accepted by the Mac", "waiting": "waiting to begin",
-	"downloading": "downloading", "prepared": "downloaded and prepared", "installing": "installing", "failed": "the last attempt failed", "rejected": "rejected by the Mac",
+	"downloading": "downloading", "prepared": "downloaded and prepared", "installing": "installing",
+	"failed": "the last attempt failed", "rejected": "rejected by the Mac",
 }
 
 // PhaseOf is a phase in words.

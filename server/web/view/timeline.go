@@ -73,8 +73,11 @@ func TimelineOf(all []fleet.Release, now time.Time) Timeline {
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	for m := time.Date(start.Time().Year(), start.Time().Month()+1, 1, 0, 0, 0, 0, time.UTC); !m.After(end.Time()); m = m.AddDate(0, 1, 0) {
-		t.Months = append(t.Months, TimelineMonth{X: x(release.DayOf(m)), Percent: Coordinate(x(release.DayOf(m)) / 10), Label: m.Format("Jan")})
+	first := time.Date(start.Time().Year(), start.Time().Month()+1, 1, 0, 0, 0, 0, time.UTC)
+	for m := first; !m.After(end.Time()); m = m.AddDate(0, 1, 0) {
+		t.Months = append(t.Months, TimelineMonth{
+			X: x(release.DayOf(m)), Percent: Coordinate(x(release.DayOf(m)) / 10), Label: m.Format("Jan"),
+		})
 	}
 	return t
 }

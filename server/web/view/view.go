@@ -1,4 +1,5 @@
-// Package view draws and words the pages: templates and assets, charts as SVG, states, dates, numbers and policies in plain English.
+// Package view draws and words the pages: templates and assets, charts as SVG, states, dates, numbers and policies in plain
+// English.
 package view
 
 import (
