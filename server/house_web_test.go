@@ -4,12 +4,13 @@ import "maps"
 
 // pagesRooms are the rooms of the dashboard.
 var pagesRooms = map[string][]string{
-	"server/web":      with("server/fleet", "server/sheet", "schemas", "server/web/self", "server/web/view"),
-	"server/web/self": with("server/fleet", "server/web/view"),
-	"server/web/view": with("server/fleet"),
+	"server/web":         with("server/fleet", "server/sheet", "schemas", "server/web/self", "server/web/session", "server/web/view"),
+	"server/web/session": with("server/fleet", "server/web/view"),
+	"server/web/self":    with("server/fleet", "server/web/view"),
+	"server/web/view":    with("server/fleet"),
 }
 
 func init() {
 	maps.Copy(table, pagesRooms)
-	contained["github.com/labstack/echo/"] = append(contained["github.com/labstack/echo/"], "server/web/self")
+	contained["github.com/labstack/echo/"] = append(contained["github.com/labstack/echo/"], "server/web/self", "server/web/session")
 }

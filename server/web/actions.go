@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
 
@@ -29,7 +30,7 @@ func (w *Web) deviceRemove(c echo.Context) error {
 		}
 		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "devices"}, m)
 	}
-	if err := w.fleet.Forget(ctx, d.ID, who(c)); err != nil {
+	if err := w.fleet.Forget(ctx, d.ID, session.Who(c)); err != nil {
 		return err
 	}
 	return done(c, "/devices", "removed")
@@ -85,7 +86,7 @@ func (w *Web) bulk(c echo.Context) error {
 			})
 		}
 		for i := range macs {
-			if err := w.fleet.Sync(ctx, macs[i].ID, who(c)); err != nil && !errors.Is(err, fleet.ErrConflict) {
+			if err := w.fleet.Sync(ctx, macs[i].ID, session.Who(c)); err != nil && !errors.Is(err, fleet.ErrConflict) {
 				return err
 			}
 		}
@@ -102,7 +103,7 @@ func (w *Web) bulk(c echo.Context) error {
 			add = append(add, cmp.Or(d.Serial, d.ID))
 		}
 	}
-	o := fleet.WriteOptions{By: who(c), DryRun: c.FormValue("confirm") == "", Confirm: true}
+	o := fleet.WriteOptions{By: session.Who(c), DryRun: c.FormValue("confirm") == "", Confirm: true}
 	_, impact, err := w.fleet.EditGroup(ctx, group, add, remove, o)
 	if err != nil {
 		return err

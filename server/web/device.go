@@ -14,6 +14,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 	"plimsoll/status/compliance"
 )
@@ -134,7 +135,7 @@ func (w *Web) devicePage(c echo.Context) error {
 	for _, g := range groups.Items {
 		m.Groups = append(m.Groups, view.Option{Value: g.Name, Label: g.Name, Selected: slices.Contains(d.Groups, g.Name)})
 	}
-	if sessionOf(c).may(fleet.ScopeAdmin) {
+	if session.Of(c).May(fleet.ScopeAdmin) {
 		m.SelfAddress = w.fleet.SelfAddress(d.ID)
 	}
 	m.openTab(c.QueryParam("tab"))
@@ -336,7 +337,7 @@ func servedOf(d *fleet.ServedDeclaration) documentModel {
 
 func (w *Web) deviceSync(c echo.Context) error {
 	id := param(c, "id")
-	if err := w.fleet.Sync(c.Request().Context(), id, who(c)); err != nil {
+	if err := w.fleet.Sync(c.Request().Context(), id, session.Who(c)); err != nil {
 		return err
 	}
 	return done(c, devicePath(id), "synced")

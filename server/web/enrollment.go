@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
 
@@ -41,7 +42,7 @@ func (w *Web) showEnrollment(c echo.Context, status int, form codeForm) error {
 		return err
 	}
 	m := enrollmentModel{Form: form}
-	if sessionOf(c).may(fleet.ScopeAdmin) { // a code lets a Mac in: it is not for those who may only look
+	if session.Of(c).May(fleet.ScopeAdmin) { // a code lets a Mac in: it is not for those who may only look
 		for i := range page.Items {
 			m.Codes = append(m.Codes, w.codeOf(&page.Items[i]))
 		}
@@ -89,7 +90,7 @@ func (w *Web) codeCreate(c echo.Context) error {
 	if len(form.Faults) > 0 {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}
-	_, err := w.fleet.CreateCode(c.Request().Context(), who(c), form.Label, expires, uses)
+	_, err := w.fleet.CreateCode(c.Request().Context(), session.Who(c), form.Label, expires, uses)
 	if form.Faults = faultsOf(err); form.Faults != nil {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}

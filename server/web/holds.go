@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 )
 
 // notices are what a page says was done, by the word in its address.
@@ -93,7 +94,7 @@ func (w *Web) catalogueRefresh(c echo.Context) error {
 
 // options are those of a guarded write: whether it is only tried, and whether its impact was seen.
 func (w *Web) options(c echo.Context) fleet.WriteOptions {
-	return fleet.WriteOptions{By: who(c), DryRun: c.FormValue("step") == "preview", Confirm: c.FormValue("confirm") != ""}
+	return fleet.WriteOptions{By: session.Who(c), DryRun: c.FormValue("step") == "preview", Confirm: c.FormValue("confirm") != ""}
 }
 
 // confirmModel is the page that shows what a write would do, and asks whether it is meant.

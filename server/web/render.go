@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
 
@@ -47,8 +48,8 @@ type pauseModel struct {
 
 // render shows a page within its frame.
 func (w *Web) render(c echo.Context, status int, name string, f frame, page any) error {
-	if s := sessionOf(c); s != nil {
-		f.Who, f.Write = s.Name, s.may(fleet.ScopeAdmin)
+	if s := session.Of(c); s != nil {
+		f.Who, f.Write = s.Name, s.May(fleet.ScopeAdmin)
 		if err := w.addBanners(c, &f); err != nil {
 			return err
 		}

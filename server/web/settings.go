@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
 
@@ -156,7 +157,7 @@ func (w *Web) tokenOf(c echo.Context, t *fleet.TokenInfo) tokenModel {
 	}
 	m := tokenModel{
 		Name: t.Name, Scope: strings.Join(words, "; "), By: t.By, Created: w.when(t.CreatedAt),
-		Own:     t.Name == who(c) && sessionOf(c).Mark == "",
+		Own:     t.Name == session.Who(c) && session.Of(c).Kept(),
 		Expires: "never", Expired: t.Expired(w.now()),
 	}
 	if t.ExpiresAt != nil {
@@ -198,7 +199,7 @@ func (w *Web) tokenCreate(c echo.Context) error {
 		}
 		wish.ExpiresAt = &t
 	}
-	made, err := w.fleet.CreateToken(c.Request().Context(), who(c), wish)
+	made, err := w.fleet.CreateToken(c.Request().Context(), session.Who(c), wish)
 	if form.Faults = faultsOf(err); form.Faults != nil {
 		return w.showSettings(c, http.StatusUnprocessableEntity, form, nil)
 	}

@@ -38,7 +38,7 @@ func (w *Web) stream(c echo.Context) error {
 			}
 			line = "event: changed\ndata: {}\n\n"
 		case <-pulse.C:
-			if w.current(c) == nil {
+			if w.sessions.Current(c) == nil {
 				return nil
 			}
 			line = ": still here\n\n"

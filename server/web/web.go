@@ -3,7 +3,6 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/self"
+	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
 
@@ -47,15 +47,12 @@ type Web struct {
 	fleet    *fleet.Fleet
 	log      *slog.Logger
 	zone     *time.Location
-	sessions sessions
+	sessions *session.Room
 	pages    *view.Set
 	self     *self.Room
 	echo     *echo.Echo
 	now      func() time.Time
 }
-
-// sessionKeySize is the size of the key that signs sessions, in bytes.
-const sessionKeySize = 32
 
 // New makes the pages. The Fleet must have been started.
 func New(o Options) (*Web, error) {
@@ -70,14 +67,6 @@ func New(o Options) (*Web, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	key, err := o.Fleet.Secret(ctx, "session", func() ([]byte, error) {
-		b := make([]byte, sessionKeySize)
-		_, err := rand.Read(b)
-		return b, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the session key: %w", err)
-	}
 	pages, err := loadPages()
 	if err != nil {
 		return nil, err
@@ -86,9 +75,15 @@ func New(o Options) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Web{
-		o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, pages: pages, self: users, now: o.Now,
-		sessions: sessions{key: key, adminToken: o.AdminToken, secure: strings.HasPrefix(o.URL, "https://")},
+	w := &Web{o: o, fleet: o.Fleet, log: o.Log, zone: o.Zone, pages: pages, self: users, now: o.Now}
+	w.sessions, err = session.New(ctx, session.Options{
+		Fleet: o.Fleet, AdminToken: o.AdminToken, Secure: strings.HasPrefix(o.URL, "https://"), Identify: o.Identify, Now: o.Now,
+		Show: func(c echo.Context, status int, next, fault string) error {
+			return w.render(c, status, "login", frame{Title: "Sign in"}, loginModel{Next: next, Fault: fault})
+		},
+	})
+	if err != nil {
+		return nil, err
 	}
 	return w, w.routes()
 }
@@ -120,16 +115,13 @@ func (w *Web) routes() error {
 
 	get := func(path string, h echo.HandlerFunc) { e.Match([]string{http.MethodGet, http.MethodHead}, path, h) }
 	get("/assets/:name", w.asset)
-	get("/login", w.loginPage)
-	e.POST("/login", w.login)
-	e.POST("/logout", w.signedIn(w.logout))
-	get("/session", w.signedIn(func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }))
+	w.sessions.Routes(e)
 	w.self.Routes(e)
 
-	read := func(path string, h echo.HandlerFunc) { get(path, w.signedIn(h)) }
-	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.signedIn(w.mayWrite(h))) }
+	read := func(path string, h echo.HandlerFunc) { get(path, w.sessions.SignedIn(h)) }
+	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.sessions.SignedIn(session.MayWrite(h))) }
 	read("/", w.fleetPage)
-	e.GET("/stream", w.signedIn(w.stream))
+	e.GET("/stream", w.sessions.SignedIn(w.stream))
 	read("/devices", w.devicesPage)
 	read("/devices.csv", w.devicesCSV)
 	read("/devices/:id", w.devicePage)
@@ -293,14 +285,20 @@ func (w *Web) fail(err error, c echo.Context) {
 	case strings.HasPrefix(c.Request().URL.Path, "/self/"):
 		err = w.self.Fail(c, status, title, text)
 	default:
-		if s := w.current(c); sessionOf(c) == nil && s != nil && status == http.StatusNotFound {
-			c.Set(sessionSlot, s) // an address that does not exist has no route that would have asked for the session
+		if status == http.StatusNotFound && session.Of(c) == nil {
+			w.sessions.Recall(c) // an address that does not exist has no route that would have asked for the session
 		}
 		err = w.render(c, status, "error", frame{Title: title}, errorModel{Title: title, Text: text, Status: status})
 	}
 	if err != nil {
 		w.log.Error("an error could not be shown", "error", err)
 	}
+}
+
+// loginModel is the page on which people sign in.
+type loginModel struct {
+	Next  string
+	Fault string
 }
 
 // errorModel is the page of an error.

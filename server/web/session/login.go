@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"errors"
@@ -14,12 +14,6 @@ import (
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/view"
 )
-
-// loginModel is the page on which people sign in.
-type loginModel struct {
-	Next  string
-	Fault string
-}
 
 // loginAddress is the login page that leads to a page of ours afterwards.
 func loginAddress(next string) string {
@@ -39,25 +33,25 @@ func ownPath(next string) string {
 	return next
 }
 
-func (w *Web) loginPage(c echo.Context) error {
+func (r *Room) loginPage(c echo.Context) error {
 	next := ownPath(c.QueryParam("next"))
-	if w.current(c) != nil {
+	if r.Current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
-	return w.render(c, http.StatusOK, "login", frame{Title: "Sign in"}, loginModel{Next: next})
+	return r.o.Show(c, http.StatusOK, next, "")
 }
 
-func (w *Web) login(c echo.Context) error {
-	r := c.Request()
-	if err := view.ParseForm(r); err != nil {
+func (r *Room) login(c echo.Context) error {
+	asked := c.Request()
+	if err := view.ParseForm(asked); err != nil {
 		return err
 	}
-	next := ownPath(r.PostForm.Get("next"))
+	next := ownPath(asked.PostForm.Get("next"))
 	again := func(status int, fault string) error {
-		return w.render(c, status, "login", frame{Title: "Sign in"}, loginModel{Next: next, Fault: fault})
+		return r.o.Show(c, status, next, fault)
 	}
-	secret := strings.TrimSpace(r.PostForm.Get("token"))
-	p, wait, err := w.o.Identify(r.Context(), c.RealIP(), secret)
+	secret := strings.TrimSpace(asked.PostForm.Get("token"))
+	p, wait, err := r.o.Identify(asked.Context(), c.RealIP(), secret)
 	if wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
 		c.Response().Header().Set("Retry-After", strconv.Itoa(seconds))
@@ -73,21 +67,21 @@ func (w *Web) login(c echo.Context) error {
 	if !p.May(fleet.ScopeRead) {
 		return again(http.StatusForbidden, "The token "+p.Name+" may only read metrics.")
 	}
-	s, err := w.open(r.Context(), p, secret)
+	s, err := r.open(asked.Context(), p, secret)
 	if err != nil {
 		return err
 	}
-	value, err := w.sessions.encode(s)
+	value, err := r.sessions.encode(s)
 	if err != nil {
 		return err
 	}
-	c.SetCookie(w.sessions.cookie(value, int(sessionTime/time.Second)))
+	c.SetCookie(r.sessions.cookie(value, int(lifetime/time.Second)))
 	return c.Redirect(http.StatusSeeOther, next)
 }
 
 // logout also ends the session for who kept its cookie; another replica takes that until it expires.
-func (w *Web) logout(c echo.Context) error {
-	w.sessions.end(sessionOf(c), w.now())
-	c.SetCookie(w.sessions.cookie("", -1))
+func (r *Room) logout(c echo.Context) error {
+	r.sessions.end(Of(c), r.o.Now())
+	c.SetCookie(r.sessions.cookie("", -1))
 	return c.Redirect(http.StatusSeeOther, "/login")
 }
