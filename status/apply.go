@@ -27,11 +27,15 @@ type CheckIn struct {
 	UDID, Serial, Name, Model, ModelName string
 	Version, Build                       string
 	SupplementalBuild, Letter            string
+	// Identity is the certificate that Authenticate came under; zero elsewhere.
+	Identity Identity
 }
 
 // NewLife is what remains of a Mac after Authenticate and CheckOut: who it is.
 func (f Facts) NewLife() Facts {
-	return Facts{ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name}
+	return Facts{
+		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, IdentityEnds: f.IdentityEnds, IdentityChangedAt: f.IdentityChangedAt,
+	}
 }
 
 // CheckIn begins a new life with what Authenticate carries (rules 4). These values count until the first report of
@@ -40,6 +44,9 @@ func (f Facts) CheckIn(c CheckIn) Facts {
 	f = f.NewLife()
 	f.takeIdentity(c)
 	f.takeSystem(c)
+	if c.Identity.Fingerprint != "" {
+		f.IdentityEnds = c.Identity.ExpiresAt
+	}
 	return f.settled()
 }
 
@@ -83,10 +90,11 @@ func (f Facts) Apply(r *Report, at time.Time) Facts {
 	if c := capabilitiesOf(r.Items[itemCapabilities]); c.Known {
 		f.Capabilities = c
 	}
+	f.takeFamily(get(itemFamily))
 	_, hasBuild := r.Items[itemSupplementalBuild]
 	_, hasLetter := r.Items[itemSupplementalExtra]
 	f.takeOS(system{
-		version: get(itemVersion), build: get(itemBuild), whole: r.Full,
+		version: get(itemVersion), build: get(itemBuild), whole: r.Full, odd: r.oddVersion,
 		supplemental: get(itemSupplementalBuild), hasSupplemental: hasBuild,
 		letter: release.NormalLetter(get(itemSupplementalExtra)), hasLetter: hasLetter,
 	})
@@ -119,11 +127,26 @@ type system struct {
 	supplemental, letter       string
 	hasSupplemental, hasLetter bool // they are told, if only as empty
 	whole                      bool // what is not told does not exist
+	odd                        bool // a version is told that is none
 }
 
 func (f *Facts) takeOS(s system) {
+	told, letter := lettered(s.version)
+	v, err := release.ParseVersion(told)
+	if s.odd || s.version != "" && err != nil {
+		return // version and build are taken together or not at all (rules 4)
+	}
+	if letter = release.NormalLetter(letter); letter != "" && !s.hasLetter {
+		s.letter, s.hasLetter = letter, true
+		if s.build != "" && !s.hasSupplemental { // beside such a version stands the build of the improvement; that of its base is not told
+			s.supplemental, s.hasSupplemental, s.build = s.build, true, ""
+			if v.Compare(f.Version) != 0 {
+				f.Build = ""
+			}
+		}
+	}
 	changed := s.whole && (s.version != "" || s.build != "")
-	if v, err := release.ParseVersion(s.version); err == nil {
+	if err == nil {
 		changed = changed || f.Version == "" || v.Compare(f.Version) != 0
 		f.Version = v
 	}
@@ -153,6 +176,9 @@ func (f *Facts) takeOS(s system) {
 
 // settled looks the board up by the model, as long as the Mac has not told it.
 func (f Facts) settled() Facts {
+	if f.LastReportAt.IsZero() {
+		f.takeFamily("")
+	}
 	if f.Board != "" && f.BoardFrom != BoardFromTable {
 		return f
 	}

@@ -59,6 +59,7 @@ func (p *parser) str(i int, sh *shape, in string) (end int, ok bool) {
 	if sh.check != nil && !sh.check(s) {
 		p.odd(p.item, "cannot be used: "+clip(string(s), 40))
 		p.out = p.out[:start]
+		p.rep.oddVersion = p.rep.oddVersion || p.item == itemVersion
 		return end, false
 	}
 	if !sh.isKnownValue(s) {

@@ -15,6 +15,8 @@ type Facts struct {
 	Name      string `json:"name,omitempty"`
 	Model     string `json:"model,omitempty"`      // model identifier: Mac14,2
 	ModelName string `json:"model_name,omitempty"` // marketing name
+	// Family is what the device is if it is no Mac ("iPad", "Apple TV"); empty for Macs, and as long as nothing tells.
+	Family string `json:"family,omitempty"`
 	// Board is softwareupdate.device-id, or what stands in for it; BoardFrom says which: "report", "query" or "table".
 	Board     string `json:"board,omitempty"`
 	BoardFrom string `json:"board_from,omitempty"`
@@ -34,6 +36,15 @@ type Facts struct {
 	EnrolledAt    time.Time `json:"enrolled_at,omitzero"` // UTC
 	LastContactAt time.Time `json:"last_contact_at,omitzero"`
 	LastReportAt  time.Time `json:"last_report_at,omitzero"`
+
+	// IdentityEnds is when the certificate that the Mac enrolled with expires; IdentityChangedAt when it last took the place of another one.
+	IdentityEnds      time.Time `json:"identity_ends,omitzero"`
+	IdentityChangedAt time.Time `json:"identity_changed_at,omitzero"`
+	// RefusedAt and Refused are time and cause of the last message under this Mac's name that was refused in this life.
+	RefusedAt time.Time `json:"refused_at,omitzero"`
+	Refused   string    `json:"refused,omitempty"`
+	// Contradicted: the last report that named a serial number or UDID named others than the Mac enrolled with.
+	Contradicted bool `json:"contradicted,omitempty"`
 }
 
 // Capabilities is the part of management.client-capabilities that planning needs.

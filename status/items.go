@@ -19,6 +19,7 @@ const (
 	itemBuild             = "device.operating-system.build-version"
 	itemSupplementalBuild = "device.operating-system.supplemental.build-version"
 	itemSupplementalExtra = "device.operating-system.supplemental.extra-version"
+	itemFamily            = "device.operating-system.family"
 	itemDeviceID          = "softwareupdate.device-id"
 	itemInstallState      = "softwareupdate.install-state"
 	itemInstallReason     = "softwareupdate.install-reason"
@@ -121,7 +122,7 @@ var known = byName(map[string]*shape{
 	itemBuild:                                fact(nil),
 	itemSupplementalBuild:                    fact(nil),
 	itemSupplementalExtra:                    fact(isExtra),
-	"device.operating-system.family":         aString,
+	itemFamily:                               aString,
 	"device.operating-system.marketing-name": aString,
 	"device.power.battery-health":            {},
 	"device.system.health":                   object,
@@ -129,7 +130,7 @@ var known = byName(map[string]*shape{
 	"softwareupdate.beta-enrollment":         aString,
 	itemInstallState:                         {kind: stringKind, values: []string{"none", "waiting", "downloading", "prepared", "installing", "failed"}},
 	itemPendingVersion:                       dict(map[string]*shape{"os-version": aString, "build-version": aString, "target-local-date-time": aString}),
-	itemFailureReason:                        dict(map[string]*shape{"count": aNumber, "reason": aString, "timestamp": aString}, "count"),
+	itemFailureReason:                        dict(map[string]*shape{"count": {}, "reason": aString, "timestamp": aString}),
 	itemInstallReason:                        installReason,
 	"account.list.caldav":                    list,
 	"account.list.carddav":                   list,
@@ -210,7 +211,11 @@ func fact(further func(string) bool) *shape {
 	}}
 }
 
-func isVersion(s string) bool { _, err := release.ParseVersion(s); return err == nil }
+func isVersion(s string) bool {
+	version, letter := lettered(s)
+	_, err := release.ParseVersion(version)
+	return err == nil && (version == s || release.NormalLetter(letter) != "")
+}
 
 func isExtra(s string) bool { return s == "" || release.NormalLetter(s) != "" }
 

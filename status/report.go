@@ -37,6 +37,8 @@ type Report struct {
 	// UnknownCount counts all of them.
 	Unknown      []string
 	UnknownCount int
+
+	oddVersion bool // a version is told that is none
 }
 
 // ItemError tells why a Mac does not report an item.

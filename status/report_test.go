@@ -121,9 +121,9 @@ func TestParseItems(t *testing.T) {
 		},
 		{
 			name: "values that cannot be used",
-			body: `{"StatusItems":{"device":{"operating-system":{"version":"26.3.1 (a)","build-version":"` + strings.Repeat("9", 257) + `","supplemental":{"extra-version":"(beta)"}}}}}`,
+			body: `{"StatusItems":{"device":{"operating-system":{"version":"27.0 beta","build-version":"` + strings.Repeat("9", 257) + `","supplemental":{"extra-version":"(beta)"}}}}}`,
 			odd: []string{
-				dev + ": cannot be used: 26.3.1 (a)",
+				dev + ": cannot be used: 27.0 beta",
 				"device.operating-system.build-version: cannot be used: " + strings.Repeat("9", 40),
 				"device.operating-system.supplemental.extra-version: cannot be used: (beta)",
 			},

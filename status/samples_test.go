@@ -128,7 +128,7 @@ func TestSampleFacts(t *testing.T) {
 		}},
 		{"kmfddm-e2e-not-referenced-by-activation", Facts{}},
 		{"kmfddm-iphone-ios16.0-2022-06-28", Facts{
-			Model: "iPhone10,2", ModelName: "iPhone 8 Plus", Version: "16.0", Build: "20A5303i",
+			Model: "iPhone10,2", ModelName: "iPhone 8 Plus", Family: "iPhone", Version: "16.0", Build: "20A5303i",
 			// model identifier, marketing name, four of the system's (no supplemental ones), declarations
 			Capabilities: Capabilities{Known: true, Items: 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<9 | 1<<10},
 		}},

@@ -48,13 +48,20 @@ func (m Merged) Failure() (count int, reason string, at time.Time, ok bool) {
 			}
 		}
 	}
+	if !ok && reason != "" { // it says why, if not how often
+		return 1, reason, at, true
+	}
 	return count, reason, at, ok
 }
 
-// countOf reads a number as a count: whole, not negative, at most a billion.
+// countOf reads a number, or a text that is one, as a count: whole, not negative, at most a billion.
 func countOf(v []byte) (n int, ok bool) {
-	f, err := strconv.ParseFloat(string(v), 64)
-	if err != nil || kindOf(v[0]) != numberKind {
+	number := string(v)
+	if v[0] == '"' {
+		number = text(v)
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || f != f {
 		return 0, false
 	}
 	return int(min(max(f, 0), 1e9)), true

@@ -41,8 +41,9 @@ func TestFailure(t *testing.T) {
 	}{
 		{"none", `{"count":0}`, 0, time.Time{}, true},
 		{"not reported", ``, 0, time.Time{}, false},
-		{"without a count", `{"reason":"x"}`, 0, time.Time{}, false},
-		{"a count of another type", `{"count":"3"}`, 0, time.Time{}, false},
+		{"without a count", `{"reason":"x"}`, 1, time.Time{}, true},
+		{"a count as text", `{"count":"3"}`, 3, time.Time{}, true},
+		{"a count that is none", `{"count":"three","reason":"x"}`, 1, time.Time{}, true},
 		{"negative", `{"count":-4}`, 0, time.Time{}, true},
 		{"a real number", `{"count":2.0}`, 2, time.Time{}, true},
 		{"enormous", `{"count":1e99}`, 1e9, time.Time{}, true},

@@ -20,6 +20,8 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	mac/564D4F2B-...             one Mac, its user channels included
 	  x                            Record: all that planning, lists and counts need (at most 600 bytes)
 	  s                            status.Merged: the merged status items
+	  i                            status.Identity: the certificate that the Mac enrolled with
+	  cf                           status.CommandFailure: the last command that it refused
 	  m                            declarations.Manifest that was served last
 	  p                            patching.History: the course of versions, for patch reports
 	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held

@@ -65,16 +65,20 @@ const (
 	keyStatus   = "s"
 	keyManifest = "m"
 	keyPatching = "p"
+	keyIdentity = "i"
+	keyFailure  = "cf"
 
 	prefixManifests = "mh/"
 	prefixBodies    = "b/"
 	prefixReports   = "r/"
+	prefixRaw       = "rb/"
 	prefixEvents    = "e/"
 )
 
 func manifestKey(at time.Time) string   { return fmt.Sprintf("%s%020d", prefixManifests, at.UnixNano()) }
 func bodyKey(serverToken string) string { return prefixBodies + serverToken }
 func reportKey(number int) string       { return fmt.Sprintf("%s%010d", prefixReports, number) }
+func rawKey(number int) string          { return fmt.Sprintf("%s%010d", prefixRaw, number) }
 func eventKey(id string) string         { return prefixEvents + id }
 
 // Keys of the book.

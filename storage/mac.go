@@ -32,6 +32,8 @@ type State struct {
 	Record   *Record
 	Status   status.Merged
 	Manifest *declarations.Manifest // nil: never synced in this life
+	Identity *status.Identity       // nil: not known
+	Failure  *status.CommandFailure // nil: the Mac takes its commands
 }
 
 // ViewMac reads the partition of a Mac; fn may run more than once.
@@ -58,9 +60,9 @@ func (m *Mac) Record() (*Record, error) {
 	return DecodeRecord(b)
 }
 
-// State reads record, merged status and manifest.
+// State reads all of it.
 func (m *Mac) State() (State, error) {
-	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest)
+	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest, keyIdentity, keyFailure)
 	if err != nil {
 		return State{}, err
 	}
@@ -75,8 +77,26 @@ func (m *Mac) State() (State, error) {
 			return State{}, fmt.Errorf("decode the merged status of %s: %w", m.id, err)
 		}
 	}
+	if st.Identity, err = decodeAs[status.Identity](keyIdentity, vals[3]); err != nil {
+		return State{}, err
+	}
+	if st.Failure, err = decodeAs[status.CommandFailure](keyFailure, vals[4]); err != nil {
+		return State{}, err
+	}
 	st.Manifest, err = decodeManifest(vals[2])
 	return st, err
+}
+
+// decodeAs reads a JSON value; nil when there is none.
+func decodeAs[T any](key string, b []byte) (*T, error) {
+	if b == nil {
+		return nil, nil
+	}
+	v := new(T)
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", key, err)
+	}
+	return v, nil
 }
 
 // Manifest reads the manifest that was served last; nil when there is none.
@@ -167,6 +187,18 @@ func (m *MacTx) SetRecord(r *Record) ([]byte, error) {
 	}
 	m.tx.Set(keyRecord, b)
 	return b, nil
+}
+
+// SetIdentity keeps what is known of the Mac's certificate.
+func (m *MacTx) SetIdentity(i *status.Identity) error { return setJSON(m.tx, keyIdentity, i) }
+
+// SetFailure keeps the last command that the Mac refused; nil: it takes its commands.
+func (m *MacTx) SetFailure(f *status.CommandFailure) error {
+	if f == nil {
+		m.tx.Delete(keyFailure)
+		return nil
+	}
+	return setJSON(m.tx, keyFailure, f)
 }
 
 // SetStatus keeps the merged status.

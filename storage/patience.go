@@ -15,6 +15,17 @@ func Patience(tries int) time.Duration {
 	return 24 * time.Hour
 }
 
+// CommandRefused stands in Record.Push in the place of an error when the push reached the Mac, and the Mac refused the command.
+const CommandRefused = "command"
+
+// PushError is why the last push failed; empty when it did not.
+func (r *Record) PushError() string {
+	if r.Push == CommandRefused {
+		return ""
+	}
+	return r.Push
+}
+
 // OutstandingSince is when the Mac was notified of what it has not fetched yet; zero: it was not, or has fetched it.
 func (r *Record) OutstandingSince() time.Time {
 	if r.Told == "" || r.Told != r.Advertised || r.Told == r.Manifest {

@@ -39,7 +39,7 @@ type Record struct {
 	Told    string
 	ToldAt  time.Time
 	Tries   int    // how often it was told Told
-	Push    string // why the last push failed, empty if it did not
+	Push    string // why the last push failed, CommandRefused, or empty
 	Reports int    // reports accepted in all; numbers the kept ones
 	Events  int    // events of the Mac in all, by which it shows when one is missing in the fleet's timeline
 
@@ -71,11 +71,14 @@ func (r *Record) Encode() ([]byte, error) {
 		Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
 		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
 			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32) |
-			truth(f.AppleSilicon, 64, 128) | truth(f.Supervised, 256, 512),
+			truth(f.AppleSilicon, 64, 128) | truth(f.Supervised, 256, 512) |
+			bit(f.Contradicted, 1024),
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
-		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
+		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt),
+		Family: f.Family, IDEnds: c.put(f.IdentityEnds), IDChanged: c.put(f.IdentityChangedAt), RefusedAt: c.put(f.RefusedAt), Refused: f.Refused,
+		Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
 		Sum: wireSummary{
 			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
 			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
@@ -119,6 +122,8 @@ func DecodeRecord(b []byte) (*Record, error) {
 			AppleSilicon: truthOf(w.Bits, 64, 128), Supervised: truthOf(w.Bits, 256, 512),
 			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
 			EnrolledAt: c.get(w.Enrolled), LastContactAt: c.get(w.Contact), LastReportAt: c.get(w.Reported),
+			Family: w.Family, IdentityEnds: c.get(w.IDEnds), IdentityChangedAt: c.get(w.IDChanged),
+			RefusedAt: c.get(w.RefusedAt), Refused: w.Refused, Contradicted: w.Bits&1024 != 0,
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
@@ -153,10 +158,13 @@ func DecodeRecord(b []byte) (*Record, error) {
 // say when a record was written, not what of.
 func (r *Record) Same(o *Record) bool {
 	f, g := r.Facts, o.Facts
-	f.EnrolledAt, f.LastContactAt, f.LastReportAt = time.Time{}, time.Time{}, time.Time{}
-	g.EnrolledAt, g.LastContactAt, g.LastReportAt = time.Time{}, time.Time{}, time.Time{}
+	for _, facts := range []*status.Facts{&f, &g} {
+		facts.EnrolledAt, facts.LastContactAt, facts.LastReportAt = time.Time{}, time.Time{}, time.Time{}
+		facts.IdentityEnds, facts.IdentityChangedAt, facts.RefusedAt = time.Time{}, time.Time{}, time.Time{}
+	}
 	if f != g || !sameTimes(
 		r.Facts.EnrolledAt, o.Facts.EnrolledAt, r.Facts.LastContactAt, o.Facts.LastContactAt, r.Facts.LastReportAt, o.Facts.LastReportAt,
+		r.Facts.IdentityEnds, o.Facts.IdentityEnds, r.Facts.IdentityChangedAt, o.Facts.IdentityChangedAt, r.Facts.RefusedAt, o.Facts.RefusedAt,
 		r.BackAt, o.BackAt, r.RaisedAt, o.RaisedAt, r.AdvertisedAt, o.AdvertisedAt, r.ServedAt, o.ServedAt, r.ToldAt, o.ToldAt,
 		r.NextAt, o.NextAt, r.NotedAt, o.NotedAt,
 	) {

@@ -28,34 +28,41 @@ type wireRecord struct {
 	Build     string          `json:"B,omitempty"`
 	SupBuild  string          `json:"sb,omitempty"`
 	Letter    string          `json:"l,omitempty"`
-	Bits      int             `json:"c,omitempty"` // 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and yes, 256 and 512 supervised no and yes
-	Items     uint32          `json:"ci,omitempty"`
-	Enrolled  int64           `json:"e,omitempty"`
-	Contact   int64           `json:"lc,omitempty"`
-	Reported  int64           `json:"lr,omitempty"`
-	Life      int             `json:"L,omitempty"`
-	Lanes     []wireLane      `json:"p,omitempty"`
-	Back      int64           `json:"ba,omitempty"`
-	Delayed   *plan.Delayed   `json:"de,omitempty"`
-	Wish      *plan.Wish      `json:"wi,omitempty"`
-	Gen       uint64          `json:"g,omitempty"`
-	Raised    int64           `json:"ga,omitempty"`
-	Adv       string          `json:"a,omitempty"`
-	AdvAt     int64           `json:"at,omitempty"`
-	Book      uint64          `json:"ab,omitempty"`
-	Man       string          `json:"k,omitempty"` // "=" when equal to the advertised token
-	ManAt     int64           `json:"ka,omitempty"`
-	Told      string          `json:"t,omitempty"` // likewise
-	ToldAt    int64           `json:"ta,omitempty"`
-	Tries     int             `json:"tt,omitempty"`
-	Push      string          `json:"pu,omitempty"`
-	Reports   int             `json:"r,omitempty"`
-	Events    int             `json:"ev,omitempty"`
-	Sum       wireSummary     `json:"S,omitzero"`
-	Next      int64           `json:"x,omitempty"`
-	Looked    int64           `json:"la,omitempty"`
-	Noted     int64           `json:"na,omitempty"`
-	Revision  int64           `json:"q,omitempty"`
+	// 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and yes,
+	// 256 and 512 supervised no and yes, 1024 contradicted
+	Bits      int           `json:"c,omitempty"`
+	Items     uint32        `json:"ci,omitempty"`
+	Enrolled  int64         `json:"e,omitempty"`
+	Contact   int64         `json:"lc,omitempty"`
+	Reported  int64         `json:"lr,omitempty"`
+	Life      int           `json:"L,omitempty"`
+	Lanes     []wireLane    `json:"p,omitempty"`
+	Back      int64         `json:"ba,omitempty"`
+	Delayed   *plan.Delayed `json:"de,omitempty"`
+	Wish      *plan.Wish    `json:"wi,omitempty"`
+	Gen       uint64        `json:"g,omitempty"`
+	Raised    int64         `json:"ga,omitempty"`
+	Adv       string        `json:"a,omitempty"`
+	AdvAt     int64         `json:"at,omitempty"`
+	Book      uint64        `json:"ab,omitempty"`
+	Man       string        `json:"k,omitempty"` // "=" when equal to the advertised token
+	ManAt     int64         `json:"ka,omitempty"`
+	Told      string        `json:"t,omitempty"` // likewise
+	ToldAt    int64         `json:"ta,omitempty"`
+	Tries     int           `json:"tt,omitempty"`
+	Push      string        `json:"pu,omitempty"`
+	Reports   int           `json:"r,omitempty"`
+	Events    int           `json:"ev,omitempty"`
+	Sum       wireSummary   `json:"S,omitzero"`
+	Next      int64         `json:"x,omitempty"`
+	Looked    int64         `json:"la,omitempty"`
+	Noted     int64         `json:"na,omitempty"`
+	Family    string        `json:"fa,omitempty"`
+	IDEnds    int64         `json:"ie,omitempty"`
+	IDChanged int64         `json:"ic,omitempty"`
+	RefusedAt int64         `json:"ra,omitempty"`
+	Refused   string        `json:"rf,omitempty"`
+	Revision  int64         `json:"q,omitempty"`
 }
 
 type wireLane struct {
@@ -172,6 +179,11 @@ func (r *wireRecord) fields(w *wire) {
 	integer(w, "x", &r.Next)
 	integer(w, "la", &r.Looked)
 	integer(w, "na", &r.Noted)
+	w.str("fa", &r.Family)
+	integer(w, "ie", &r.IDEnds)
+	integer(w, "ic", &r.IDChanged)
+	integer(w, "ra", &r.RefusedAt)
+	w.str("rf", &r.Refused)
 	integer(w, "q", &r.Revision)
 }
 

@@ -27,6 +27,11 @@ func (b *Book) Plan(m *Mac, now time.Time) *Plan { return b.draft(m, now, false)
 // draft plans; with every, the policies that lose are considered too.
 func (b *Book) draft(m *Mac, now time.Time, every bool) *draft {
 	d := &draft{input: b.look(m, now), plan: &Plan{Paused: b.Pause}}
+	if f := &m.Facts; !f.IsMac() { // it is told its subscriptions and nothing else (rules 4)
+		d.end(Unsupported, CodeNotAMac, map[string]any{"family": f.Family, "model": f.Model})
+		d.declare()
+		return d
+	}
 	d.governing = b.Govern(&m.Facts, every)
 	d.unknownRule = d.governing.Unknown
 	d.governedBy(d.governing.Rule)

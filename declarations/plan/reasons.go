@@ -18,6 +18,7 @@ const (
 	CodeAssignmentUnknown  = "assignment_unknown"
 	CodeNotInCatalogue     = "not_in_catalogue"
 	CodeUnsupported        = "unsupported"
+	CodeNotAMac            = "not_a_mac"
 	CodeHeld               = "held"
 	CodeAboveTrack         = "above_track"
 	CodeUpgradeNotEnforced = "upgrade_not_enforced"
@@ -76,6 +77,11 @@ var ReasonTexts = []policy.ReasonText{
 		Code:   CodeNotInCatalogue,
 		Text:   "The catalogue has no release for this Mac (board {board}, macOS {macos}).",
 		Advice: "Refresh the catalogue. Apple may no longer release anything for this model or major version.",
+	},
+	{
+		Code:   CodeNotAMac,
+		Text:   "This device is no Mac but an {family}[ ({model})]; only Macs are managed here.",
+		Advice: "Remove its enrolment, or leave it: it is asked for nothing and takes no part in the counts.",
 	},
 	{
 		Code:   CodeUnsupported,

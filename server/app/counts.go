@@ -14,7 +14,9 @@ func counts(c *mdm.Counters) []api.Count {
 		pushes     = "Notifications to APNs: sent, failed."
 		queries    = "Queries that were queued for Macs."
 	)
-	return []api.Count{
+	all := []api.Count{
+		{Name: "mdm_skewed_total", Help: "MDM messages that were signed by a clock which is wrong by ten minutes or more.", Result: "taken", Of: &c.Skewed},
+		{Name: "mdm_unawaited_answers_total", Help: "Answers of Macs to commands that were not awaited.", Result: "odd", Of: &c.Unawaited},
 		{Name: "mdm_messages_total", Help: messages, Result: "all", Of: &c.Messages},
 		{Name: "mdm_messages_total", Help: messages, Result: "refused", Of: &c.Refused},
 		{Name: "mdm_messages_total", Help: messages, Result: "too_large", Of: &c.TooLarge},
@@ -28,4 +30,10 @@ func counts(c *mdm.Counters) []api.Count {
 		{Name: "apns_notifications_total", Help: pushes, Result: "failed", Of: &c.PushesFailed},
 		{Name: "queries_total", Help: queries, Result: "queued", Of: &c.Asks},
 	}
+	for i, cause := range mdm.Causes {
+		all = append(all, api.Count{
+			Name: "mdm_refusals_total", Help: "MDM messages that were refused, by cause.", Result: cause, Of: &c.ByCause[i],
+		})
+	}
+	return all
 }

@@ -99,7 +99,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool,
 	}
 	x.v = compliance.Judge(compliance.Input{
 		Mac: x.mac, Plan: x.plan, Index: x.cur.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
-		Before: x.Record.Summary, Push: x.Record.Push, ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.catalogue.Stale(x.now),
+		Before: x.Record.Summary, Push: x.Record.PushError(), Failure: x.Failure, ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.catalogue.Stale(x.now),
 	})
 	return x, nil
 }
@@ -110,7 +110,11 @@ func (f *Fleet) Device(ctx context.Context, idOrSerial string) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	return f.device(x.cur, x.Record, &x.v.Summary, x.v.Reasons, x.now), nil
+	d := f.device(x.cur, x.Record, &x.v.Summary, x.v.Reasons, x.now)
+	if i := x.Identity; i != nil && d.Identity != nil {
+		d.Identity.Fingerprint, d.Identity.IssuedAt = i.Fingerprint, instant(i.IssuedAt)
+	}
+	return d, nil
 }
 
 // device is a Mac as the API shows it.
@@ -126,6 +130,12 @@ func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Sum
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
 		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
+	}
+	if !facts.IdentityEnds.IsZero() {
+		d.Identity = &DeviceIdentity{ExpiresAt: instant(facts.IdentityEnds), ChangedAt: instant(facts.IdentityChangedAt)}
+	}
+	if !facts.RefusedAt.IsZero() {
+		d.Refused = &Refusal{At: facts.RefusedAt.UTC(), Cause: facts.Refused}
 	}
 	if d.Groups == nil {
 		d.Groups = []string{}

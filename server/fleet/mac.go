@@ -3,10 +3,13 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"plimsoll/declarations"
 	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
@@ -69,11 +72,43 @@ func (f *Fleet) DeviceAnswer(ctx context.Context, id string, answers map[string]
 	return nil
 }
 
-// CommandFailed notes that a Mac answered a DeclarativeManagement command with an error: what it was notified of is not
-// outstanding any more (rules 10). It is notified again as after a push that failed.
-func (f *Fleet) CommandFailed(ctx context.Context, id string) error {
-	if err := f.change(ctx, id, reconcile.CommandFailed()); err != nil {
+// CommandFailed notes a command that a Mac answered with an error (rules 10).
+func (f *Fleet) CommandFailed(ctx context.Context, id string, failure CommandFailure) error {
+	if err := f.change(ctx, id, reconcile.CommandFailed(failure)); err != nil {
 		return fmt.Errorf("note that %s refused a command: %w", id, err)
+	}
+	return nil
+}
+
+// CommandTaken notes a command that a Mac acknowledged: a failure of its kind is over.
+func (f *Fleet) CommandTaken(ctx context.Context, id, requestType string) error {
+	if rec := f.index.Get(id); rec != nil && !slices.Contains(rec.Summary.Codes, compliance.CommandFailed) {
+		return nil // the summary tells of a failure, and most Macs have none
+	}
+	if err := f.change(ctx, id, reconcile.CommandTaken(requestType)); err != nil {
+		return fmt.Errorf("note that %s took a command: %w", id, err)
+	}
+	return nil
+}
+
+// Refused notes that a message in the name of a Mac, or under its certificate, was refused.
+func (f *Fleet) Refused(ctx context.Context, id, cause, fingerprint string) error {
+	if known, _ := f.index.Knows(id); !known {
+		return nil
+	}
+	if err := f.change(ctx, id, reconcile.Refused(cause, fingerprint)); err != nil {
+		return fmt.Errorf("note that %s was refused: %w", id, err)
+	}
+	return nil
+}
+
+// Identified notes the certificate of a Mac that is enrolled. Nothing is read when it is known already.
+func (f *Fleet) Identified(ctx context.Context, id string, i Identity) error {
+	if rec := f.index.Get(id); rec == nil || rec.Facts.IdentityEnds.Equal(i.ExpiresAt.UTC().Truncate(time.Second)) {
+		return nil
+	}
+	if err := f.change(ctx, id, reconcile.Identified(i)); err != nil {
+		return fmt.Errorf("note the identity of %s: %w", id, err)
 	}
 	return nil
 }

@@ -129,8 +129,8 @@ func TestCommandFailed(t *testing.T) {
 		}
 		commands = w.teller.commands("MAC-1")
 	}
-	w.must(w.CommandFailed(context.Background(), "MAC-1"))
-	if d := w.device("MAC-1"); !slices.ContainsFunc(d.Reasons, func(r policy.Reason) bool { return r.Code == compliance.PushFailed }) {
+	w.must(w.CommandFailed(context.Background(), "MAC-1", refusedSync("1")))
+	if d := w.device("MAC-1"); !slices.ContainsFunc(d.Reasons, func(r policy.Reason) bool { return r.Code == compliance.CommandFailed }) {
 		t.Errorf("nothing says that the command was refused: %+v", d.Reasons)
 	}
 	look := func() {
@@ -145,15 +145,19 @@ func TestCommandFailed(t *testing.T) {
 	look()
 	want("after 4 h", 1)
 	w.pushWaiting()
-	w.must(w.CommandFailed(context.Background(), "MAC-1"))
+	w.must(w.CommandFailed(context.Background(), "MAC-1", refusedSync("2")))
 	w.must(w.BootstrapToken(context.Background(), "MAC-1", true))
 	want("after a change of the Mac", 1)
 	w.pushWaiting()
 	w.sync("MAC-1")
-	w.must(w.CommandFailed(context.Background(), "MAC-1"))
+	w.must(w.CommandFailed(context.Background(), "MAC-1", refusedSync("3")))
 	if rec := w.index.Get("MAC-1"); rec.Push != "" {
 		t.Errorf("a Mac that has synced is noted as one that could not be told: %q", rec.Push)
 	}
+}
+
+func refusedSync(uuid string) CommandFailure {
+	return CommandFailure{UUID: uuid, RequestType: "DeclarativeManagement", Status: "Error", Errors: []ChainError{{Code: 12021, Domain: "MCMDMErrorDomain", Description: "not a valid request type"}}}
 }
 
 // A full queue is no reason to refuse what a Mac sends: it is woken, and told later.

@@ -16,6 +16,10 @@ import (
 type (
 	Tx      = storage.Tx
 	CheckIn = status.CheckIn
+	// Identity is a Mac's certificate, CommandFailure a command that it refused.
+	Identity       = status.Identity
+	CommandFailure = status.CommandFailure
+	ChainError     = status.ChainError
 )
 
 // Notifier notifies Macs. Implemented by server/mdm.
@@ -65,6 +69,24 @@ type Device struct {
 	EnrolledAt     *time.Time      `json:"enrolled_at"`
 	LastSeenAt     *time.Time      `json:"last_seen_at"`
 	LastReportAt   *time.Time      `json:"last_report_at"`
+	// Identity is the certificate that the Mac enrolled with; null as long as it is not known. Refused is the last message in its name
+	// that was refused in this life; null: none was.
+	Identity *DeviceIdentity `json:"identity"`
+	Refused  *Refusal        `json:"refused"`
+}
+
+// DeviceIdentity is a Mac's certificate. Lists leave fingerprint and issued_at out.
+type DeviceIdentity struct {
+	Fingerprint string     `json:"fingerprint,omitempty"` // SHA-256, hex
+	IssuedAt    *time.Time `json:"issued_at,omitempty"`
+	ExpiresAt   *time.Time `json:"expires_at"`
+	ChangedAt   *time.Time `json:"changed_at"` // null: it is the first
+}
+
+// Refusal is a message that was refused.
+type Refusal struct {
+	At    time.Time `json:"at"`
+	Cause string    `json:"cause"`
 }
 
 // DeviceQuery filters and orders GET /v1/devices; the zero value asks for all enrolled Macs by serial number.

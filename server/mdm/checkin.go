@@ -2,6 +2,8 @@ package mdm
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/plist"
+
+	"plimsoll/server/fleet"
 )
 
 const (
@@ -44,19 +48,11 @@ func checkPlist(body []byte) error {
 	}
 }
 
-// checkIn is what the fleet is told at Authenticate, field by field: the type itself belongs to a package that this one
-// does not know.
-type checkIn = struct {
-	UDID, Serial, Name, Model, ModelName string
-	Version, Build                       string
-	SupplementalBuild, Letter            string
-}
-
 // checkInOf takes what Authenticate says of the Mac, also what NanoMDM does not read. A value that is no text is not told.
-func checkInOf(m *mdm.Authenticate) checkIn {
+func checkInOf(m *mdm.Authenticate) fleet.CheckIn {
 	var all map[string]any
 	if err := plist.Unmarshal(m.Raw, &all); err != nil {
-		return checkIn{UDID: m.UDID, Serial: m.SerialNumber} // NanoMDM could read it
+		return fleet.CheckIn{UDID: m.UDID, Serial: m.SerialNumber} // NanoMDM could read it
 	}
 	get := func(keys ...string) string {
 		for _, key := range keys {
@@ -66,12 +62,36 @@ func checkInOf(m *mdm.Authenticate) checkIn {
 		}
 		return ""
 	}
-	return checkIn{
+	return fleet.CheckIn{
 		UDID: get("UDID"), Serial: get("SerialNumber"), Name: get("DeviceName"),
 		Model: get("ProductName", "Model"), ModelName: get("ModelName"),
 		Version: get("OSVersion"), Build: get("BuildVersion"),
 		SupplementalBuild: get("SupplementalBuildVersion"), Letter: get("SupplementalOSVersionExtra"),
 	}
+}
+
+// errorChain is why a Mac refused a command, in Apple's words and whole.
+func errorChain(m *mdm.CommandResults) []fleet.ChainError {
+	chain := make([]fleet.ChainError, 0, min(len(m.ErrorChain), maxChain))
+	for _, e := range m.ErrorChain[:min(len(m.ErrorChain), maxChain)] {
+		said := e.USEnglishDescription
+		if said == "" {
+			said = e.LocalizedDescription
+		}
+		chain = append(chain, fleet.ChainError{Code: e.ErrorCode, Domain: clipTo(e.ErrorDomain, maxLogged), Description: clipTo(said, maxSaid)})
+	}
+	return chain
+}
+
+const (
+	maxChain = 16   // links of an ErrorChain that are kept; real ones have one or two
+	maxSaid  = 4096 // bytes of each link's text
+)
+
+// identityOf is the certificate of a Mac as the fleet keeps it.
+func identityOf(cert *x509.Certificate) fleet.Identity {
+	print := fingerprintOf(cert)
+	return fleet.Identity{Fingerprint: hex.EncodeToString(print[:]), IssuedAt: cert.NotBefore.UTC(), ExpiresAt: cert.NotAfter.UTC()}
 }
 
 // queryResponses are the texts among the answers to a DeviceInformation command.

@@ -18,22 +18,45 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// readCMS reads a CMS SignedData, and returns the certificate of its only signer with what verifies his signature of a body.
-func readCMS(b []byte) (cert *x509.Certificate, verify func(body []byte) error, err error) {
+// signer vouches for a request.
+type signer struct {
+	cert   *x509.Certificate
+	at     time.Time // when he signed, by his own clock; zero: he does not say
+	verify func(body []byte) error
+}
+
+// endless stands for no end of validity in a certificate (RFC 5280, 4.1.2.5).
+var endless = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// readCMS reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may be wrong by
+// seconds or by years, and the certificate is judged by ours.
+func readCMS(b []byte) (*signer, error) {
 	if s := readSignature(b); s != nil {
-		return s.cert, s.verify, nil
+		out := &signer{cert: s.cert, verify: s.verify}
+		if s.signed != nil && s.signed.at != nil {
+			out.at = *s.signed.at
+		}
+		return out, nil
 	}
 	cms, err := parseCMS(b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the Mdm-Signature: %w", err)
+		return nil, fmt.Errorf("read the Mdm-Signature: %w", err)
 	}
-	if cert = cms.GetOnlySigner(); cert == nil {
-		return nil, nil, errors.New("the Mdm-Signature has not exactly one signer with a certificate")
+	out := &signer{cert: cms.GetOnlySigner()}
+	if out.cert == nil {
+		return nil, errors.New("the Mdm-Signature has not exactly one signer with a certificate")
 	}
-	return cert, func(body []byte) error {
+	ageless := *out.cert // pkcs7 would compare the signing time with these
+	ageless.NotBefore, ageless.NotAfter = time.Time{}, endless
+	cms.Certificates = []*x509.Certificate{&ageless}
+	if err := cms.UnmarshalSignedAttribute(pkcs7.OIDAttributeSigningTime, &out.at); err != nil {
+		out.at = time.Time{} // it is optional
+	}
+	out.verify = func(body []byte) error {
 		cms.Content = body
 		return cms.Verify()
-	}, nil
+	}
+	return out, nil
 }
 
 // signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but his.
@@ -176,11 +199,8 @@ func (s *signature) verify(body []byte) error {
 	if a := s.signed; a != nil {
 		h := s.hash.New()
 		_, _ = h.Write(body)
-		switch {
-		case subtle.ConstantTimeCompare(a.digest, h.Sum(nil)) != 1:
+		if subtle.ConstantTimeCompare(a.digest, h.Sum(nil)) != 1 {
 			return errors.New("another body was signed")
-		case a.at != nil && (a.at.Before(s.cert.NotBefore) || a.at.After(s.cert.NotAfter)):
-			return fmt.Errorf("it was signed at %s, when the certificate was not valid", a.at.Format(time.RFC3339))
 		}
 		signed = a.set
 	}

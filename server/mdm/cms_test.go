@@ -253,6 +253,9 @@ func checkCMS(t rapid.TB, cms, body []byte) (read bool) {
 		t.Fatalf("pkcs7 has another signer\n%x", cms)
 	}
 	p7.Content = body
+	ageless := *p7.GetOnlySigner() // the signing time is not to count
+	ageless.NotBefore, ageless.NotAfter = time.Time{}, endless
+	p7.Certificates = []*x509.Certificate{&ageless}
 	if got, want := s.verify(body), p7.Verify(); (got == nil) != (want == nil) {
 		t.Fatalf("verified: %v, pkcs7: %v\n%x", got, want, cms)
 	}
@@ -320,8 +323,8 @@ func TestCMS(t *testing.T) {
 		"two digests":               {replace(2, attributeOf(t, pkcs7.OIDAttributeMessageDigest, digest), attributeOf(t, pkcs7.OIDAttributeMessageDigest, bytes.Repeat([]byte{255}, 32))), false, true},
 		"two times":                 {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, w.during), attributeOf(t, pkcs7.OIDAttributeSigningTime, w.during.Add(time.Second))), false, true},
 		"a time that is none":       {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, 5)), false, true},
-		"signed too early":          {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, w.before)), true, false},
-		"signed too late":           {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, w.afterwards)), true, false},
+		"signed too early":          {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, w.before)), true, true},
+		"signed too late":           {replace(1, attributeOf(t, pkcs7.OIDAttributeSigningTime, w.afterwards)), true, true},
 		"no content type":           {replace(0), false, true},
 		"another content type":      {replace(0, attributeOf(t, pkcs7.OIDAttributeContentType, pkcs7.OIDSignedData)), false, true},
 		"more than an attribute":    {replace(0, element(tag.SEQUENCE, attributeOf(t, pkcs7.OIDAttributeContentType, pkcs7.OIDData)[2:], []byte{5, 0})), false, false},
@@ -352,11 +355,11 @@ func TestCMS(t *testing.T) {
 			t.Errorf("%s: read %t, want %t", name, read, tt.read)
 		}
 		certificate := func(body []byte) (*x509.Certificate, error) {
-			cert, verify, err := w.sender.certificate(http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(cms)}})
-			if err == nil {
-				err = verify(body)
+			by, err := w.sender.certificate(http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(cms)}})
+			if err != nil {
+				return nil, err
 			}
-			return cert, err
+			return by.cert, by.verify(body)
 		}
 		cert, err := certificate(body)
 		if (err == nil) != tt.good {
@@ -450,6 +453,36 @@ func TestCMSOfParts(t *testing.T) {
 	}
 }
 
+// TestSigningTime: the Mac's clock does not decide whether its signature counts, however that is written and whoever reads it.
+func TestSigningTime(t *testing.T) {
+	w, body := newCMSWorld(t), []byte("this is signed")
+	for name, at := range map[string]time.Time{
+		"ten seconds early": w.mac.NotBefore.Add(-10 * time.Second), "years early": time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC),
+		"in time": w.during, "years late": w.mac.NotAfter.AddDate(9, 0, 0),
+	} {
+		for _, open := range []bool{false, true} {
+			for _, after := range [][]byte{nil, {0}} { // pkcs7 reads the second
+				p := w.of(w.mac, w.key)
+				p.sha256()
+				p.attributed(t, body, at)
+				p.open, p.after = open, after
+				by, err := readCMS(p.sign(t, body))
+				if err == nil {
+					err = by.verify(body)
+				}
+				if err != nil {
+					t.Errorf("%s, open %t, read by pkcs7 %t: %v", name, open, after != nil, err)
+				} else if !by.at.Equal(at.Truncate(time.Second)) {
+					t.Errorf("%s: signed at %s, want %s", name, by.at, at)
+				}
+				if by != nil && by.verify([]byte("this is Signed")) == nil {
+					t.Errorf("%s, open %t, read by pkcs7 %t: another body is taken", name, open, after != nil)
+				}
+			}
+		}
+	}
+}
+
 // FuzzCMS reads whatever comes: what is read, pkcs7 reads too, and judges it alike.
 func FuzzCMS(f *testing.F) {
 	w, body := newCMSWorld(f), []byte("this is signed")
@@ -479,9 +512,9 @@ func BenchmarkCertificate(b *testing.B) {
 			b.Run(name+"/"+way, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					_, verify, err := w.sender.certificate(h)
+					s, err := w.sender.certificate(h)
 					if err == nil {
-						err = verify(body)
+						err = s.verify(body)
 					}
 					if err != nil {
 						b.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/service/nanomdm"
+	"golang.org/x/time/rate"
 
 	"plimsoll/server/fleet"
 )
@@ -65,18 +66,26 @@ type Counters struct {
 	Profiles, ProfilesRefused      atomic.Int64
 	Identities, IdentitiesRefused  atomic.Int64
 	PushesSent, PushesFailed, Asks atomic.Int64
+
+	ByCause   causeCounts  // refused messages by cause, in the order of Causes
+	Skewed    atomic.Int64 // messages that were signed by a clock that is wrong
+	Unawaited atomic.Int64 // answers to commands that were not awaited
 }
 
 // Door answers Macs. Safe for concurrent use.
 type Door struct {
-	o      Options
-	log    *slog.Logger
-	url    string
-	local  bool // listen address and host of the URL are both loopback
-	sender *sender
-	limit  *limiter
-	chain  service.CheckinAndCommandService
-	count  *Counters
+	o         Options
+	log       *slog.Logger
+	url       string
+	local     bool // listen address and host of the URL are both loopback
+	sender    *sender
+	limit     *limiter
+	intake    intake
+	strangers scepQueue
+	traces    *rate.Limiter
+	told      recent[traced, time.Time] // when a refusal was last written down
+	chain     service.CheckinAndCommandService
+	count     *Counters
 }
 
 // New makes a Door.
@@ -104,11 +113,14 @@ func New(o Options) (*Door, error) {
 	)
 	return &Door{
 		o: o, log: o.Log, url: strings.TrimSuffix(o.URL, "/"),
-		local:  o.ListenLoopback && loopback(u.Hostname()),
-		sender: newSender(o.CertHeader, append([]*x509.Certificate{o.CA.Cert}, o.DeviceCAs...), o.Now),
-		limit:  newLimiter(),
-		chain:  certauth.New(&lives{core, o.Fleet}, o.Teller.associations, certauth.WithLogger(log)),
-		count:  &o.Teller.count,
+		local:     o.ListenLoopback && loopback(u.Hostname()),
+		sender:    newSender(o.CertHeader, append([]*x509.Certificate{o.CA.Cert}, o.DeviceCAs...), o.Now),
+		limit:     newLimiter(),
+		strangers: newSCEPQueue(),
+		traces:    rate.NewLimiter(tracesPerSecond, tracesPerSecond),
+		told:      recent[traced, time.Time]{max: maxKnown, every: traceEvery},
+		chain:     certauth.New(&lives{core, o.Fleet, o.Teller, o.Log}, o.Teller.associations, certauth.WithLogger(log)),
+		count:     &o.Teller.count,
 	}, nil
 }
 
@@ -146,6 +158,9 @@ func (d *Door) serveMDM(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		status = statusOf(err)
 		d.note(r.Context(), v.id, status, err)
+		if status < 500 {
+			d.refused(r.Context(), v, v.cert, status, err)
+		}
 		refuse(w, status)
 		return
 	}
@@ -169,11 +184,17 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte,
 	if err := checkLength(w, r, maxBody); err != nil {
 		return nil, err
 	}
-	cert, verify, err := d.sender.certificate(r.Header)
+	by, err := d.sender.certificate(r.Header)
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	body, err := readBody(w, r, maxBody) // not a stranger's
+	v.cert = by.cert
+	parcel, err := d.intake.begin(fingerprintOf(by.cert))
+	if err != nil {
+		return nil, err
+	}
+	defer parcel.end()
+	body, err := parcel.read(w, r, maxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -182,13 +203,14 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte,
 		return nil, errBusy
 	}
 	defer leave()
-	if err := verify(body); err != nil {
-		return nil, badRequest(fmt.Errorf("verify the Mdm-Signature: %w", err))
+	if err := by.verify(body); err != nil {
+		return nil, badRequest(&refusal{causeSignature, nil, fmt.Errorf("verify the Mdm-Signature: %w", err)})
 	}
-	if !d.limit.allow(fingerprintOf(cert), d.o.Now()) {
+	if !d.limit.allow(fingerprintOf(by.cert), d.o.Now()) {
 		return nil, service.NewHTTPStatusError(http.StatusTooManyRequests, errTooMany)
 	}
-	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), cert), r.Header.Get("Content-Type"), body)
+	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), by.cert), r.Header.Get("Content-Type"), body)
+	d.skewed(by, v.id)
 	if err != nil && v.id == "" { // no service saw it: it could not be decoded, or says not whose it is
 		return nil, badRequest(err)
 	}
@@ -240,12 +262,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge(err)
-	case err != nil:
-		return nil, badRequest(fmt.Errorf("read the body: %w", err))
+	if err != nil {
+		return nil, readError(err)
 	}
 	return body, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"plimsoll/server/fleet"
@@ -106,11 +107,18 @@ func (d *Door) checkCode(ctx context.Context, code string) error {
 	}
 }
 
-// forwarded tells whether a request may come from another machine although it came in on loopback: a proxy passed it on,
-// or a browser was led here under another name.
+// Headers that proxies add, and NanoMDM when it passes a Mac's request on (X-Enrollment-ID); in lower case. Those of the second list begin so.
+var (
+	proxyHeaders  = []string{"forwarded", "via", "x-real-ip", "client-ip", "x-client-ip", "true-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-original-host"}
+	proxyPrefixes = []string{"x-forwarded", "x-enrollment-", "cf-", "fastly-", "x-envoy-", "x-amzn-", "x-appengine-"}
+)
+
+// forwarded tells whether a request may come from another machine although it came in on loopback: a proxy or another server passed
+// it on, or a browser was led here under another name.
 func forwarded(r *http.Request) bool {
 	for name := range r.Header {
-		if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
+		name = strings.ToLower(name)
+		if slices.Contains(proxyHeaders, name) || slices.ContainsFunc(proxyPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			return true
 		}
 	}

@@ -40,9 +40,10 @@ const (
 	checkinType = "application/x-apple-aspen-mdm-checkin"
 	commandType = "application/x-apple-aspen-mdm"
 
-	macID   = "66ADE930-5FDF-5EC4-8429-15640684C489"
-	otherID = "11111111-2222-3333-4444-555555555555"
-	userID  = "3C0B6E0A-6C43-4C3A-9D5B-0C9B8E7B1F00"
+	macID     = "66ADE930-5FDF-5EC4-8429-15640684C489"
+	otherID   = "11111111-2222-3333-4444-555555555555"
+	foreignID = "22222222-2222-4333-8444-555555555555"
+	userID    = "3C0B6E0A-6C43-4C3A-9D5B-0C9B8E7B1F00"
 )
 
 // Keys take long to make, so the tests have theirs in testdata. All Macs share one, with certificates of their own.

@@ -40,11 +40,13 @@ func (l nanoLog) line(kv []any) {
 
 const maxLogged = 300 // bytes of a text in the log: what a Mac sends may have megabytes
 
-func clip(s string) string {
-	if len(s) <= maxLogged {
+func clip(s string) string { return clipTo(s, maxLogged) }
+
+func clipTo(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 func clipped(kv []any) []any {

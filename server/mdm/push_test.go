@@ -103,7 +103,7 @@ func (w *world) enrolled(n int) []string {
 	w.t.Helper()
 	ids := make([]string, n)
 	for i := range ids {
-		ids[i] = fmt.Sprintf("MAC-%03d", i)
+		ids[i] = fmt.Sprintf("00000000-0000-4000-8000-000000000%03d", i)
 		w.mac(ids[i]).enrol()
 	}
 	return ids
@@ -130,7 +130,7 @@ func TestPush(t *testing.T) {
 	if err != nil || len(failed) != 0 {
 		t.Fatalf("failed: %v, %v", failed, err)
 	}
-	if len(a.pushed) != 100 || a.pushed[tokenOf(ids[7])] != `{"mdm":"magic-of-MAC-007"}` {
+	if len(a.pushed) != 100 || a.pushed[tokenOf(ids[7])] != `{"mdm":"magic-of-00000000-0000-4000-8000-000000000007"}` {
 		t.Errorf("%d Macs were pushed, one with %q", len(a.pushed), a.pushed[tokenOf(ids[7])])
 	}
 	if a.conns > 2 || a.proto["HTTP/2.0"] != 100 {
@@ -149,9 +149,9 @@ func TestPushTellsWhy(t *testing.T) {
 	w := newWorld(t, a.use)
 	ids := w.enrolled(6)
 	w.storePushCert(pushTopic)
-	foreign := w.mac("FOREIGN")
+	foreign := w.mac(foreignID)
 	foreign.enrol()
-	m := tokenUpdate("FOREIGN")
+	m := tokenUpdate(foreignID)
 	m["Topic"] = "com.apple.mgmt.External.another"
 	want(t, "TokenUpdate", foreign.checkin(m), http.StatusOK)
 	reasons := map[string]string{
@@ -160,11 +160,11 @@ func TestPushTellsWhy(t *testing.T) {
 	for id, reason := range reasons {
 		a.reason[tokenOf(id)] = reason
 	}
-	failed, err := w.teller.Push(context.Background(), append(ids, "NOBODY", "FOREIGN"))
+	failed, err := w.teller.Push(context.Background(), append(ids, "NOBODY", foreignID))
 	check(t, err)
 	for id, part := range map[string]string{
 		ids[0]: "APNs does not know the Mac's push token (BadDeviceToken)", ids[1]: "another push topic", ids[2]: "throttles", ids[3]: "erased or unenrolled",
-		ids[4]: "NewReason", "NOBODY": "no push token", "FOREIGN": "no push certificate for the topic",
+		ids[4]: "NewReason", "NOBODY": "no push token", foreignID: "no push certificate for the topic",
 	} {
 		if failed[id] == nil || !strings.Contains(failed[id].Error(), part) {
 			t.Errorf("%s: %v, want %q", id, failed[id], part)
@@ -178,8 +178,8 @@ func TestPushTellsWhy(t *testing.T) {
 		t.Errorf("counted %d sent, %d failed", c.PushesSent.Load(), c.PushesFailed.Load())
 	}
 	// One Mac alone goes another way through NanoMDM.
-	failed, err = w.teller.Push(context.Background(), []string{"FOREIGN"})
-	if err != nil || failed["FOREIGN"] == nil || !strings.Contains(failed["FOREIGN"].Error(), "no push certificate for the topic") {
+	failed, err = w.teller.Push(context.Background(), []string{foreignID})
+	if err != nil || failed[foreignID] == nil || !strings.Contains(failed[foreignID].Error(), "no push certificate for the topic") {
 		t.Errorf("a foreign topic alone: %v, %v", failed, err)
 	}
 }

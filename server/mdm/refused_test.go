@@ -157,7 +157,11 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	after := w.device(macID)
+	if after.Refused == nil || after.Identity == nil || *after.Identity.ExpiresAt != *before.Identity.ExpiresAt {
+		t.Errorf("the refusals left %+v, the identity is %+v", after.Refused, after.Identity)
+	}
 	after.LastSeenAt, after.Reasons, before.Reasons = before.LastSeenAt, nil, nil // contact was made
+	after.Refused, after.Identity, before.Identity = nil, nil, nil
 	if fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("something changed:\n%+v\n%+v", before, after)
 	}
@@ -205,7 +209,7 @@ func TestTooLarge(t *testing.T) {
 	mac := w.mac(macID)
 	mac.enrol()
 	const limit = 4 << 20
-	most := mac.plist(message{"MessageType": "DeclarativeManagement", "Endpoint": "tokens"})
+	most := mac.plist(message{"MessageType": "DeclarativeManagement", "Endpoint": "status", "Data": fullReport("C02XYZ")})
 	most = append(most, bytes.Repeat([]byte(" "), limit-len(most))...)
 	for _, path := range []string{"/mdm", "/scep?operation=PKIOperation"} {
 		for _, chunked := range []bool{false, true} {

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -102,9 +103,40 @@ func (d *Door) scep(w http.ResponseWriter, r *http.Request) (contentType string,
 	if !ok {
 		return "", nil, errBusy
 	}
-	defer leave()
+	leave() // a stranger holds no Mac's place while the CA's key works
+	done, err := d.strangers.enter(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	defer done()
 	answer, err = d.pkiOperation(r.Context(), message)
 	return "application/x-pki-message", answer, err
+}
+
+// scepQueue holds how much of the machine strangers get: opening and signing a message takes the CA's key 10 ms of CPU time, before
+// anything about the sender is known.
+type scepQueue struct{ waiting, working chan struct{} }
+
+const maxSCEPWaiting = 64 // messages that wait for their turn
+
+func newSCEPQueue() scepQueue {
+	return scepQueue{make(chan struct{}, maxSCEPWaiting), make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+}
+
+// enter waits for a turn, unless too many wait already.
+func (q scepQueue) enter(ctx context.Context) (done func(), err error) {
+	select {
+	case q.waiting <- struct{}{}:
+		defer func() { <-q.waiting }()
+	default:
+		return nil, errBusy
+	}
+	select {
+	case q.working <- struct{}{}:
+		return func() { <-q.working }, nil
+	case <-ctx.Done():
+		return nil, errBusy
+	}
 }
 
 // messageOf decodes the message of a GET. A plus sign that was not escaped came as a blank.

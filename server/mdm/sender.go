@@ -1,12 +1,15 @@
 package mdm
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,36 +41,54 @@ func newSender(header string, cas []*x509.Certificate, now func() time.Time) *se
 	return s
 }
 
-// certificate returns the certificate that vouches for a request, of which no more than the header was read: it is a client's,
-// valid now, and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
-func (s *sender) certificate(h http.Header) (cert *x509.Certificate, verify func(body []byte) error, err error) {
+// certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's, valid now,
+// and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
+func (s *sender) certificate(h http.Header) (*signer, error) {
+	var by *signer
+	var err error
 	if s.header != "" {
-		verify = func([]byte) error { return nil } // the proxy did
-		cert, err = s.fromHeader(h)
+		by = &signer{verify: func([]byte) error { return nil }} // the proxy did
+		by.cert, err = s.fromHeader(h)
 	} else {
-		cert, verify, err = fromSignature(h)
+		by, err = fromSignature(h)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, &refusal{cause: causeUnsigned, err: err}
 	}
 	// The chain comes first: a stranger's key may be made to take long.
-	if err := s.chain(cert); err != nil {
-		return nil, nil, err
+	if err := s.chain(by.cert); err != nil {
+		return nil, &refusal{cause: s.chainCause(by.cert), cert: by.cert, err: err}
 	}
-	return cert, verify, nil
+	return by, nil
 }
 
-func fromSignature(h http.Header) (*x509.Certificate, func(body []byte) error, error) {
+// chainCause tells why a certificate is not trusted.
+func (s *sender) chainCause(cert *x509.Certificate) string {
+	now := s.now()
+	if !now.Before(cert.NotBefore) && !now.After(cert.NotAfter) || fitForMDM(cert) != nil {
+		return causeUntrusted
+	}
+	opts := x509.VerifyOptions{Roots: s.roots, CurrentTime: cert.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if _, err := cert.Verify(opts); err != nil {
+		return causeUntrusted
+	}
+	if now.Before(cert.NotBefore) {
+		return causeEarly
+	}
+	return causeExpired
+}
+
+func fromSignature(h http.Header) (*signer, error) {
 	sig := h.Get("Mdm-Signature")
 	switch {
 	case sig == "":
-		return nil, nil, errors.New("the request is not signed: there is no Mdm-Signature")
+		return nil, errors.New("the request is not signed: there is no Mdm-Signature")
 	case len(sig) > maxSignature:
-		return nil, nil, fmt.Errorf("the Mdm-Signature has more than %d characters", maxSignature)
+		return nil, fmt.Errorf("the Mdm-Signature has more than %d characters", maxSignature)
 	}
 	der, err := base64.StdEncoding.DecodeString(sig)
 	if err != nil {
-		return nil, nil, fmt.Errorf("decode the Mdm-Signature: %w", err)
+		return nil, fmt.Errorf("decode the Mdm-Signature: %w", err)
 	}
 	return readCMS(der)
 }
@@ -90,11 +111,37 @@ func (s *sender) fromHeader(h http.Header) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// fitForMDM refuses what x509 lets pass: weak keys, and certificates that do not say that they are a client's that signs. With --device-ca
+// they may be another department's.
+func fitForMDM(cert *x509.Certificate) error {
+	if err := signingKey(cert.PublicKey); err != nil {
+		return err
+	}
+	if cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return errors.New("its key usage does not include digitalSignature")
+	}
+	if !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return errors.New("its extended key usage does not include clientAuth")
+	}
+	return nil
+}
+
+// signingKey is usableKey, and the curves that other CAs than ours certify.
+func signingKey(key any) error {
+	if key, ok := key.(*ecdsa.PublicKey); ok && (key.Curve == elliptic.P384() || key.Curve == elliptic.P521()) {
+		return nil
+	}
+	return usableKey(key)
+}
+
 // chain verifies that the certificate is a client's, valid now, and issued by a CA that is trusted.
 func (s *sender) chain(cert *x509.Certificate) error {
 	of, now := fingerprintOf(cert), s.now()
 	if until, _, ok := s.verified.get(of, now); ok && !now.After(until) {
 		return nil
+	}
+	if err := fitForMDM(cert); err != nil {
+		return fmt.Errorf("the certificate is not trusted: %w", err)
 	}
 	chains, err := cert.Verify(x509.VerifyOptions{
 		Roots: s.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

@@ -1,10 +1,13 @@
 package mdm
 
 import (
-	"bytes"
+	"cmp"
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
+	"log/slog"
+	"regexp"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
@@ -16,15 +19,23 @@ import (
 // afterwards whether one did, and whose it was.
 type visit struct {
 	service.CheckinAndCommandService
-	id string // of the sender; empty until a message said it
+	id   string            // of the sender; empty until a message said it
+	cert *x509.Certificate // of the sender, once it is trusted
 }
 
 var errNobody = errors.New("the message does not say which Mac sends it")
+
+// appleID matches the ids of Apple devices: a UUID, 40 hexadecimal digits, or two numbers of 8 and 16 of them (00008030-001A2B3C4D5E6F70).
+// Nothing else may name an enrolment: a serial number would shadow the Mac that has it.
+var appleID = regexp.MustCompile(`^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})$`)
 
 func (v *visit) from(e *mdm.Enrollment) error {
 	r := e.Resolved()
 	if r == nil || r.Validate() != nil || r.IsUserChannel && r.UserChannelID == "" {
 		return errNobody
+	}
+	if !appleID.MatchString(r.DeviceChannelID) {
+		return fmt.Errorf("%w: %.80q is not the identifier of an Apple device", errNobody, r.DeviceChannelID)
 	}
 	v.id = r.DeviceChannelID
 	if r.IsUserChannel {
@@ -34,42 +45,42 @@ func (v *visit) from(e *mdm.Enrollment) error {
 }
 
 func (v *visit) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return err
 	}
 	return v.CheckinAndCommandService.Authenticate(r, m)
 }
 
 func (v *visit) TokenUpdate(r *mdm.Request, m *mdm.TokenUpdate) error {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return err
 	}
 	return v.CheckinAndCommandService.TokenUpdate(r, m)
 }
 
 func (v *visit) CheckOut(r *mdm.Request, m *mdm.CheckOut) error {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return err
 	}
 	return v.CheckinAndCommandService.CheckOut(r, m)
 }
 
 func (v *visit) UserAuthenticate(r *mdm.Request, m *mdm.UserAuthenticate) ([]byte, error) {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return nil, err
 	}
 	return v.CheckinAndCommandService.UserAuthenticate(r, m)
 }
 
 func (v *visit) SetBootstrapToken(r *mdm.Request, m *mdm.SetBootstrapToken) error {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return err
 	}
 	return v.CheckinAndCommandService.SetBootstrapToken(r, m)
 }
 
 func (v *visit) GetBootstrapToken(r *mdm.Request, m *mdm.GetBootstrapToken) (*mdm.BootstrapToken, error) {
-	if err := v.from(&m.Enrollment); err != nil {
+	if err := cmp.Or(v.from(&m.Enrollment), small(m.Raw)); err != nil {
 		return nil, err
 	}
 	return v.CheckinAndCommandService.GetBootstrapToken(r, m)
@@ -78,6 +89,11 @@ func (v *visit) GetBootstrapToken(r *mdm.Request, m *mdm.GetBootstrapToken) (*md
 func (v *visit) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManagement) ([]byte, error) {
 	if err := v.from(&m.Enrollment); err != nil {
 		return nil, err
+	}
+	if m.Endpoint != "status" {
+		if err := small(m.Raw); err != nil {
+			return nil, err
+		}
 	}
 	return v.CheckinAndCommandService.DeclarativeManagement(r, m)
 }
@@ -98,7 +114,9 @@ func (v *visit) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (
 // A message whose telling failed is answered with an error, so that the Mac repeats it; the core takes it twice.
 type lives struct {
 	service.CheckinAndCommandService
-	fleet *fleet.Fleet
+	fleet  *fleet.Fleet
+	teller *Teller
+	log    *slog.Logger
 }
 
 // device is the id of the device channel, and whether the message came on it.
@@ -119,7 +137,9 @@ func (s *lives) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
 	if !itself {
 		return nil
 	}
-	return s.fleet.Authenticate(r.Context(), id, checkInOf(m))
+	c := checkInOf(m)
+	c.Identity = identityOf(r.Certificate)
+	return s.fleet.Authenticate(r.Context(), id, c)
 }
 
 // TokenUpdate completes an enrolment.
@@ -172,26 +192,46 @@ func (s *lives) GetBootstrapToken(r *mdm.Request, m *mdm.GetBootstrapToken) (*md
 func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManagement) ([]byte, error) {
 	id, _ := device(&m.Enrollment)
 	s.fleet.Contact(id)
+	if err := s.fleet.Identified(r.Context(), id, identityOf(r.Certificate)); err != nil {
+		s.log.Debug("the identity of a Mac was not written down", "mac", id, "error", err)
+	}
 	return s.CheckinAndCommandService.DeclarativeManagement(r, m)
 }
 
-// CommandAndReportResults takes the answers to DeviceInformation, and notes commands to sync that a Mac refused.
+// CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken from them.
+// The fleet takes an answer before the queue does, so that a Mac whose answer failed half-way repeats it to both.
 func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
 	id, itself := device(&m.Enrollment)
 	s.fleet.Contact(id)
-	next, err := s.CheckinAndCommandService.CommandAndReportResults(r, m)
-	if refused := m.Status == "Error" || m.Status == "CommandFormatError"; err == nil && itself && refused && strings.HasPrefix(m.CommandUUID, syncCommand) {
-		if err := s.fleet.CommandFailed(r.Context(), id); err != nil {
+	if itself && m.Status != "Idle" && m.Status != "NotNow" {
+		if err := s.answered(r.Context(), id, m); err != nil {
 			return nil, err
 		}
 	}
-	if err != nil || !itself || m.Status != "Acknowledged" || !bytes.Contains(m.Raw, []byte("QueryResponses")) {
-		return next, err
+	return s.CheckinAndCommandService.CommandAndReportResults(r, m)
+}
+
+// answered tells the fleet of an answer to a command that is awaited.
+func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) error {
+	requestType, awaited, err := s.teller.store.Awaited(ctx, id, m.CommandUUID)
+	switch {
+	case err != nil:
+		return err
+	case !awaited:
+		s.teller.count.Unawaited.Add(1)
+		s.log.Info("a Mac answered a command that is not awaited", "mac", id, "command", clip(m.CommandUUID), "status", clip(m.Status))
+		return nil
+	case m.Status != "Acknowledged":
+		return s.fleet.CommandFailed(ctx, id, fleet.CommandFailure{
+			UUID: m.CommandUUID, RequestType: requestType, Status: clip(m.Status), Errors: errorChain(m),
+		})
 	}
-	if answers := queryResponses(m.Raw); len(answers) > 0 {
-		if err := s.fleet.DeviceAnswer(r.Context(), id, answers); err != nil {
-			return nil, fmt.Errorf("DeviceInformation: %w", err)
+	if requestType == deviceInformation {
+		if answers := queryResponses(m.Raw); len(answers) > 0 {
+			if err := s.fleet.DeviceAnswer(ctx, id, answers); err != nil {
+				return fmt.Errorf("DeviceInformation: %w", err)
+			}
 		}
 	}
-	return next, nil
+	return s.fleet.CommandTaken(ctx, id, requestType)
 }

@@ -87,6 +87,8 @@ func (t *Teller) enqueue(tx nano.Tx, id string, c commandPlist) error {
 	return t.store.EnqueueTx(tx, id, cmd)
 }
 
+const deviceInformation = "DeviceInformation"
+
 // syncCommand begins the UUIDs of the commands that tell a Mac to sync, by which its answers are known.
 const syncCommand = "sync-"
 
@@ -106,9 +108,8 @@ func (t *Teller) Query(tx nano.Tx, id string, queries ...string) error {
 	if err != nil {
 		return err
 	}
-	const request = "DeviceInformation"
 	for _, q := range queue {
-		if q.RequestType == request && strings.HasPrefix(q.UUID, kind) {
+		if q.RequestType == deviceInformation && strings.HasPrefix(q.UUID, kind) {
 			return nil
 		}
 	}
@@ -119,7 +120,7 @@ func (t *Teller) Query(tx nano.Tx, id string, queries ...string) error {
 	copy(random, sum[:4])
 	random[6], random[8] = random[6]&0x0f|0x80, random[8]&0x3f|0x80 // version 8: made to one's own taste
 	c := commandPlist{CommandUUID: strings.ToUpper(uuid.UUID(random).String())}
-	c.Command.RequestType, c.Command.Queries = request, queries
+	c.Command.RequestType, c.Command.Queries = deviceInformation, queries
 	if err := t.enqueue(tx, id, c); err != nil {
 		return err
 	}

@@ -41,6 +41,11 @@ const (
 	EnforcementNotListed  = "enforcement_not_listed"
 	NotSupervised         = "not_supervised"
 	NeedsInstaller        = "upgrade_needs_installer"
+	NotAMac               = "not_a_mac"
+	RefusedMac            = "refused"
+	CommandFailed         = "command_failed"
+	Contradicted          = "report_contradicts"
+	IdentityEnding        = "identity_expiring"
 
 	codeNotGoverned       = "not_governed"
 	codePaused            = "paused"
@@ -61,6 +66,7 @@ var Codes = []Code{
 	{codeNotGoverned, "No policy applies to this Mac.", "Put the Mac into a group that a policy is assigned to, or widen a policy's assignment.", nil},
 	{codePaused, "Enforcement is paused[ since {since_at}][: {reason}].", "Resume enforcement when the cause is gone.", []string{"since_at", "reason", "by"}},
 	{codeNothingManaged, "The policy[ {policy}] that governs this Mac manages nothing.", "Let the policy manage updates, Background Security Improvements or settings.", []string{"policy"}},
+	{NotAMac, "This device is no Mac[ but an {family}][ ({model})]; only Macs are managed here.", "Remove its enrolment, or leave it: it is asked for nothing and takes no part in the counts.", []string{"family", "model", "macos"}},
 	{codeVersionUnknown, "The Mac has not told which macOS it runs.", "Wait for its first status report; if none comes, request a sync and look at its last contact.", []string{"last_seen_at", "last_report_at"}},
 	{codeBoardUnknown, "The board id of the Mac[ ({model})] is not known, so no release can be chosen for it.", "macOS 15 and later report it; before that the Mac answers a query made at enrolment. Request a sync, or enrol it again.", []string{"model", "macos"}},
 	{codeAssignmentUnknown, "A fact that decides which policy governs this Mac is not known yet.", "Wait for its first status report, or assign the policy by group.", []string{"policy", "fault"}},
@@ -80,6 +86,9 @@ var Codes = []Code{
 	{FailureDisk, "Installing macOS {version} failed for lack of disk space[; attempts that failed: {count}].", "Free disk space on the Mac; macOS tries again by itself.", []string{"version", "letter", "build", "count", "failed_at", "reason"}},
 	{InstallFailed, "Installing macOS {version} failed[, the last time at {failed_at}][ (attempts: {count})][: {reason}].", "macOS tries again by itself. If it keeps failing, restart the Mac and look at the text in the evidence.", []string{"version", "letter", "build", "count", "failed_at", "reason", "install_state"}},
 
+	{RefusedMac, "A message in this Mac's name was refused[ at {refused_at}][: {why}].", "Look at the cause[. {advice}].", []string{"cause", "refused_at", "why", "advice", "last_seen_at"}},
+	{Contradicted, "The Mac reports another serial number or UDID than it enrolled with; that is not taken.", "Look at its last reports: either its hardware was exchanged (then enrol it again), or something on it writes its reports.", []string{"serial"}},
+	{CommandFailed, "The Mac answered a command[ ({request_type})] with an error[: {error}].", "Read Apple's words in the evidence. Macs on macOS 12 and older refuse declarative management; else request a sync, or enrol the Mac again if it keeps refusing.", []string{"request_type", "uuid", "status", "error", "errors", "failed_at"}},
 	{NeverContacted, "The Mac has never contacted this server[ since it enrolled at {enrolled_at}].", "Check that it is switched on, online and still has its enrolment profile.", []string{"enrolled_at"}},
 	{DeadlinePassedOffline, "The deadline[ {deadline_local}] passed while the Mac was offline[; its last contact was at {last_seen_at}].", "Have it switched on: macOS enforces the update about an hour after that.", []string{"version", "letter", "build", "deadline_local", "overdue_at", "last_seen_at"}},
 	{SilentMac, "The Mac has not been in contact for over 7 days[; its last contact was at {last_seen_at}].", "Find the Mac and have it switched on and online; if it was retired, remove it.", []string{"last_seen_at"}},
@@ -116,6 +125,7 @@ var Codes = []Code{
 	{"subscriptions_not_supported", "The status subscriptions are left out: they need macOS 13[ (the Mac runs macOS {macos})].", "Update the Mac; until then it is known by its check-ins only.", []string{"macos"}},
 	{"self_page_missing", "The address of the Mac's own page is left out of the update's declaration: there is none.", "Give the server an https address (--url).", nil},
 	{"policy_part_left_out", "A part of the policy[ {policy}] does not resolve[: {part}].", "Put the policy again with that part corrected.", []string{"policy", "part"}},
+	{IdentityEnding, "The certificate of the Mac expires soon[, at {identity_ends}]; after that it is refused.", "Enrol the Mac again, or renew the certificate, before that.", []string{"identity_ends", "last_seen_at"}},
 	{StaleCatalogue, "The catalogue of Apple's releases is old, so newer releases may be missing from what is asked.", "Check that this server reaches Apple's feed, and refresh the catalogue.", nil},
 }
 

@@ -50,7 +50,7 @@ const (
 // Flags is a set of flags beside the state (rules 8).
 type Flags uint16
 
-// The flags. Silent, ReportStale, PastDeadline and CatalogueStale depend on the time and are set by Summary.FlagsAt only.
+// The flags. Silent, ReportStale, PastDeadline, CatalogueStale and IdentityExpiring depend on the time and are set by Summary.FlagsAt only.
 const (
 	Silent Flags = 1 << iota
 	ReportStale
@@ -60,10 +60,11 @@ const (
 	BootstrapTokenMissing
 	BSIPending
 	CatalogueStale
+	IdentityExpiring
 )
 
 // FlagNames are the flags' names in the API, in the order of their bits.
-var FlagNames = []string{"silent", "report_stale", "not_synced", "past_deadline", "prerelease", "bootstrap_token_missing", "bsi_pending", "catalogue_stale"}
+var FlagNames = []string{"silent", "report_stale", "not_synced", "past_deadline", "prerelease", "bootstrap_token_missing", "bsi_pending", "catalogue_stale", "identity_expiring"}
 
 // Names are the names of the flags that are set.
 func (f Flags) Names() []string {
@@ -89,6 +90,8 @@ type Input struct {
 	Before Summary
 	// Push is what is known of the last push: empty, or why it failed.
 	Push string
+	// Failure is the last command that the Mac refused; nil: it takes its commands.
+	Failure *status.CommandFailure
 	// ToldAt is when the Mac was last told to fetch what is advertised now, while it has not done so; zero: it was not told yet.
 	ToldAt time.Time
 	// CatalogueStale: the catalogue is older than it should be (rules 3).

@@ -40,6 +40,10 @@ const (
 	EventCompliant           = "compliant"
 	EventSilent              = "silent"
 	EventBack                = "back"
+	EventIdentityChanged     = "identity_changed"
+	EventRefused             = "refused"
+	EventContradicted        = "report_contradicts"
+	EventCommandFailed       = "command_failed"
 )
 
 // EventTypes are all types of events with what each says and what its data may have.
@@ -65,6 +69,10 @@ var EventTypes = []struct {
 	{EventOverdue, "the deadline passed while the release was missing", []string{"kind", "version", "letter", "build", "deadline_local", "overdue_at"}},
 	{EventCompliant, "nothing is asked of the Mac (any more)", []string{"from"}},
 	{EventSilent, "the Mac was not in contact for 7 days", []string{"last_seen_at"}},
+	{EventIdentityChanged, "the device showed another certificate than before: it enrolled again, its certificate was renewed, or another took its place", []string{"from", "to", "expires_at"}},
+	{EventRefused, "a message in the Mac's name, or under its certificate, was refused; at most one a day and cause", []string{"cause", "fingerprint"}},
+	{EventContradicted, "the Mac reported another serial number or UDID than it enrolled with", []string{"odd"}},
+	{EventCommandFailed, "the Mac answered a command with an error", []string{"uuid", "request_type", "status", "errors"}},
 	{EventBack, "the Mac came back from more than 7 days of silence", []string{"silent_since", "silent_seconds"}},
 }
 

@@ -13,6 +13,7 @@ type Moments struct {
 	state                        uint8 // index into States
 	flags                        Flags
 	overdue, past, silent, stale int64
+	identity                     int64 // when its end is near
 }
 
 var (
@@ -28,6 +29,9 @@ func (s *Summary) Moments(f *status.Facts) Moments {
 	}
 	if at := s.deadlineAt(); !at.IsZero() {
 		m.past = at.Unix()
+	}
+	if !f.IdentityEnds.IsZero() {
+		m.identity = f.IdentityEnds.Add(-identityWarning).Unix()
 	}
 	if at, ok := reportStaleAt(f); ok {
 		m.stale = at.Unix()
@@ -53,6 +57,9 @@ func (m *Moments) Flags(now int64, catalogueStale bool) Flags {
 	}
 	if m.past != 0 && now >= m.past {
 		flags |= PastDeadline
+	}
+	if m.identity != 0 && now >= m.identity {
+		flags |= IdentityExpiring
 	}
 	if catalogueStale {
 		flags |= CatalogueStale

@@ -12,6 +12,10 @@ const (
 	silentAfter   = 7 * 24 * time.Hour // without contact
 	staleAfter    = 3 * 24 * time.Hour // in contact, without a report
 	downloadLimit = 24 * time.Hour
+	// identityWarning is how long before its identity ends a Mac is shown as expiring.
+	identityWarning = 30 * 24 * time.Hour
+	// A sender that is refused for who it is goes on knocking, once a day at least.
+	knocking = 48 * time.Hour
 	// A Mac that is on enforces within about an hour of the deadline and reports daily: without contact since the deadline it counts as
 	// offline when it had the time for the one, or had already missed the other.
 	enforceTime = 2 * time.Hour
@@ -80,6 +84,12 @@ func (t teller) timed(now time.Time, catalogueStale bool) []policy.Reason {
 	if flags&ReportStale != 0 {
 		add(StaleReport)
 	}
+	if refusedLately(t.f, now) {
+		add(RefusedMac)
+	}
+	if flags&IdentityExpiring != 0 {
+		add(IdentityEnding)
+	}
 	if catalogueStale && s.State != Compliant { // the flag tells of it; nothing is asked of such a Mac that could be explained
 		add(StaleCatalogue)
 	}
@@ -115,6 +125,12 @@ func (s *Summary) next(now time.Time, f *status.Facts) time.Time {
 		consider(at.Add(enforceTime))
 	}
 	consider(silentAt(f))
+	if !f.RefusedAt.IsZero() {
+		consider(f.RefusedAt.Add(knocking))
+	}
+	if !f.IdentityEnds.IsZero() {
+		consider(f.IdentityEnds.Add(-identityWarning))
+	}
 	if at, ok := reportStaleAt(f); ok {
 		consider(at)
 	}

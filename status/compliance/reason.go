@@ -60,6 +60,20 @@ func (t teller) known(key string) any {
 		return t.f.EnrolledAt
 	case "last_seen_at":
 		return t.f.LastContactAt
+	case "family":
+		return t.f.Family
+	case "serial":
+		return t.f.Serial
+	case "cause":
+		return t.f.Refused
+	case "refused_at":
+		return t.f.RefusedAt
+	case "why":
+		return RefusalText(t.f.Refused)
+	case "advice":
+		return refusals[t.f.Refused].advice
+	case "identity_ends":
+		return t.f.IdentityEnds
 	case "last_report_at":
 		return t.f.LastReportAt
 	}

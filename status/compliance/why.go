@@ -238,6 +238,14 @@ func (w *why) rest() {
 		w.sync()
 		w.withdrawals()
 	}
+	if w.f.Contradicted {
+		w.add(Contradicted, nil)
+	}
+	if f := w.in.Failure; f != nil {
+		w.add(CommandFailed, map[string]any{
+			"request_type": f.RequestType, "uuid": f.UUID, "status": f.Status, "error": f.Text(), "errors": f.Errors, "failed_at": f.At,
+		})
+	}
 	w.base()
 	w.adopt(w.p.LeftOut)
 }

@@ -145,6 +145,16 @@ func certRequest(r *mdm.Request, hash string) (channel, string, error) {
 	return c, strings.ToLower(hash), err
 }
 
+// CertOwner tells which device a certificate belongs or belonged to, given as the SHA-256 of its signed part in hexadecimal digits, and
+// whether it was revoked; empty when no device ever brought it.
+func (s *Store) CertOwner(ctx context.Context, hash string) (device string, revoked bool, err error) {
+	if hash = strings.ToLower(hash); !plain(hash) {
+		return "", false, nil
+	}
+	device, revoked, err = s.certOwner(ctx, hash)
+	return device, revoked, wrap(err, "looking up the owner of a certificate")
+}
+
 // certOwner is the device that a certificate belongs to, empty when none ever brought it, and whether it was revoked.
 func (s *Store) certOwner(ctx context.Context, hash string) (owner string, revoked bool, err error) {
 	err = s.db.View(ctx, storage.CertPartition(hash), func(r storage.Reader) error {

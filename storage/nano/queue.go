@@ -295,6 +295,15 @@ func (s *Store) Queued(ctx context.Context, id string) ([]QueuedCommand, error) 
 	return queue, wrap(err, "listing the queued commands of %s", c.id)
 }
 
+// Awaited tells the RequestType of the command of that UUID which an enrolment has not answered yet; false when there is none.
+func (s *Store) Awaited(ctx context.Context, id, uuid string) (requestType string, awaited bool, err error) {
+	queue, err := s.Queued(ctx, id)
+	if i := indexUUID(queue, uuid); i >= 0 {
+		return queue[i].RequestType, true, err
+	}
+	return "", false, err
+}
+
 // Tx is the transaction of the database contract, for those who queue commands within their own.
 type Tx = storage.Tx
 

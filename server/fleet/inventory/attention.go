@@ -41,21 +41,37 @@ func (x *Index) learnCode(r *row, now time.Time, stale bool) string {
 	return code
 }
 
+// watchedCodes are the codes that concern an admin beside the most decisive reason: somebody may speak in the Mac's name.
+func watchedCodes(r *row, now time.Time, stale bool) (codes []string) {
+	rec := r.record()
+	for i, reason := range compliance.ReasonsAt(rec.Summary, &rec.Facts, now, stale) {
+		decisive := i == 0 && !r.compliant // it is counted as such
+		if !decisive && (reason.Code == compliance.RefusedMac || reason.Code == compliance.Contradicted) {
+			codes = append(codes, reason.Code)
+		}
+	}
+	return codes
+}
+
 // Outlook is what lies ahead of the enrolled Macs, and what is wrong with them.
 type Outlook struct {
 	// Due counts the pending Macs by the day of their deadline, on the wall, as YYYY-MM-DD.
 	Due map[string]int
-	// Codes counts the Macs that are not compliant by the code of their most decisive reason.
+	// Codes counts the Macs that are not compliant, or whose identity is in doubt, by the code of their most decisive reason.
 	Codes map[string]int
 }
 
 // Outlook looks at all Macs. stale: the catalogue is older than it should be.
 func (x *Index) Outlook(now time.Time, stale bool) Outlook {
 	o := Outlook{Due: map[string]int{}, Codes: map[string]int{}}
+	var watched []row
 	var rest []row // those whose most decisive reason has to be worked out
 	x.scan(func(r *row) {
-		if !r.enrolled {
+		if !r.enrolled || r.foreign {
 			return
+		}
+		if r.watched {
+			watched = append(watched, *r)
 		}
 		if r.pending && r.deadline != 0 && compliance.States[r.moments.State(now.Unix())] == compliance.Pending {
 			o.Due[declarations.Local(r.deadline).String()[:len(time.DateOnly)]]++
@@ -70,6 +86,11 @@ func (x *Index) Outlook(now time.Time, stale bool) Outlook {
 	})
 	for i := range rest {
 		o.Codes[x.learnCode(&rest[i], now, stale)]++
+	}
+	for i := range watched {
+		for _, code := range watchedCodes(&watched[i], now, stale) {
+			o.Codes[code]++
+		}
 	}
 	delete(o.Codes, "") // no reason at all
 	return o

@@ -328,18 +328,20 @@ func (x *Index) Resolve(idOrSerial string) []string {
 }
 
 func (x *Index) addressed(idOrSerial string) (ids []string) {
-	if _, ok := x.position[idOrSerial]; ok {
-		return []string{idOrSerial}
-	}
 	if idOrSerial == "" {
 		return nil
+	}
+	if _, ok := x.position[idOrSerial]; ok {
+		ids = append(ids, idOrSerial) // another's serial number may be the same: then neither is meant
 	}
 	for n, _ := x.place(orderKey{serial: idOrSerial}); n < len(x.order); n++ {
 		r := &x.rows[x.order[n]]
 		if r.serial != idOrSerial {
 			break
 		}
-		ids = append(ids, r.id)
+		if r.id != idOrSerial {
+			ids = append(ids, r.id)
+		}
 	}
 	return ids
 }

@@ -98,7 +98,7 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%q finds %v, want %v", asked, got, ids)
 		}
 	}
-	want("A", "A") // an id before a serial number
+	want("A", "A", "D") // an id that is another's serial number means neither
 	want("S1", "A", "B")
 	want("")
 	want("S2")

@@ -27,6 +27,8 @@ type row struct {
 	enrolled        bool
 	pending         bool // a target is declared, and nothing failed
 	compliant       bool
+	foreign         bool // it is no Mac
+	watched         bool // it has a reason that concerns an admin although it may be compliant
 	codeStale       bool
 	codeUntil       int64  // until when code is the most decisive reason, if the catalogue is as stale as codeStale says
 	code            string // empty: none
@@ -53,6 +55,7 @@ func newRow(rec *storage.Record, data []byte) row {
 		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending,
 		compliant: s.State == compliance.Compliant,
 		contact:   seconds(f.LastContactAt), model: f.Model, data: data,
+		foreign: !f.IsMac(), watched: !f.RefusedAt.IsZero() || f.Contradicted,
 	}
 	// One string holds them all: the fewer there are, the less the garbage collector has to look through.
 	texts := f.ID + f.Serial + f.Name

@@ -97,6 +97,7 @@ func Authenticate(c status.CheckIn) Cause {
 		o.Record.Facts.ID = o.ID
 		o.Record.Facts.LastContactAt = now
 		o.ClearLife = true
+		o.identify(c.Identity, now)
 		return true, nil
 	}}
 }
@@ -158,6 +159,7 @@ func Answer(c status.CheckIn, board string) Cause {
 func Report(report *status.Report) Cause {
 	return enrolled(Ordinary, func(o *Outcome, now time.Time) bool {
 		rec := o.Record
+		o.disown(report)
 		o.Status = status.Merge(o.Status, report)
 		rec.Facts = rec.Facts.Apply(report, now)
 		if compliance.NeedsResync(o.Manifest, o.Status, now) && compliance.MayRaise(rec.RaisedAt, now) {
@@ -218,21 +220,6 @@ func Pushed(token, failed string) Cause {
 			return changed
 		}
 		o.notified(now)
-		return true
-	})
-}
-
-// commandFailed is why a Mac could not be notified that answered the command to sync with an error.
-const commandFailed = "the Mac answered the DeclarativeManagement command with an error"
-
-// CommandFailed is a Mac's refusal of the DeclarativeManagement command: what it was notified of is not outstanding any
-// more (rules 10). It is notified again as after a push that failed.
-func CommandFailed() Cause {
-	return known(Noting, func(o *Outcome, _ time.Time) bool {
-		if o.Record.Told == "" || o.Record.Push != "" {
-			return false
-		}
-		o.Record.Push = commandFailed
 		return true
 	})
 }

@@ -201,6 +201,16 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 			return err
 		}
 	}
+	if o.Identity != res.Before.Identity {
+		if err := m.SetIdentity(o.Identity); err != nil {
+			return err
+		}
+	}
+	if o.Failure != res.Before.Failure {
+		if err := m.SetFailure(o.Failure); err != nil {
+			return err
+		}
+	}
 	if !o.Write {
 		return nil
 	}

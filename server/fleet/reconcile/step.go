@@ -128,7 +128,7 @@ func (o *Outcome) newLife() {
 		AdvertisedAt: old.AdvertisedAt, Book: old.Book, Reports: old.Reports, Events: old.Events, Revision: old.Revision,
 	}
 	o.Record.Facts.ID = o.ID
-	o.Status, o.Manifest = nil, nil
+	o.Status, o.Manifest, o.Failure = nil, nil, nil
 }
 
 // raise lets the Mac sync although nothing changed.
@@ -163,6 +163,7 @@ func (o *Outcome) advertise(kind Kind, book *Book, now time.Time) {
 	if rec.Manifest == rec.Advertised && o.Manifest != nil {
 		return
 	}
+	o.commandTaken("DeclarativeManagement")
 	o.Served = true
 	rec.Manifest, rec.ServedAt = rec.Advertised, now
 	o.Manifest = &declarations.Manifest{
@@ -178,7 +179,7 @@ func (o *Outcome) judge(st *State, book *Book, now time.Time) compliance.Verdict
 	}
 	v := compliance.Judge(compliance.Input{
 		Mac: o.Record.PlanningMac(false, ""), Plan: o.Plan, Index: book.Index, Status: o.Status, Manifest: o.Manifest,
-		Now: now, Zone: book.Zone, Before: before, Push: o.Record.Push, ToldAt: o.Record.OutstandingSince(),
+		Now: now, Zone: book.Zone, Before: before, Push: o.Record.PushError(), Failure: o.Failure, ToldAt: o.Record.OutstandingSince(),
 	})
 	o.Record.Summary = v.Summary
 	return v

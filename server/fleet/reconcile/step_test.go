@@ -186,12 +186,12 @@ func TestStep(t *testing.T) {
 		{"a new policy, and the Mac takes it", targeted, AsksItems(), written, false, []string{"policy_changed", "target_set", "manifest_served"}},
 		{"it is notified already", notified, Look(), nothing + " written", false, nil},
 		{"it is notified, and an admin wants it again", notified, Sync("ada"), written, true, []string{"sync_requested"}},
-		{"it answers the command with an error", notified, CommandFailed(), written, false, nil},
+		{"it answers the command with an error", notified, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), written, false, nil},
 		{"it takes what it was notified of", notified, AsksItems(), written, false, []string{"manifest_served"}},
 		{"the same push again", notified, Pushed("", ""), nothing, false, nil},
 		{"a push failed, and something changes", failed, BootstrapToken(true), written, true, nil},
 		{"a push failed, and a new push token comes", failed, TokenUpdate(), written, true, nil},
-		{"a push failed, and it answers an old command", failed, CommandFailed(), nothing, false, nil},
+		{"a push failed, and it answers an old command", failed, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), nothing, false, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := c.mac(t)
@@ -358,7 +358,7 @@ func random(t *rapid.T) *mac {
 		case kind == 5:
 			m.step(Pushed(m.st.Record.Advertised, rapid.SampledFrom([]string{"", "bad"}).Draw(t, "failed")))
 		case kind == 6:
-			m.step(CommandFailed())
+			m.step(CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}))
 		case kind == 7:
 			m.step(BootstrapToken(rapid.Bool().Draw(t, "escrowed")))
 		case kind == 8:
@@ -448,7 +448,7 @@ func TestPure(t *testing.T) {
 			return
 		}
 		before := *m.st.Record
-		for _, cause := range []Cause{Look(), Boundary(), BootstrapToken(true), Pushed(before.Advertised, "bad"), CommandFailed(), CheckOut(), TokenUpdate()} {
+		for _, cause := range []Cause{Look(), Boundary(), BootstrapToken(true), Pushed(before.Advertised, "bad"), CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), CheckOut(), TokenUpdate()} {
 			a, errA := Step(m.st, cause, m.book, m.now)
 			b, errB := Step(m.st, cause, m.book, m.now)
 			if errA != errB || a.Write != b.Write || a.Notify != b.Notify || fmt.Sprint(types(a)) != fmt.Sprint(types(b)) || !a.Record.Same(b.Record) {
