@@ -249,7 +249,7 @@ func TestFleetWide(t *testing.T) {
 	r.enrol(mac("1"), mac("2"))
 	var c fleet.Compliance
 	res := r.want(call{method: "GET", target: "/v1/compliance"}, 200, &c)
-	if c.Devices != 2 || len(c.States) != 10 || len(c.Flags) != 8 {
+	if c.Devices != 2 || len(c.States) != 10 || len(c.Flags) != 9 {
 		t.Errorf("compliance: %+v", c)
 	}
 	r.want(call{method: "GET", target: "/v1/compliance", header: []string{"If-None-Match", res.Header().Get("ETag")}}, 304, nil)

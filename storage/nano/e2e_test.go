@@ -32,7 +32,6 @@ func TestNanoMDM(t *testing.T) {
 	})
 	t.Run("sentinel", func(t *testing.T) {
 		servers := storagetest.RedisSentinel(t)
-		servers.Patient()
 		db := openRedis(t, servers.URL())
 		t.Run("before", func(t *testing.T) { suite(t, db) })
 		servers.Primary.Kill()

@@ -186,12 +186,12 @@ func TestStep(t *testing.T) {
 		{"a new policy, and the Mac takes it", targeted, AsksItems(), written, false, []string{"policy_changed", "target_set", "manifest_served"}},
 		{"it is notified already", notified, Look(), nothing + " written", false, nil},
 		{"it is notified, and an admin wants it again", notified, Sync("ada"), written, true, []string{"sync_requested"}},
-		{"it answers the command with an error", notified, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), written, false, nil},
+		{"it answers the command with an error", notified, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), written, false, []string{"command_failed"}},
 		{"it takes what it was notified of", notified, AsksItems(), written, false, []string{"manifest_served"}},
 		{"the same push again", notified, Pushed("", ""), nothing, false, nil},
 		{"a push failed, and something changes", failed, BootstrapToken(true), written, true, nil},
 		{"a push failed, and a new push token comes", failed, TokenUpdate(), written, true, nil},
-		{"a push failed, and it answers an old command", failed, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), nothing, false, nil},
+		{"a push failed, and it answers an old command", failed, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), written, false, []string{"command_failed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := c.mac(t)
