@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"plimsoll/declarations/policy"
@@ -110,4 +111,31 @@ func (b *Book) OpenRing(rule *policy.Compiled, build string) int {
 		}
 	}
 	return open
+}
+
+// RingOpening tells since when a release is open for a Mac's ring, and why ("first", "gate", "hand", "time" or "urgent");
+// Since is zero when it is not open.
+type RingOpening struct {
+	Since time.Time
+	Why   string
+}
+
+// RingOpenings tells of each of the releases that the Mac's board and major have, by build, since when it is open for the
+// Mac's ring, whatever the Mac runs and was told. Without rings there is none.
+func (b *Book) RingOpenings(m *Mac, builds []string, now time.Time) (rule *policy.Compiled, ring int, open map[string]RingOpening) {
+	in := b.look(m, now)
+	in.governedBy(b.Govern(&m.Facts, false).Rule)
+	if rule = in.rule; rule == nil || len(rule.Rings) == 0 || in.table == nil {
+		return rule, in.ring, nil
+	}
+	open = map[string]RingOpening{}
+	l := &lane{LanePlan: LanePlan{Lane: Patch}, cal: in.calendar(Patch), clock: rule.Time}
+	for i := range in.table.os {
+		c := &in.table.os[i]
+		if c.major == in.major && slices.Contains(builds, c.r.Build) {
+			o := b.opened(rule, in.ring, c, in.dueOf(l, c.r), in.now)
+			open[c.r.Build] = RingOpening{o.since, o.why}
+		}
+	}
+	return rule, in.ring, open
 }

@@ -84,6 +84,8 @@ var rules = map[string]func(object){
 	"FreezeWrite.from":               pattern(schemas.DatePattern),
 	"FreezeWrite.to":                 pattern(schemas.DatePattern),
 	"FreezeWrite.reason":             text(1, 500),
+	"RingOpen.ring":                  name,
+	"RingOpen.reason":                text(1, 500),
 	"PauseWrite.reason":              text(1, 1000),
 	"TokenWrite.name":                pattern(schemas.TokenNamePattern),
 	"TokenWrite.scopes":              func(p object) { p["minItems"], p["maxItems"], p["uniqueItems"] = 1, len(fleet.Scopes), true },

@@ -38,6 +38,8 @@ func (a *API) routes(o Options) []route {
 		{get, "/v1/policies/:name", read, a.getPolicy},
 		{put, "/v1/policies/:name", admin, a.putPolicy},
 		{del, "/v1/policies/:name", admin, a.deletePolicy},
+		{get, "/v1/policies/:name/rings", read, a.getRings},
+		{post, "/v1/policies/:name/rings/:build/open", admin, a.openRing},
 
 		{get, "/v1/groups", read, a.listGroups},
 		{get, "/v1/groups/:name", read, a.getGroup},

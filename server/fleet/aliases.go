@@ -43,6 +43,8 @@ type (
 	Group        = book.Group
 	Hold         = book.Hold
 	FreezeResult = book.FreezeResult
+	Rings        = book.Rings
+	RingResult   = book.RingResult
 	Pause        = book.Pause
 
 	PatchingQuestion = evidence.Question

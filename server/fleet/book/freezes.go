@@ -50,7 +50,7 @@ func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *stor
 	if len(faults) > 0 {
 		return res, change{}, answer.Invalid("the freeze is not valid", faults...)
 	}
-	res.Warnings = append(res.Warnings, warnings...)
+	res.Warnings = append(append(res.Warnings, warnings...), lateWith(f, ready, now)...)
 	current := ""
 	if before != nil {
 		current, f.CreatedAt = freezeETag(*before), before.CreatedAt
@@ -67,6 +67,24 @@ func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *stor
 		apply: func(in *policy.Input) { in.Freezes = append(withoutFreeze(in.Freezes, f.Name), f) },
 		write: func(tx *storage.BookTx) error { return tx.PutFreeze(f) },
 	}, nil
+}
+
+// lateWith tells of the policies whose new releases would have deadlines after their due dates because of the freeze, each
+// with its name.
+func lateWith(f policy.Freeze, ready *plan.Book, now time.Time) []policy.Reason {
+	var out []policy.Reason
+	others := withoutFreeze(ready.Freezes, f.Name)
+	for i := range ready.Policies {
+		p := &ready.Policies[i].Policy
+		before := plan.LateWarnings(p, others, now)
+		for _, w := range plan.LateWarnings(p, append(slices.Clone(others), f), now) {
+			if !slices.ContainsFunc(before, func(b policy.Reason) bool { return b.Text == w.Text }) {
+				w.Evidence["policy"] = p.Name
+				out = append(out, w)
+			}
+		}
+	}
+	return out
 }
 
 func withoutFreeze(freezes []policy.Freeze, name string) []policy.Freeze {

@@ -85,3 +85,22 @@ func TestEndingAFreezeIsGuarded(t *testing.T) {
 	}
 	d.must(second(d.DeleteFreeze(ctx, "summer", answer.WriteOptions{Confirm: true})))
 }
+
+// 26.6.2 posted on December 12 would be due on the 26th. The freeze leaves no day after half of its days, the 19th: such a
+// release has its deadline after the due date, and the writer of the freeze is told, with the policy (rules 11).
+func TestFreezeWarnsOfLateDeadlines(t *testing.T) {
+	d := newDesk(t, fleetOf(2))
+	ctx := t.Context()
+	d.must(second(d.put(`{"name":"all","priority":10,"updates":{"mode":"automatic","within_days":14}}`, answer.WriteOptions{Confirm: true})))
+	res, err := d.PutFreeze(ctx, freezeOf(t, "year-end", "2026-12-19", "2027-01-04"), answer.WriteOptions{Confirm: true})
+	if err != nil || len(res.Warnings) != 1 {
+		t.Fatalf("%+v, %v", res.Warnings, err)
+	}
+	if e := res.Warnings[0].Evidence; e["first"] != "2026-12-12" || e["last"] != "2026-12-21" || e["policy"] != "all" {
+		t.Errorf("%+v", e)
+	}
+	// Another freeze is not blamed for it.
+	if res, err = d.PutFreeze(ctx, freezeOf(t, "launch", "2026-10-05", "2026-10-06"), answer.WriteOptions{Confirm: true}); err != nil || len(res.Warnings) != 0 {
+		t.Errorf("a short freeze: %+v, %v", res.Warnings, err)
+	}
+}

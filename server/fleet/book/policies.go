@@ -45,7 +45,7 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	if len(faults) > 0 {
 		return res, change{}, answer.Invalid("the policy is not valid", faults...)
 	}
-	res.Warnings = append(res.Warnings, warnings...)
+	res.Warnings = append(append(res.Warnings, warnings...), k.smallRings(&p, ready)...)
 	if p.DetailsURL == policy.DetailsSelf && !k.o.Pages() {
 		res.Warnings = append(res.Warnings, policy.Reason{
 			Code: plan.CodeNoSelfPage, Text: noSelfPage, Advice: "Give the server an https address.", Evidence: map[string]any{},
@@ -75,6 +75,28 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 		write: func(tx *storage.BookTx) error { return tx.PutPolicy(stored) },
 		past:  policy.DeadlinePast(&p, now) && (before == nil || before.Rule().Deadline != p.Rule().Deadline),
 	}, nil
+}
+
+// smallRings warns of rings that would have fewer Macs than the policy's gate needs to see.
+func (k *Keeper) smallRings(p *policy.Policy, ready *plan.Book) []policy.Reason {
+	if p.Gate == nil || len(p.Rings) == 0 {
+		return nil
+	}
+	in := ready.Input
+	in.Policies = append(withoutPolicy(in.Policies, p.Name), policy.Stored{Policy: *p})
+	after, err := policy.Compile(in)
+	if err != nil {
+		return nil
+	}
+	macs := make([]int, len(p.Rings))
+	n, record := k.o.Macs.Records()
+	for i := range n {
+		f := &record(i).Facts
+		if rule := after.Govern(f, false).Rule; rule != nil && rule.Name == p.Name {
+			macs[after.RingOf(rule, f)]++
+		}
+	}
+	return policy.SmallRings(p, macs)
 }
 
 const noSelfPage = `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`
