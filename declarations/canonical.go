@@ -47,7 +47,8 @@ func CanonicalJSON(raw []byte) ([]byte, error) {
 	return out, nil
 }
 
-// canonicalisable refuses the numbers and the nesting that RFC 8785 allows and Apple's payloads never have: a number that is no integer
+// canonicalisable refuses the numbers and the nesting that RFC 8785 allows and Apple's payloads never have: a number that is no
+// integer
 // of 53 bits would be rounded in silence.
 func canonicalisable(raw []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw))
@@ -72,7 +73,8 @@ func isInteger(number string) bool {
 	return err == nil && f == math.Trunc(f) && math.Abs(f) <= maxInteger
 }
 
-// appendString writes a JSON string as RFC 8785 wants it: only what must be escaped is. Invalid UTF-8 becomes U+FFFD, as in encoding/json.
+// appendString writes a JSON string as RFC 8785 wants it: only what must be escaped is. Invalid UTF-8 becomes U+FFFD, as in
+// encoding/json.
 func appendString(dst []byte, s string) []byte {
 	dst, _ = jsontext.AppendQuote(dst, s) // the error tells of invalid UTF-8 and leaves the string written
 	return dst

@@ -15,9 +15,11 @@ const (
 // Settings is the payload of com.apple.configuration.softwareupdate.settings (macOS 15 and later), with the keys that
 // macOS knows. The names are Apple's. What is left out keeps Apple's default.
 type Settings struct {
-	// Notifications: false leaves only the notification an hour before the deadline and the restart countdown. Apple's default is true.
+	// Notifications: false leaves only the notification an hour before the deadline and the restart countdown. Apple's default is
+	// true.
 	Notifications *bool `json:"Notifications,omitempty"`
-	// Deferrals hide updates from the user for some days after their release. What a policy enforces is not deferred, and neither are Background Security Improvements.
+	// Deferrals hide updates from the user for some days after their release. What a policy enforces is not deferred, and neither
+	// are Background Security Improvements.
 	Deferrals *Deferrals `json:"Deferrals,omitempty"`
 	// AutomaticActions tell who controls automatic downloads and installs.
 	AutomaticActions *AutomaticActions `json:"AutomaticActions,omitempty"`
@@ -32,9 +34,9 @@ type Settings struct {
 // Deferrals are days for which updates stay hidden from the user after their release.
 type Deferrals struct {
 	// MajorPeriodInDays defers upgrades to another major version.
-	MajorPeriodInDays *int `json:"MajorPeriodInDays,omitempty" jsonschema:"minimum=1,maximum=90"`
+	MajorPeriodInDays *int `json:"MajorPeriodInDays,omitempty"  jsonschema:"minimum=1,maximum=90"`
 	// MinorPeriodInDays defers updates within the major version.
-	MinorPeriodInDays *int `json:"MinorPeriodInDays,omitempty" jsonschema:"minimum=1,maximum=90"`
+	MinorPeriodInDays *int `json:"MinorPeriodInDays,omitempty"  jsonschema:"minimum=1,maximum=90"`
 	// SystemPeriodInDays defers updates that are not of the operating system.
 	SystemPeriodInDays *int `json:"SystemPeriodInDays,omitempty" jsonschema:"minimum=1,maximum=90"`
 }
@@ -42,9 +44,9 @@ type Deferrals struct {
 // AutomaticActions tell who controls automatic downloads and installs.
 type AutomaticActions struct {
 	// Download: whether updates are downloaded automatically. The other two count only while they are.
-	Download *Control `json:"Download,omitempty" jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
+	Download *Control `json:"Download,omitempty"              jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
 	// InstallOSUpdates: whether updates of macOS are installed automatically.
-	InstallOSUpdates *Control `json:"InstallOSUpdates,omitempty" jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
+	InstallOSUpdates *Control `json:"InstallOSUpdates,omitempty"      jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
 	// InstallSecurityUpdate: whether security updates, Background Security Improvements among them, are installed automatically.
 	InstallSecurityUpdate *Control `json:"InstallSecurityUpdate,omitempty" jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
 }
@@ -59,10 +61,11 @@ type RapidSecurityResponse struct {
 
 // Beta sets which beta programs the Mac takes part in (macOS 15.4 and later).
 type Beta struct {
-	// ProgramEnrollment: Allowed lets the user enrol with the Apple Account, AlwaysOn uses the organisation's programs only, AlwaysOff removes the Mac from every program.
+	// ProgramEnrollment: Allowed lets the user enrol with the Apple Account, AlwaysOn uses the organisation's programs only,
+	// AlwaysOff removes the Mac from every program.
 	ProgramEnrollment *Control `json:"ProgramEnrollment,omitempty" jsonschema:"enum=Allowed,enum=AlwaysOn,enum=AlwaysOff"`
 	// OfferPrograms are the programs that the user may choose from; with Allowed or AlwaysOn only, and not beside RequireProgram.
-	OfferPrograms []BetaProgram `json:"OfferPrograms,omitempty" jsonschema:"minItems=1"`
+	OfferPrograms []BetaProgram `json:"OfferPrograms,omitempty"     jsonschema:"minItems=1"`
 	// RequireProgram is the program that the Mac is enrolled in; with AlwaysOn only, and not beside OfferPrograms.
 	RequireProgram *BetaProgram `json:"RequireProgram,omitempty"`
 }
@@ -72,7 +75,7 @@ type BetaProgram struct {
 	// Description is what people are shown.
 	Description string `json:"Description" jsonschema:"minLength=1"`
 	// Token is the seeding token of the organisation from Apple School Manager or Apple Business.
-	Token string `json:"Token" jsonschema:"minLength=1"`
+	Token string `json:"Token"       jsonschema:"minLength=1"`
 }
 
 // FieldFault is one fault of a payload, by the path of the key.

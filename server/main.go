@@ -28,9 +28,9 @@ var version = ""
 
 type commands struct {
 	Serve        app.Options `cmd:"" default:"withargs" help:"Serve Macs, admins and monitors (the default)."`
-	Version      struct{}    `cmd:"" help:"Print the version; the same as plimsoll --version."`
-	Healthcheck  healthcheck `cmd:"" help:"Exit 0 when the server says that it is ready; for containers."`
-	cli.Commands `embed:""`
+	Version      struct{}    `cmd:""                    help:"Print the version; the same as plimsoll --version."`
+	Healthcheck  healthcheck `cmd:""                    help:"Exit 0 when the server says that it is ready; for containers."`
+	cli.Commands `   embed:""`
 }
 
 type healthcheck struct {
@@ -94,7 +94,11 @@ func run(ctx context.Context, args []string, in *os.File, out, errs *os.File) in
 
 // serveDemo starts the server of demo: with its defaults, and neither the environment nor the internet.
 func serveDemo(ctx context.Context, port int, folder string) (cli.Server, error) {
-	return app.Start(ctx, app.Demo(net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), "bolt:"+filepath.Join(folder, "plimsoll.db")), versionText())
+	return app.Start(
+		ctx,
+		app.Demo(net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), "bolt:"+filepath.Join(folder, "plimsoll.db")),
+		versionText(),
+	)
 }
 
 // simulate runs Macs that do not exist, 20 times as fast as real ones.

@@ -138,7 +138,8 @@ func (f *Facts) takeOS(s system) {
 	}
 	if letter = release.NormalLetter(letter); letter != "" && !s.hasLetter {
 		s.letter, s.hasLetter = letter, true
-		if s.build != "" && !s.hasSupplemental { // beside such a version stands the build of the improvement; that of its base is not told
+		if s.build != "" &&
+			!s.hasSupplemental { // beside such a version stands the build of the improvement; that of its base is not told
 			s.supplemental, s.hasSupplemental, s.build = s.build, true, ""
 			if v.Compare(f.Version) != 0 {
 				f.Build = ""

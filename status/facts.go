@@ -37,7 +37,8 @@ type Facts struct {
 	LastContactAt time.Time `json:"last_contact_at,omitzero"`
 	LastReportAt  time.Time `json:"last_report_at,omitzero"`
 
-	// IdentityEnds is when the certificate that the Mac enrolled with expires; IdentityChangedAt when it last took the place of another one.
+	// IdentityEnds is when the certificate that the Mac enrolled with expires; IdentityChangedAt when it last took the place of
+	// another one.
 	IdentityEnds      time.Time `json:"identity_ends,omitzero"`
 	IdentityChangedAt time.Time `json:"identity_changed_at,omitzero"`
 	// RefusedAt and Refused are time and cause of the last message under this Mac's name that was refused in this life.

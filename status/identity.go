@@ -41,7 +41,10 @@ func (f *CommandFailure) Text() string {
 
 // notMacs are the beginnings of the model identifiers of what is no Mac, with the family.
 var notMacs = []struct{ prefix, family string }{
-	{"iPad", "iPad"}, {"iPhone", "iPhone"}, {"iPod", "iPod"}, {"AppleTV", "Apple TV"}, {"RealityDevice", "Apple Vision"}, {"Watch", "Apple Watch"},
+	{
+		"iPad",
+		"iPad",
+	}, {"iPhone", "iPhone"}, {"iPod", "iPod"}, {"AppleTV", "Apple TV"}, {"RealityDevice", "Apple Vision"}, {"Watch", "Apple Watch"},
 	{"AudioAccessory", "HomePod"},
 }
 
@@ -79,7 +82,8 @@ func (f *Facts) takeFamily(system string) {
 // IsMac tells whether the device is a Mac, as far as is known.
 func (f *Facts) IsMac() bool { return f.Family == "" }
 
-// Disown takes the serial number and the UDID out of a report that claims others than the Mac enrolled with, and notes them as odd:
+// Disown takes the serial number and the UDID out of a report that claims others than the Mac enrolled with, and notes them as
+// odd:
 // groups and policies are assigned by them, and whatever runs on the Mac writes its reports. It tells whether there were any.
 func (r *Report) Disown(f Facts) (contradicts bool) {
 	for item, own := range map[string]string{itemSerial: f.Serial, itemUDID: f.UDID} {

@@ -147,7 +147,11 @@ func (d *draft) exempt(chosen *lane) bool {
 		return false
 	}
 	d.wait(x.Until)
-	e := map[string]any{"until": x.Until.UTC().Truncate(time.Second), "version": chosen.Target.Version, "build": chosen.Target.Build}
+	e := map[string]any{
+		"until":   x.Until.UTC().Truncate(time.Second),
+		"version": chosen.Target.Version,
+		"build":   chosen.Target.Build,
+	}
 	for key, v := range map[string]string{"reason": x.Reason, "by": x.By, "letter": chosen.Target.Letter} {
 		if v != "" {
 			e[key] = v

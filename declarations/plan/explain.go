@@ -174,7 +174,11 @@ func (d *draft) ignored(l *lane, j *judged) string {
 	case superseded:
 		return "Apple offers a newer build of this version"
 	case tooYoung:
-		return fmt.Sprintf("younger than min_age_days (%d): a target from %s on", d.minAge(l.Lane), release.DayOf(d.oldEnough(l, j.r)))
+		return fmt.Sprintf(
+			"younger than min_age_days (%d): a target from %s on",
+			d.minAge(l.Lane),
+			release.DayOf(d.oldEnough(l, j.r)),
+		)
 	case closed:
 		return "not open for the Mac's ring yet: " + openingWords(j.opening)
 	case held:

@@ -44,7 +44,8 @@ func MechanismOf(f *status.Facts, l Lane) (by Mechanism, code string) {
 		return ByNone, CodeMacOSTooOld
 	}
 	for _, row := range Mechanisms {
-		if major < row.from || major > row.to || row.Silicon != "any" && (row.Silicon == "apple") != (f.AppleSilicon == status.Yes) {
+		if major < row.from || major > row.to ||
+			row.Silicon != "any" && (row.Silicon == "apple") != (f.AppleSilicon == status.Yes) {
 			continue
 		}
 		if by = row.Patch; l == Upgrade {

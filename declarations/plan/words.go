@@ -40,8 +40,13 @@ func (d *draft) words() []string {
 	}
 	if l.Now {
 		u := d.m.UpdateNow
-		say("%s had the Mac install it at %s: that moment as UTC-12 reads it, %s, takes the place of the lane's deadline until %s.",
-			cmp.Or(u.By, "An admin"), u.At.UTC().Format(time.RFC3339), l.Deadline, u.EndsAt().UTC().Format(time.RFC3339))
+		say(
+			"%s had the Mac install it at %s: that moment as UTC-12 reads it, %s, takes the place of the lane's deadline until %s.",
+			cmp.Or(u.By, "An admin"),
+			u.At.UTC().Format(time.RFC3339),
+			l.Deadline,
+			u.EndsAt().UTC().Format(time.RFC3339),
+		)
 	}
 	if l.Delayed {
 		say("The user delayed it: the deadline is %s.", l.Deadline)
@@ -130,8 +135,12 @@ func (d *draft) slotWords(l *lane, say func(string, ...any)) {
 	case l.Slot < due:
 		say("%s is %s, so the deadline falls on the newest open day before it: %s.", dayText(due), closed, l.Slot)
 	case l.Slot > due:
-		say("%s is %s, and no open day before it leaves half of the days, so the deadline falls on the first open day after it: %s.",
-			dayText(due), closed, l.Slot)
+		say(
+			"%s is %s, and no open day before it leaves half of the days, so the deadline falls on the first open day after it: %s.",
+			dayText(due),
+			closed,
+			l.Slot,
+		)
 	}
 }
 

@@ -217,7 +217,10 @@ func (c *treeCheck) checkVersion(fact, literal ast.Node) {
 	}
 	if s, ok := literal.(*ast.StringNode); ok {
 		if _, err := release.ParseVersion(s.Value); err != nil {
-			c.refuse("version is compared with %q, which is not a version such as 26.4 (a letter is compared with letter)", s.Value)
+			c.refuse(
+				"version is compared with %q, which is not a version such as 26.4 (a letter is compared with letter)",
+				s.Value,
+			)
 		}
 	}
 }

@@ -152,7 +152,10 @@ func (c *check) floor(field string, v release.Version, highest int) {
 }
 
 func (c *check) exact(u *Updates) {
-	builds := slices.DeleteFunc(slices.Clone(c.book.Index.Version(u.Version)), func(r *release.Release) bool { return !r.Available })
+	builds := slices.DeleteFunc(
+		slices.Clone(c.book.Index.Version(u.Version)),
+		func(r *release.Release) bool { return !r.Available },
+	)
 	if len(builds) == 0 {
 		c.fault("updates.version", "Apple does not offer %s; it offers %s", u.Version, c.offered())
 		return
@@ -169,7 +172,13 @@ func (c *check) exact(u *Updates) {
 		for i, r := range builds {
 			names[i] = r.Build
 		}
-		c.fault("updates.build", "Apple does not offer build %.40q of %s; it offers %s", u.Build, u.Version, strings.Join(names, ", "))
+		c.fault(
+			"updates.build",
+			"Apple does not offer build %.40q of %s; it offers %s",
+			u.Build,
+			u.Version,
+			strings.Join(names, ", "),
+		)
 	}
 }
 
@@ -215,7 +224,12 @@ func (c *check) os() {
 	case r.Mode == ModeExact && track != r.Exact.Major():
 		c.fault("os.track", "must be current or %d: version %s is not reached on another track", r.Exact.Major(), r.Exact)
 	case r.Mode == ModeMinimum && track < r.Floors[0].Major():
-		c.fault("os.track", "must be current, latest or at least %d: version %s is above this track", r.Floors[0].Major(), r.Floors[0])
+		c.fault(
+			"os.track",
+			"must be current, latest or at least %d: version %s is above this track",
+			r.Floors[0].Major(),
+			r.Floors[0],
+		)
 	}
 }
 

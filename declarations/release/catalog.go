@@ -35,7 +35,8 @@ type Release struct {
 
 // Catalog is everything that is known of Apple's releases at one time.
 type Catalog struct {
-	// Revision counts the accepted contents that really changed, and the marks of the exploited feed that did; the built-in snapshot is 0.
+	// Revision counts the accepted contents that really changed, and the marks of the exploited feed that did; the built-in
+	// snapshot is 0.
 	Revision  int       `json:"revision"`
 	Source    string    `json:"source"`         // "snapshot" or "feed"
 	From      string    `json:"from,omitempty"` // the URL, file or folder of the last accepted response, as its caller names it

@@ -26,7 +26,11 @@ type releaseJSON struct {
 
 // MarshalJSON writes the compact form.
 func (c Catalog) MarshalJSON() ([]byte, error) {
-	out := catalogJSON{plainCatalog: (*plainCatalog)(&c), Releases: make([]releaseJSON, len(c.Releases)), DeviceSets: [][]string{}}
+	out := catalogJSON{
+		plainCatalog: (*plainCatalog)(&c),
+		Releases:     make([]releaseJSON, len(c.Releases)),
+		DeviceSets:   [][]string{},
+	}
 	sets := map[string]int{}
 	for i, r := range c.Releases {
 		key := strings.Join(r.Devices, "\n")

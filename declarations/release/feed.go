@@ -235,8 +235,17 @@ func isBuild(s string) bool {
 // the order of the strings.
 func (f *Feed) unite(found []Release) {
 	slices.SortFunc(found, func(a, b Release) int {
-		return cmp.Or(cmp.Compare(a.Build, b.Build), -cmp.Compare(a.Kind, b.Kind), a.Version.Compare(b.Version),
-			cmp.Compare(a.Version, b.Version), cmp.Compare(a.Letter, b.Letter), cmp.Compare(a.PrerequisiteBuild, b.PrerequisiteBuild))
+		return cmp.Or(
+			cmp.Compare(a.Build, b.Build),
+			-cmp.Compare(a.Kind, b.Kind),
+			a.Version.Compare(b.Version),
+			cmp.Compare(
+				a.Version,
+				b.Version,
+			),
+			cmp.Compare(a.Letter, b.Letter),
+			cmp.Compare(a.PrerequisiteBuild, b.PrerequisiteBuild),
+		)
 	})
 	for _, r := range found {
 		n := len(f.Releases)
@@ -245,7 +254,8 @@ func (f *Feed) unite(found []Release) {
 			continue
 		}
 		last := &f.Releases[n-1]
-		if last.Kind != r.Kind || last.Version.Compare(r.Version) != 0 || last.Letter != r.Letter || last.PrerequisiteBuild != r.PrerequisiteBuild {
+		if last.Kind != r.Kind || last.Version.Compare(r.Version) != 0 || last.Letter != r.Letter ||
+			last.PrerequisiteBuild != r.PrerequisiteBuild {
 			f.odd("build %s is named %s %s and %s %s: the first counts", r.Build, last.Version, last.Letter, r.Version, r.Letter)
 			continue
 		}

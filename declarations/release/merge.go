@@ -28,7 +28,11 @@ func Merge(known *Catalog, f *Feed, at time.Time) (next *Catalog, changed bool, 
 	case builds == 0:
 		return nil, false, refuse("the response names no macOS build")
 	case accepted && 2*builds < known.OSBuilds:
-		return nil, false, refuse("the response names %d macOS builds, fewer than half of the %d that the last accepted one named", builds, known.OSBuilds)
+		return nil, false, refuse(
+			"the response names %d macOS builds, fewer than half of the %d that the last accepted one named",
+			builds,
+			known.OSBuilds,
+		)
 	}
 	at = at.UTC().Truncate(time.Second)
 	n := &Catalog{

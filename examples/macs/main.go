@@ -1,4 +1,5 @@
-// Package main runs Macs that do not exist against a Plimsoll server: they enrol, sync, update, misbehave if asked to, and check what they are told.
+// Package main runs Macs that do not exist against a Plimsoll server: they enrol, sync, update, misbehave if asked to, and check
+// what they are told.
 package main
 
 import (
@@ -96,7 +97,13 @@ func tell(stop <-chan struct{}, now func() sim.Standing, print func(sim.Standing
 
 // standing is the fleet's standing in one line.
 func standing(at sim.Standing) string {
-	return fmt.Sprintf("%d Macs: %d enrolled, %d have a target, %d have nothing left to do", at.Macs, at.Enrolled, at.Targeted, at.Settled)
+	return fmt.Sprintf(
+		"%d Macs: %d enrolled, %d have a target, %d have nothing left to do",
+		at.Macs,
+		at.Enrolled,
+		at.Targeted,
+		at.Settled,
+	)
 }
 
 func finish(fleet *sim.Fleet, s *settings, took time.Duration, err error, stdout, stderr io.Writer) int {
@@ -129,14 +136,41 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	fs.DurationVar(&f.Poll, "poll", 5*time.Second, "how often a Mac looks at its command queue, in place of pushes")
 	fs.Float64Var(&f.Speed, "speed", 1, "how many times faster than real the Macs' clocks run")
 	fs.Uint64Var(&f.Seed, "seed", 1, "which fleet: the same seed makes the same Macs")
-	fs.Float64Var(&f.Eager, "eager", 1, "share of Macs (0 to 1) whose users install at once; others wait, at most until the deadline")
-	fs.StringVar(&f.Misbehave, "misbehave", "", "`LIST|SHARE` of misbehaviours: \"20%\", \"all\", or some of "+strings.Join(sim.FaultNames(), ",")+"; name=3 for three Macs")
-	fs.StringVar(&f.StateDir, "state", "", "`folder` that keeps identities and states, so that a restart goes on without enrolling")
+	fs.Float64Var(
+		&f.Eager,
+		"eager",
+		1,
+		"share of Macs (0 to 1) whose users install at once; others wait, at most until the deadline",
+	)
+	fs.StringVar(
+		&f.Misbehave,
+		"misbehave",
+		"",
+		"`LIST|SHARE` of misbehaviours: \"20%\", \"all\", or some of "+strings.Join(
+			sim.FaultNames(),
+			",",
+		)+"; name=3 for three Macs",
+	)
+	fs.StringVar(
+		&f.StateDir,
+		"state",
+		"",
+		"`folder` that keeps identities and states, so that a restart goes on without enrolling",
+	)
 	fs.DurationVar(&s.duration, "for", 0, "stop after so long")
 	fs.BoolVar(&s.verbose, "v", false, "one line per event")
 	keys := fs.Int("keys", 0, "make only so many RSA keys and share them (0: one for each Mac)")
-	fs.StringVar(&f.CertHeader, "cert-header", "", "`name` of a header that carries the certificate in place of a signature, as behind a TLS proxy")
-	issuer := fs.String("ca", "", "PEM `file` with certificate and key of a CA that the server trusts: identities are made with it, without profile and SCEP")
+	fs.StringVar(
+		&f.CertHeader,
+		"cert-header",
+		"",
+		"`name` of a header that carries the certificate in place of a signature, as behind a TLS proxy",
+	)
+	issuer := fs.String(
+		"ca",
+		"",
+		"PEM `file` with certificate and key of a CA that the server trusts: identities are made with it, without profile and SCEP",
+	)
 	catalog := fs.String("catalog", "", "`file` with a newer response of Apple's feed")
 	fs.IntVar(&f.Parallel, "parallel", 64, "how many Macs act at once")
 	compliant := fs.Bool("until-compliant", false, "stop when Macs were updated and none has a target left")

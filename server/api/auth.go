@@ -32,7 +32,12 @@ func (a *API) inSlot(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		leave, ok := a.enter()
 		if !ok {
-			return &problem{status: http.StatusServiceUnavailable, code: "busy", text: "too many requests are in flight; try again", retry: 5}
+			return &problem{
+				status: http.StatusServiceUnavailable,
+				code:   "busy",
+				text:   "too many requests are in flight; try again",
+				retry:  5,
+			}
 		}
 		leave = sync.OnceFunc(leave)
 		defer leave()
@@ -54,11 +59,19 @@ func (a *API) authenticated(scope, also fleet.Scope, next echo.HandlerFunc) echo
 		r := c.Request()
 		secret, basic := credentials(r)
 		if secret == "" {
-			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a token is required: Authorization: Bearer TOKEN"}
+			return &problem{
+				status: http.StatusUnauthorized,
+				code:   "unauthorized",
+				text:   "a token is required: Authorization: Bearer TOKEN",
+			}
 		}
 		// A browser that once was given a name and password sends them along for any page that asks it to.
 		if basic && a.origins.Check(r) != nil {
-			return &problem{status: http.StatusForbidden, code: "cross_origin", text: "the request comes from another site's page"}
+			return &problem{
+				status: http.StatusForbidden,
+				code:   "cross_origin",
+				text:   "the request comes from another site's page",
+			}
 		}
 		p, wait, err := a.logins.Identify(r.Context(), c.RealIP(), secret)
 		if wait > 0 {
@@ -113,7 +126,12 @@ func (a *API) limitToken() echo.MiddlewareFunc {
 		}),
 		IdentifierExtractor: func(c echo.Context) (string, error) { return principal(c).Name, nil },
 		DenyHandler: func(echo.Context, string, error) error {
-			return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "more than 200 requests in a second with this token", retry: 1}
+			return &problem{
+				status: http.StatusTooManyRequests,
+				code:   "rate_limited",
+				text:   "more than 200 requests in a second with this token",
+				retry:  1,
+			}
 		},
 	})
 }

@@ -17,15 +17,27 @@ func (a *API) backup(c echo.Context) error {
 	case a.backups <- struct{}{}:
 		defer func() { <-a.backups }()
 	default:
-		return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "another backup is being written; one at a time", retry: 30}
+		return &problem{
+			status: http.StatusTooManyRequests,
+			code:   "rate_limited",
+			text:   "another backup is being written; one at a time",
+			retry:  30,
+		}
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "application/octet-stream")
-	h.Set(echo.HeaderContentDisposition, fmt.Sprintf(`attachment; filename="plimsoll-%s.backup"`, time.Now().UTC().Format("20060102T150405Z")))
+	h.Set(
+		echo.HeaderContentDisposition,
+		fmt.Sprintf(`attachment; filename="plimsoll-%s.backup"`, time.Now().UTC().Format("20060102T150405Z")),
+	)
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(http.StatusOK)
 	}
-	_, err := a.fleet.Backup(c.Request().Context(), c.Response(), fleet.BackupOptions{Version: a.version, Recipients: a.recipients})
+	_, err := a.fleet.Backup(
+		c.Request().Context(),
+		c.Response(),
+		fleet.BackupOptions{Version: a.version, Recipients: a.recipients},
+	)
 	if err == nil {
 		return nil
 	}

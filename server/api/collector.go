@@ -24,12 +24,19 @@ var (
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
 	descStale       = desc("catalogue_stale", "1 while the catalogue is stale.")
 	descSource      = desc("catalogue_source", "1 while there is a source to fetch releases from; 0 with --catalog none.")
-	descLeftOut     = desc("catalogue_left_out", "Entries of the response in force that made no sense and were left out; above 20 it stays at 21.")
-	descReports     = desc("reports_total", "Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.", "result")
-	descIngest      = desc("report_ingest_seconds", "Time to take in a status report.")
-	descFetches     = desc("catalogue_fetches_total", "Fetches of the feed: all, failed, refused for their content.", "result")
-	descPushes      = desc("pushes_total", "Pushes through APNs: sent, failed.", "result")
-	descServed      = desc("ddm_served_total", "Answers to Macs by endpoint.", "endpoint")
+	descLeftOut     = desc(
+		"catalogue_left_out",
+		"Entries of the response in force that made no sense and were left out; above 20 it stays at 21.",
+	)
+	descReports = desc(
+		"reports_total",
+		"Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.",
+		"result",
+	)
+	descIngest  = desc("report_ingest_seconds", "Time to take in a status report.")
+	descFetches = desc("catalogue_fetches_total", "Fetches of the feed: all, failed, refused for their content.", "result")
+	descPushes  = desc("pushes_total", "Pushes through APNs: sent, failed.", "result")
+	descServed  = desc("ddm_served_total", "Answers to Macs by endpoint.", "endpoint")
 )
 
 // counter is a count of the fleet's under a name of its own.
@@ -39,13 +46,28 @@ type counter struct {
 }
 
 var counters = []counter{
-	{desc("commands_total", "DeclarativeManagement commands that were queued."), func(c *fleet.Counters) *atomic.Int64 { return &c.Commands }},
+	{
+		desc("commands_total", "DeclarativeManagement commands that were queued."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.Commands },
+	},
 	{desc("sweeps_total", "Sweeps over the fleet."), func(c *fleet.Counters) *atomic.Int64 { return &c.Sweeps }},
 	{desc("swept_devices_total", "Macs that sweeps looked at."), func(c *fleet.Counters) *atomic.Int64 { return &c.SweptMacs }},
-	{desc("manifests_kept_total", "Manifests that were kept because they differ from the one before."), func(c *fleet.Counters) *atomic.Int64 { return &c.ManifestsKept }},
-	{desc("resyncs_total", "Times that a Mac was made to sync again although nothing changed."), func(c *fleet.Counters) *atomic.Int64 { return &c.ResyncsRaised }},
-	{desc("device_errors_total", "Requests of Macs that ended with a fault on our side."), func(c *fleet.Counters) *atomic.Int64 { return &c.MacErrors }},
-	{desc("stale_writes_total", "Advertisements that were not kept because a newer one was there."), func(c *fleet.Counters) *atomic.Int64 { return &c.Stale }},
+	{
+		desc("manifests_kept_total", "Manifests that were kept because they differ from the one before."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.ManifestsKept },
+	},
+	{
+		desc("resyncs_total", "Times that a Mac was made to sync again although nothing changed."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.ResyncsRaised },
+	},
+	{
+		desc("device_errors_total", "Requests of Macs that ended with a fault on our side."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.MacErrors },
+	},
+	{
+		desc("stale_writes_total", "Advertisements that were not kept because a newer one was there."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.Stale },
+	},
 }
 
 // fleetCollector asks the fleet for its numbers whenever the metrics are read.

@@ -110,7 +110,10 @@ func asProblem(err error) *problem {
 	if errors.As(err, &he) {
 		w, ok := words[he.Code]
 		if !ok {
-			w = [2]string{strings.ReplaceAll(strings.ToLower(http.StatusText(he.Code)), " ", "_"), strings.ToLower(http.StatusText(he.Code))}
+			w = [2]string{
+				strings.ReplaceAll(strings.ToLower(http.StatusText(he.Code)), " ", "_"),
+				strings.ToLower(http.StatusText(he.Code)),
+			}
 		}
 		p := &problem{status: he.Code, code: w[0], text: w[1], cause: err}
 		if he.Code == http.StatusTooManyRequests {
@@ -123,7 +126,12 @@ func asProblem(err error) *problem {
 			return fromFleet(err, &problem{status: k.status, code: k.code, text: err.Error(), retry: k.retry, cause: err})
 		}
 	}
-	return &problem{status: http.StatusInternalServerError, code: "internal", text: "something went wrong here; the log names it by this request's id", cause: err}
+	return &problem{
+		status: http.StatusInternalServerError,
+		code:   "internal",
+		text:   "something went wrong here; the log names it by this request's id",
+		cause:  err,
+	}
 }
 
 // fromFleet adds what a use case says about its error.

@@ -58,7 +58,12 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 	}
 	leave, ok := a.streams.Enter(principal(c).Name)
 	if !ok {
-		return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "too many event streams are open", retry: 30}
+		return &problem{
+			status: http.StatusTooManyRequests,
+			code:   "rate_limited",
+			text:   "too many event streams are open",
+			retry:  30,
+		}
 	}
 	defer leave()
 	leaveSlot(c)

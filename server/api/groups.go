@@ -46,7 +46,12 @@ func (a *API) putGroup(c echo.Context) error {
 	}
 	var in GroupBody
 	err = decodeJudged(c, "group-write", &in, taken("name", name, "unknown_members"), func() error {
-		_, _, _, err := a.fleet.PutGroup(c.Request().Context(), name, nil, fleet.WriteOptions{DryRun: true}) // the devices are the schema's business
+		_, _, _, err := a.fleet.PutGroup(
+			c.Request().Context(),
+			name,
+			nil,
+			fleet.WriteOptions{DryRun: true},
+		) // the devices are the schema's business
 		return err
 	})
 	if err != nil {
@@ -80,7 +85,9 @@ func (a *API) editGroup(c echo.Context) error {
 		return err
 	}
 	if n := len(in.Add) + len(in.Remove); n > operatorMacs && !principal(c).May(fleet.ScopeAdmin) {
-		return forbidden(fmt.Sprintf("this token may add and remove at most %d Macs at a time, not %d; admin is required", operatorMacs, n))
+		return forbidden(
+			fmt.Sprintf("this token may add and remove at most %d Macs at a time, not %d; admin is required", operatorMacs, n),
+		)
 	}
 	o, err := writeOptions(c, in.Confirm)
 	if err != nil {

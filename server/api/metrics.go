@@ -94,7 +94,13 @@ func (m *metrics) count(method, route string, status int, took time.Duration) {
 // methodLabel keeps clients from inventing labels.
 func methodLabel(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions:
+	case http.MethodGet,
+		http.MethodHead,
+		http.MethodPost,
+		http.MethodPut,
+		http.MethodDelete,
+		http.MethodPatch,
+		http.MethodOptions:
 		return strings.ToLower(method)
 	}
 	return "unknown"

@@ -36,7 +36,8 @@ func nanomdm(h http.Handler) echo.HandlerFunc {
 
 // forEnqueue adds NanoMDM's own member for what went wrong with the command, which its clients look for, where no other says it.
 func forEnqueue(c echo.Context, p *problem) *problem {
-	if c.Path() != "/v1/enqueue/:ids" || p.more["command_error"] != nil || p.more["push_error"] != nil || p.more["status"] != nil {
+	if c.Path() != "/v1/enqueue/:ids" || p.more["command_error"] != nil || p.more["push_error"] != nil ||
+		p.more["status"] != nil {
 		return p
 	}
 	p.more = map[string]any{"command_error": p.text}

@@ -38,7 +38,20 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		took := time.Since(begun)
 		a.metrics.count(c.Request().Method, route, status, took)
-		log := a.log.With("request_id", id, "method", c.Request().Method, "path", c.Request().URL.Path, "status", status, "by", principal(c).Name, "took", took)
+		log := a.log.With(
+			"request_id",
+			id,
+			"method",
+			c.Request().Method,
+			"path",
+			c.Request().URL.Path,
+			"status",
+			status,
+			"by",
+			principal(c).Name,
+			"took",
+			took,
+		)
 		var p *problem
 		if errors.As(err, &p) && p.cause != nil {
 			err = p.cause

@@ -163,13 +163,22 @@ func readBody(c echo.Context) ([]byte, error) {
 		if asProblem(err).status == http.StatusRequestEntityTooLarge {
 			return nil, err
 		}
-		return nil, &problem{status: http.StatusBadRequest, code: "bad_request", text: "the body ended before its end", cause: err}
+		return nil, &problem{
+			status: http.StatusBadRequest,
+			code:   "bad_request",
+			text:   "the body ended before its end",
+			cause:  err,
+		}
 	}
 	return b, nil
 }
 
 // parse reads the body as an object of the schema of that name. amend may complete the object before it is checked.
-func parse(c echo.Context, schema string, amend func(map[string]any) []FieldError) (obj map[string]any, faults []FieldError, err error) {
+func parse(
+	c echo.Context,
+	schema string,
+	amend func(map[string]any) []FieldError,
+) (obj map[string]any, faults []FieldError, err error) {
 	body, err := readBody(c)
 	if err != nil {
 		return nil, nil, err

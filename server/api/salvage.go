@@ -65,7 +65,10 @@ func others(known []FieldError, err error) []FieldError {
 	}
 	var list []FieldError
 	for _, f := range fe.Fields {
-		if !slices.ContainsFunc(known, func(k FieldError) bool { return f.Field == k.Field || strings.HasPrefix(f.Field, k.Field+".") }) {
+		if !slices.ContainsFunc(
+			known,
+			func(k FieldError) bool { return f.Field == k.Field || strings.HasPrefix(f.Field, k.Field+".") },
+		) {
 			list = append(list, FieldError{Field: f.Field, Reason: f.Reason})
 		}
 	}

@@ -45,7 +45,8 @@ type Server struct {
 	stop     context.CancelFunc
 }
 
-// Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value; another error, a
+// Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value; another
+// error, a
 // start that failed.
 func Serve(ctx context.Context, o Options, version string, out io.Writer) error {
 	s, err := Start(ctx, o, version)
@@ -177,13 +178,17 @@ func sourceOf(spec string) (fleet.Source, error) {
 	if err != nil {
 		return fleet.Source{}, err
 	}
-	return fleet.Source{Name: src.String(), URL: src.IsURL(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
-		body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
-		if errors.Is(err, feed.ErrContent) {
-			err = &fleet.UnusableFeed{Err: err}
-		}
-		return body, fleet.Validators(v), same, err
-	}}, nil
+	return fleet.Source{
+		Name: src.String(),
+		URL:  src.IsURL(),
+		Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
+			if errors.Is(err, feed.ErrContent) {
+				err = &fleet.UnusableFeed{Err: err}
+			}
+			return body, fleet.Validators(v), same, err
+		},
+	}, nil
 }
 
 // door makes the Macs' side, with the device CA of --data or the generated one.

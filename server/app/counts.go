@@ -15,8 +15,18 @@ func counts(c *mdm.Counters) []api.Count {
 		queries    = "Queries that were queued for Macs."
 	)
 	all := []api.Count{
-		{Name: "mdm_skewed_total", Help: "MDM messages that were signed by a clock which is wrong by ten minutes or more.", Result: "taken", Of: &c.Skewed},
-		{Name: "mdm_unawaited_answers_total", Help: "Answers of Macs to commands that were not awaited.", Result: "odd", Of: &c.Unawaited},
+		{
+			Name:   "mdm_skewed_total",
+			Help:   "MDM messages that were signed by a clock which is wrong by ten minutes or more.",
+			Result: "taken",
+			Of:     &c.Skewed,
+		},
+		{
+			Name:   "mdm_unawaited_answers_total",
+			Help:   "Answers of Macs to commands that were not awaited.",
+			Result: "odd",
+			Of:     &c.Unawaited,
+		},
 		{Name: "mdm_messages_total", Help: messages, Result: "all", Of: &c.Messages},
 		{Name: "mdm_messages_total", Help: messages, Result: "refused", Of: &c.Refused},
 		{Name: "mdm_messages_total", Help: messages, Result: "too_large", Of: &c.TooLarge},

@@ -60,7 +60,8 @@ func sessionOf(r *http.Request) string {
 // free tells the routes that need no slot: those by which a server is taken out of service when they fail, and what
 // lies in memory.
 func free(path string) bool {
-	return path == "/healthz" || path == "/readyz" || path == "/openapi.json" || strings.HasPrefix(path, "/schemas/") || strings.HasPrefix(path, "/assets/")
+	return path == "/healthz" || path == "/readyz" || path == "/openapi.json" || strings.HasPrefix(path, "/schemas/") ||
+		strings.HasPrefix(path, "/assets/")
 }
 
 // limitInFlight answers 503 when too much of others than Macs is in flight: nobody holds a slot by sending or reading

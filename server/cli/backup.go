@@ -16,10 +16,10 @@ import (
 
 // backup is the command that writes a backup.
 type backup struct {
-	Remote          `embed:""`
-	File            string   `arg:"" help:"Where to write it; - is standard output."`
-	Store           string   `placeholder:"URL" help:"Read this store (bolt:PATH, redis://…) instead of asking the server. An embedded one only while no server runs."`
-	BackupRecipient []string `name:"backup-recipient" sep:"none" env:"PLIMSOLL_BACKUP_RECIPIENT" help:"With --store: a public key of age (age1…) that the backup is encrypted to. May repeat."`
+	Remote          `         embed:""`
+	File            string   `         arg:"" help:"Where to write it; - is standard output."`
+	Store           string   `                help:"Read this store (bolt:PATH, redis://…) instead of asking the server. An embedded one only while no server runs." placeholder:"URL"`
+	BackupRecipient []string `                help:"With --store: a public key of age (age1…) that the backup is encrypted to. May repeat."                                            name:"backup-recipient" sep:"none" env:"PLIMSOLL_BACKUP_RECIPIENT"`
 }
 
 // Run writes the backup, to a file whole or not at all.
@@ -121,9 +121,9 @@ func withStore(env *Env, url string, do func(context.Context, archive.DB) error)
 // restore is the command that writes a backup into a store.
 type restore struct {
 	File          string `arg:"" help:"The backup."`
-	Store         string `required:"" placeholder:"URL" help:"The empty store to write it into (bolt:PATH, redis://…)."`
-	Identity      string `secret:"" placeholder:"@FILE" help:"The identity of age that opens an encrypted backup: @FILE as age-keygen wrote it."`
-	WithoutTokens bool   `help:"Leave API tokens and enrolment codes out."`
+	Store         string `       help:"The empty store to write it into (bolt:PATH, redis://…)."                          required:"" placeholder:"URL"`
+	Identity      string `       help:"The identity of age that opens an encrypted backup: @FILE as age-keygen wrote it."             placeholder:"@FILE" secret:""`
+	WithoutTokens bool   `       help:"Leave API tokens and enrolment codes out."`
 }
 
 // Run reads the backup whole and then writes it.
@@ -147,6 +147,11 @@ func (r *restore) Run(env *Env) error {
 	if r.WithoutTokens {
 		tokens = "Macs that were deleted since are valid again. API tokens and enrolment codes were left out."
 	}
-	_, err = fmt.Fprintf(env.Out, "Restored %s.\nThe fleet is as it was then: Macs that enrolled since must enrol again.\n%s\n", describe(s), tokens)
+	_, err = fmt.Fprintf(
+		env.Out,
+		"Restored %s.\nThe fleet is as it was then: Macs that enrolled since must enrol again.\n%s\n",
+		describe(s),
+		tokens,
+	)
 	return err
 }

@@ -15,12 +15,12 @@ import (
 // deviceCA are the commands about the CAs that identities of Macs come from.
 type deviceCA struct {
 	Show   showCAs  `cmd:"" default:"withargs" help:"List the device CAs with the Macs that each still carries (the default)."`
-	Rotate rotateCA `cmd:"" help:"Issue from a new CA from now on. The old ones stay trusted until their last identity is gone."`
+	Rotate rotateCA `cmd:""                    help:"Issue from a new CA from now on. The old ones stay trusted until their last identity is gone."`
 }
 
 type showCAs struct {
-	Remote `embed:""`
-	Output string `short:"o" default:"table" enum:"table,json" help:"Print a table, or json."`
+	Remote `       embed:""`
+	Output string `         short:"o" default:"table" enum:"table,json" help:"Print a table, or json."`
 }
 
 type caList struct {
@@ -61,14 +61,17 @@ func printCAs(env *Env, output string, b []byte) error {
 			issuing = "yes"
 		}
 		short := ca.Fingerprint[:min(len(ca.Fingerprint), 16)]
-		rows = append(rows, []string{short, ca.Subject, issuing, strconv.Itoa(ca.Devices), moment(ca.CreatedAt), moment(ca.ExpiresAt)})
+		rows = append(
+			rows,
+			[]string{short, ca.Subject, issuing, strconv.Itoa(ca.Devices), moment(ca.CreatedAt), moment(ca.ExpiresAt)},
+		)
 	}
 	return printTable(env.Out, []string{"FINGERPRINT", "SUBJECT", "ISSUING", "MACS", "CREATED", "EXPIRES"}, rows, nil)
 }
 
 type rotateCA struct {
-	Remote `embed:""`
-	Yes    bool `help:"Answer yes to the server's question."`
+	Remote `     embed:""`
+	Yes    bool `         help:"Answer yes to the server's question."`
 }
 
 // Run makes a new CA.

@@ -20,8 +20,8 @@ type devices struct {
 	Group      string `help:"Only members of this group."`
 	Version    string `help:"Only Macs that run this version."`
 	Model      string `help:"Only Macs of this model."`
-	Q          string `name:"q" placeholder:"TEXT" help:"Only Macs whose serial number or name contains this."`
-	SeenBefore string `placeholder:"TIME" help:"Only Macs that were last in contact before then."`
+	Q          string `help:"Only Macs whose serial number or name contains this."         name:"q" placeholder:"TEXT"`
+	SeenBefore string `help:"Only Macs that were last in contact before then."                      placeholder:"TIME"`
 	Enrolled   string `help:"true or false: only Macs that are enrolled, or not any more."`
 	Sort       string `help:"serial, deadline or last_seen."`
 }

@@ -264,7 +264,10 @@ func (r *reader) head(body map[string]any) {
 		case !given:
 			r.faults = append(r.faults, fault{o.spot, key, "is required"})
 		case !ok:
-			r.faults = append(r.faults, fault{o.values[key], key, fmt.Sprintf("must be a text; write %q in quotes", fmt.Sprint(v))})
+			r.faults = append(
+				r.faults,
+				fault{o.values[key], key, fmt.Sprintf("must be a text; write %q in quotes", fmt.Sprint(v))},
+			)
 		case s == "":
 			r.faults = append(r.faults, fault{o.values[key], key, "must not be empty"})
 		}

@@ -19,7 +19,7 @@ var kinds = []string{"policy", "group", "hold", "freeze", "declaration", "webhoo
 // validate is the command that checks files without a server.
 type validate struct {
 	Paths   []string `arg:"" name:"path" help:"Files, or folders with files, in YAML or JSON."`
-	Catalog string   `placeholder:"FILE" help:"File with a response of Apple's feed, in place of the built-in catalogue."`
+	Catalog string   `                   help:"File with a response of Apple's feed, in place of the built-in catalogue." placeholder:"FILE"`
 }
 
 // Run prints one line for each fault, sorted, and the exit status is 1 when there is one.
@@ -35,7 +35,12 @@ func (v *validate) Run(env *Env) error {
 	more, warnings := check(objects, catalog, time.Now())
 	faults = append(faults, more...)
 	order := func(a, b fault) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), cmp.Compare(a.field, b.field))
+		return cmp.Or(
+			cmp.Compare(a.file, b.file),
+			cmp.Compare(a.line, b.line),
+			cmp.Compare(a.column, b.column),
+			cmp.Compare(a.field, b.field),
+		)
 	}
 	slices.SortStableFunc(faults, order)
 	slices.SortStableFunc(warnings, order)

@@ -84,7 +84,10 @@ func New(spec string, o Options) (*Source, error) {
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("feed: %s names no host", u.Redacted())
 	case u.Scheme == "http" && isApple(u.Hostname()):
-		return nil, fmt.Errorf("feed: %s must be https: what Apple is said to have released is what Macs are made to install", u.Redacted())
+		return nil, fmt.Errorf(
+			"feed: %s must be https: what Apple is said to have released is what Macs are made to install",
+			u.Redacted(),
+		)
 	}
 	s.url = u
 	if s.client, err = newClient(o, u.Scheme == "https"); err != nil {
@@ -93,7 +96,8 @@ func New(spec string, o Options) (*Source, error) {
 	return s, nil
 }
 
-// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: as a whole the error repeats the URL, and
+// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: as a whole the error repeats the
+// URL, and
 // its reason may quote a password as a port.
 func withoutPassword(spec string) error {
 	scheme, rest, _ := strings.Cut(spec, "://")
@@ -186,7 +190,9 @@ func (s *Source) get(ctx context.Context, prev Validators) ([]byte, Validators, 
 		return nil, Validators{}, fmt.Errorf("the server answered %s", res.Status)
 	}
 	if res.ContentLength > s.maxSize {
-		return nil, Validators{}, content(fmt.Sprintf("the answer has %d bytes, more than the %d allowed", res.ContentLength, s.maxSize))
+		return nil, Validators{}, content(
+			fmt.Sprintf("the answer has %d bytes, more than the %d allowed", res.ContentLength, s.maxSize),
+		)
 	}
 	body, err := s.readAll(res.Body)
 	if err == nil {

@@ -24,7 +24,9 @@ func (s *Source) read(ctx context.Context, prev Validators) ([]byte, Validators,
 		return nil, Validators{}, errors.New("it is not a regular file")
 	}
 	// Taken before reading: a file that changes meanwhile is read again.
-	v := Validators{File: fmt.Sprintf("%s %d %s", filepath.Base(path), info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))}
+	v := Validators{
+		File: fmt.Sprintf("%s %d %s", filepath.Base(path), info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano)),
+	}
 	if v.File == prev.File {
 		return nil, Validators{}, errNotModified
 	}
@@ -64,7 +66,8 @@ func (s *Source) newest() (string, error) {
 	var at time.Time
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".part") {
+		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".tmp") ||
+			strings.HasSuffix(name, ".part") {
 			continue
 		}
 		// Stat, since a mounted Kubernetes ConfigMap is a folder of links.

@@ -128,7 +128,9 @@ func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Sum
 			Letter: facts.Letter},
 		Groups: cur.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
-		EnrolledAt: instant(facts.EnrolledAt), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
+		EnrolledAt: instant(
+			facts.EnrolledAt,
+		), LastSeenAt: instant(f.contacts.Last(rec)), LastReportAt: instant(facts.LastReportAt),
 		Flags: []string{},
 	}
 	if !facts.IdentityEnds.IsZero() {
@@ -214,7 +216,12 @@ func (f *Fleet) Declarations(ctx context.Context, idOrSerial string, at time.Tim
 		}
 		reported := st.Status.Declarations()
 		for i, item := range man.Items {
-			d := ServedDeclaration{Kind: string(item.Kind), Identifier: item.Identifier, ServerToken: item.ServerToken, Body: bodies[i]}
+			d := ServedDeclaration{
+				Kind:        string(item.Kind),
+				Identifier:  item.Identifier,
+				ServerToken: item.ServerToken,
+				Body:        bodies[i],
+			}
 			if d.Body == nil {
 				d.Body = json.RawMessage("null")
 			}

@@ -121,7 +121,8 @@ func (f *Fleet) watchStore(ctx context.Context) error {
 // StoreFormat is the number of the store's format.
 func (f *Fleet) StoreFormat() int { return f.storeRecord.Format }
 
-// notBefore is the earliest timestamp that is advertised on a store that was restored. Many changes within a second lead to timestamps ahead of the
+// notBefore is the earliest timestamp that is advertised on a store that was restored. Many changes within a second lead to
+// timestamps ahead of the
 // clock (rules 7), so it is a minute after the restore.
 func (f *Fleet) notBefore() time.Time {
 	if f.storeRecord.RestoredAt.IsZero() {

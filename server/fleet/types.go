@@ -69,7 +69,8 @@ type Device struct {
 	EnrolledAt     *time.Time      `json:"enrolled_at"`
 	LastSeenAt     *time.Time      `json:"last_seen_at"`
 	LastReportAt   *time.Time      `json:"last_report_at"`
-	// Identity is the certificate that the Mac enrolled with; null as long as it is not known. Refused is the last message in its name
+	// Identity is the certificate that the Mac enrolled with; null as long as it is not known. Refused is the last message in its
+	// name
 	// that was refused in this life; null: none was.
 	Identity *DeviceIdentity `json:"identity"`
 	Refused  *Refusal        `json:"refused"`
@@ -184,7 +185,8 @@ type HistoryDay struct {
 // Event is one event of a timeline.
 type Event = compliance.Event
 
-// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no writes is.
+// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no writes
+// is.
 type Readiness struct {
 	Ready     bool               `json:"ready"`
 	Store     string             `json:"store"`  // "ok", "takes no writes", or what is wrong
@@ -201,6 +203,7 @@ type ReadinessCatalogue struct {
 	Refused   string     `json:"refused,omitempty"` // why the last response was refused
 	RefusedAt *time.Time `json:"refused_at,omitempty"`
 	Error     string     `json:"error,omitempty"` // why the last fetch failed
-	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how many more.
+	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how
+	// many more.
 	LeftOut []string `json:"left_out,omitempty"`
 }

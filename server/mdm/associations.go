@@ -31,7 +31,8 @@ func newAssociations(store *nano.Store, now func() time.Time) *associations {
 	return &associations{Store: store, now: now, found: recent[string, association]{max: maxKnown, every: associationTime}}
 }
 
-// What NanoMDM takes for a certificate's hash is of the whole certificate, which can be written in many ways: ours takes its place.
+// What NanoMDM takes for a certificate's hash is of the whole certificate, which can be written in many ways: ours takes its
+// place.
 
 // HasCertHash tells whether the certificate was ever associated with an enrolment.
 func (a *associations) HasCertHash(r *mdm.Request, _ string) (bool, error) {

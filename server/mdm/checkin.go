@@ -78,7 +78,10 @@ func errorChain(m *mdm.CommandResults) []fleet.ChainError {
 		if said == "" {
 			said = e.LocalizedDescription
 		}
-		chain = append(chain, fleet.ChainError{Code: e.ErrorCode, Domain: clipTo(e.ErrorDomain, maxLogged), Description: clipTo(said, maxSaid)})
+		chain = append(
+			chain,
+			fleet.ChainError{Code: e.ErrorCode, Domain: clipTo(e.ErrorDomain, maxLogged), Description: clipTo(said, maxSaid)},
+		)
 	}
 	return chain
 }
@@ -91,7 +94,11 @@ const (
 // identityOf is the certificate of a Mac as the fleet keeps it.
 func identityOf(cert *x509.Certificate) fleet.Identity {
 	print := fingerprintOf(cert)
-	return fleet.Identity{Fingerprint: hex.EncodeToString(print[:]), IssuedAt: cert.NotBefore.UTC(), ExpiresAt: cert.NotAfter.UTC()}
+	return fleet.Identity{
+		Fingerprint: hex.EncodeToString(print[:]),
+		IssuedAt:    cert.NotBefore.UTC(),
+		ExpiresAt:   cert.NotAfter.UTC(),
+	}
 }
 
 // queryResponses are the texts among the answers to a DeviceInformation command.

@@ -28,7 +28,8 @@ type signer struct {
 // endless stands for no end of validity in a certificate (RFC 5280, 4.1.2.5).
 var endless = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// readCMS reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may be wrong by
+// readCMS reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may
+// be wrong by
 // seconds or by years, and the certificate is judged by ours.
 func readCMS(b []byte) (*signer, error) {
 	if s := readSignature(b); s != nil {
@@ -59,7 +60,8 @@ func readCMS(b []byte) (*signer, error) {
 	return out, nil
 }
 
-// signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but his.
+// signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but
+// his.
 type signature struct {
 	cert      *x509.Certificate
 	hash      crypto.Hash

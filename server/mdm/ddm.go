@@ -66,5 +66,8 @@ func unknownEndpoint(endpoint string) error {
 	if len(endpoint) > 80 {
 		endpoint = endpoint[:80] + "..."
 	}
-	return service.NewHTTPStatusError(http.StatusBadRequest, fmt.Errorf("there is no declarative management endpoint %q", endpoint))
+	return service.NewHTTPStatusError(
+		http.StatusBadRequest,
+		fmt.Errorf("there is no declarative management endpoint %q", endpoint),
+	)
 }

@@ -1,4 +1,5 @@
-// Package mdm is the Macs' door: NanoMDM embedded, check-in, the four endpoints of declarative management, enrolment, SCEP and pushes.
+// Package mdm is the Macs' door: NanoMDM embedded, check-in, the four endpoints of declarative management, enrolment, SCEP and
+// pushes.
 package mdm
 
 import (
@@ -41,7 +42,8 @@ type Options struct {
 	CA     *CA // issues identities, and is trusted
 	// DeviceCAs are further CAs whose identities are trusted.
 	DeviceCAs []*x509.Certificate
-	// CertHeader is the header in which a proxy hands over the client certificate; then nothing else is read. Empty: requests are signed.
+	// CertHeader is the header in which a proxy hands over the client certificate; then nothing else is read. Empty: requests are
+	// signed.
 	CertHeader string
 
 	URL string // base URL that Macs use
@@ -302,7 +304,8 @@ func (d *Door) note(ctx context.Context, id string, status int, err error) {
 	d.log.Log(ctx, level, "a Mac's message was refused", "mac", clip(id), "status", status, "error", clip(wording(err)))
 }
 
-// wording is an error's text without what the Mac sent, where that may be a secret: NanoMDM's decoder puts the whole message into it,
+// wording is an error's text without what the Mac sent, where that may be a secret: NanoMDM's decoder puts the whole message into
+// it,
 // and the property list's the value that it could not take.
 func wording(err error) string {
 	var unread *mdm.ParseError

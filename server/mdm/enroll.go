@@ -107,18 +107,31 @@ func (d *Door) checkCode(ctx context.Context, code string) error {
 	}
 }
 
-// Headers that proxies add, and NanoMDM when it passes a Mac's request on (X-Enrollment-ID); in lower case. Those of the second list begin so.
+// Headers that proxies add, and NanoMDM when it passes a Mac's request on (X-Enrollment-ID); in lower case. Those of the second
+// list begin so.
 var (
-	proxyHeaders  = []string{"forwarded", "via", "x-real-ip", "client-ip", "x-client-ip", "true-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-original-host"}
+	proxyHeaders = []string{
+		"forwarded",
+		"via",
+		"x-real-ip",
+		"client-ip",
+		"x-client-ip",
+		"true-client-ip",
+		"x-cluster-client-ip",
+		"x-remote-ip",
+		"x-original-host",
+	}
 	proxyPrefixes = []string{"x-forwarded", "x-enrollment-", "cf-", "fastly-", "x-envoy-", "x-amzn-", "x-appengine-"}
 )
 
-// forwarded tells whether a request may come from another machine although it came in on loopback: a proxy or another server passed
+// forwarded tells whether a request may come from another machine although it came in on loopback: a proxy or another server
+// passed
 // it on, or a browser was led here under another name.
 func forwarded(r *http.Request) bool {
 	for name := range r.Header {
 		name = strings.ToLower(name)
-		if slices.Contains(proxyHeaders, name) || slices.ContainsFunc(proxyPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+		if slices.Contains(proxyHeaders, name) ||
+			slices.ContainsFunc(proxyPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			return true
 		}
 	}

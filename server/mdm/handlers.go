@@ -19,7 +19,8 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's, but for a 503 while the store is away.
+// The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's, but for a 503 while
+// the store is away.
 
 // PushCertHandler is PUT /v1/pushcert: certificate and unencrypted key in one PEM file.
 func (d *Door) PushCertHandler() http.Handler {
@@ -66,12 +67,21 @@ func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Hand
 		a := &attempt{ResponseWriter: w, teller: d.o.Teller, fleet: d.o.Fleet}
 		http.StripPrefix(prefix, handler(a)).ServeHTTP(a, r)
 		if a.away != nil {
-			d.log.Warn("a request of NanoMDM's API did not reach the store", "request_id", w.Header().Get("X-Request-Id"), "path", r.URL.Path, "error", a.away)
+			d.log.Warn(
+				"a request of NanoMDM's API did not reach the store",
+				"request_id",
+				w.Header().Get("X-Request-Id"),
+				"path",
+				r.URL.Path,
+				"error",
+				a.away,
+			)
 		}
 	})
 }
 
-// attempt is one request of NanoMDM's API, between it and what it works with. To NanoMDM a store that is away is a failure like any other,
+// attempt is one request of NanoMDM's API, between it and what it works with. To NanoMDM a store that is away is a failure like
+// any other,
 // a 500 with hosts and files in its text: the one who asks is to come back, and the rest is for the log.
 type attempt struct {
 	http.ResponseWriter
@@ -137,7 +147,8 @@ func (a *attempt) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Com
 	for id, why := range failed {
 		failed[id] = a.told(why)
 	}
-	if err = a.told(err); err == nil && a.away != nil && !slices.ContainsFunc(ids, func(id string) bool { return failed[id] == nil }) {
+	if err = a.told(err); err == nil && a.away != nil &&
+		!slices.ContainsFunc(ids, func(id string) bool { return failed[id] == nil }) {
 		err = errAway // none has it: NanoMDM must not wait for the store once more to push
 	}
 	return failed, err

@@ -10,7 +10,8 @@ import (
 	"github.com/micromdm/nanomdm/service"
 )
 
-// The bounds of bodies in memory. A signature vouches for a body only when all of it is there, and a header can be replayed: until then its
+// The bounds of bodies in memory. A signature vouches for a body only when all of it is there, and a header can be replayed:
+// until then its
 // sender is a stranger.
 const (
 	firstRead   = 16 << 10  // bytes that are set aside for a body at first; most Macs' messages are smaller
@@ -22,11 +23,15 @@ const (
 )
 
 var (
-	errManyBodies = service.NewHTTPStatusError(http.StatusTooManyRequests, errors.New("too much is being sent under this certificate"))
+	errManyBodies = service.NewHTTPStatusError(
+		http.StatusTooManyRequests,
+		errors.New("too much is being sent under this certificate"),
+	)
 	errIntakeFull = service.NewHTTPStatusError(http.StatusServiceUnavailable, errors.New("too much is being sent by all Macs"))
 )
 
-// intake bounds the bodies of Macs' messages that are in memory, from their first byte until they are answered. Safe for concurrent use.
+// intake bounds the bodies of Macs' messages that are in memory, from their first byte until they are answered. Safe for
+// concurrent use.
 type intake struct {
 	mu         sync.Mutex
 	all, large int64

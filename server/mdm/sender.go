@@ -41,7 +41,8 @@ func newSender(header string, cas []*x509.Certificate, now func() time.Time) *se
 	return s
 }
 
-// certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's, valid now,
+// certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's, valid
+// now,
 // and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
 func (s *sender) certificate(h http.Header) (*signer, error) {
 	var by *signer
@@ -68,7 +69,11 @@ func (s *sender) chainCause(cert *x509.Certificate) string {
 	if !now.Before(cert.NotBefore) && !now.After(cert.NotAfter) || fitForMDM(cert) != nil {
 		return causeUntrusted
 	}
-	opts := x509.VerifyOptions{Roots: s.roots, CurrentTime: cert.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	opts := x509.VerifyOptions{
+		Roots:       s.roots,
+		CurrentTime: cert.NotBefore,
+		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
 	if _, err := cert.Verify(opts); err != nil {
 		return causeUntrusted
 	}
@@ -111,7 +116,8 @@ func (s *sender) fromHeader(h http.Header) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// fitForMDM refuses what x509 lets pass: weak keys, and certificates that do not say that they are a client's that signs. With --device-ca
+// fitForMDM refuses what x509 lets pass: weak keys, and certificates that do not say that they are a client's that signs. With
+// --device-ca
 // they may be another department's.
 func fitForMDM(cert *x509.Certificate) error {
 	if err := signingKey(cert.PublicKey); err != nil {

@@ -25,9 +25,12 @@ type visit struct {
 
 var errNobody = errors.New("the message does not say which Mac sends it")
 
-// appleID matches the ids of Apple devices: a UUID, 40 hexadecimal digits, or two numbers of 8 and 16 of them (00008030-001A2B3C4D5E6F70).
+// appleID matches the ids of Apple devices: a UUID, 40 hexadecimal digits, or two numbers of 8 and 16 of them
+// (00008030-001A2B3C4D5E6F70).
 // Nothing else may name an enrolment: a serial number would shadow the Mac that has it.
-var appleID = regexp.MustCompile(`^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})$`)
+var appleID = regexp.MustCompile(
+	`^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})$`,
+)
 
 func (v *visit) from(e *mdm.Enrollment) error {
 	r := e.Resolved()
@@ -110,7 +113,8 @@ func (v *visit) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (
 	return v.CheckinAndCommandService.CommandAndReportResults(r, m)
 }
 
-// lives wraps NanoMDM's core, inside certauth: it tells the fleet of contacts, and of what happened to a Mac once the core has kept it.
+// lives wraps NanoMDM's core, inside certauth: it tells the fleet of contacts, and of what happened to a Mac once the core has
+// kept it.
 // A message whose telling failed is answered with an error, so that the Mac repeats it; the core takes it twice.
 type lives struct {
 	service.CheckinAndCommandService
@@ -198,7 +202,8 @@ func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManageme
 	return s.CheckinAndCommandService.DeclarativeManagement(r, m)
 }
 
-// CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken from them.
+// CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken from
+// them.
 // The fleet takes an answer before the queue does, so that a Mac whose answer failed half-way repeats it to both.
 func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
 	id, itself := device(&m.Enrollment)
@@ -219,7 +224,15 @@ func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) 
 		return err
 	case !awaited:
 		s.teller.count.Unawaited.Add(1)
-		s.log.Info("a Mac answered a command that is not awaited", "mac", id, "command", clip(m.CommandUUID), "status", clip(m.Status))
+		s.log.Info(
+			"a Mac answered a command that is not awaited",
+			"mac",
+			id,
+			"command",
+			clip(m.CommandUUID),
+			"status",
+			clip(m.Status),
+		)
 		return nil
 	case m.Status != "Acknowledged":
 		return s.fleet.CommandFailed(ctx, id, fleet.CommandFailure{

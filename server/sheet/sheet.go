@@ -157,7 +157,8 @@ func harmless(s string) string {
 		return s
 	}
 	text := strings.TrimLeft(s, ` "`)
-	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20", first) {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" &&
+		strings.ContainsRune("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20", first) {
 		s = "'" + s
 	}
 	return inner.ReplaceAllString(s, "$1'$2")

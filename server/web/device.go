@@ -206,7 +206,9 @@ func standing(d *fleet.Device) string {
 		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+
 			view.Wall(*d.DeadlineLocal)+", local time")
 	case d.Target != nil && d.DeadlineLocal != nil:
-		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time")
+		return runs + ". " + view.Sentence(
+			view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time",
+		)
 	case d.State == "compliant":
 		return runs + ". Nothing is asked of it."
 	case len(d.Reasons) > 0:
@@ -298,7 +300,10 @@ func planOf(p *plan.Explanation) planModel {
 	}
 	for _, r := range p.Releases {
 		row := releaseModel{
-			Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal),
+			Name: "macOS " + view.OSWords(
+				r.Version,
+				r.Letter,
+			), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal),
 		}
 		if r.Role == "ignored" {
 			m.Ignored = append(m.Ignored, row)

@@ -80,7 +80,13 @@ func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policies
 		}
 		for _, n := range counts.Policies {
 			if n.Name == p.Name {
-				row.Devices, row.States = n.Devices, view.Shares(view.States, n.States, n.Devices, "state", "policy="+url.QueryEscape(n.Name))
+				row.Devices, row.States = n.Devices, view.Shares(
+					view.States,
+					n.States,
+					n.Devices,
+					"state",
+					"policy="+url.QueryEscape(n.Name),
+				)
 				m.Ungoverned -= n.Devices
 			}
 		}

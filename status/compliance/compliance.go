@@ -50,7 +50,8 @@ const (
 // Flags is a set of flags beside the state (rules 8).
 type Flags uint16
 
-// The flags. Silent, ReportStale, PastDeadline, CatalogueStale and IdentityExpiring depend on the time and are set by Summary.FlagsAt only.
+// The flags. Silent, ReportStale, PastDeadline, CatalogueStale and IdentityExpiring depend on the time and are set by
+// Summary.FlagsAt only.
 const (
 	Silent Flags = 1 << iota
 	ReportStale
@@ -64,7 +65,17 @@ const (
 )
 
 // FlagNames are the flags' names in the API, in the order of their bits.
-var FlagNames = []string{"silent", "report_stale", "not_synced", "past_deadline", "prerelease", "bootstrap_token_missing", "bsi_pending", "catalogue_stale", "identity_expiring"}
+var FlagNames = []string{
+	"silent",
+	"report_stale",
+	"not_synced",
+	"past_deadline",
+	"prerelease",
+	"bootstrap_token_missing",
+	"bsi_pending",
+	"catalogue_stale",
+	"identity_expiring",
+}
 
 // Names are the names of the flags that are set.
 func (f Flags) Names() []string {
@@ -124,7 +135,8 @@ type Summary struct {
 	ServedAt time.Time `json:"va,omitzero"`
 	// Fails is how often the Mac says that installing the target failed.
 	Fails int `json:"n,omitempty"`
-	// Withdrawn is the build that the Mac was told to install before Apple withdrew it; empty when that is of no interest any more.
+	// Withdrawn is the build that the Mac was told to install before Apple withdrew it; empty when that is of no interest any
+	// more.
 	Withdrawn string `json:"w,omitempty"`
 	// Codes are the codes of the most decisive reasons that do not depend on time, at most four. ReasonsAt adds the others.
 	Codes []string `json:"c,omitempty"`

@@ -55,22 +55,62 @@ var EventTypes = []struct {
 	{EventReEnrolled, "the Mac enrolled again: a new life, of which nothing was known", nil},
 	{EventRemoved, "the Mac checked out", nil},
 	{EventPolicyChanged, "another policy governs the Mac, or none", []string{"from", "to"}},
-	{EventTargetSet, "a release became what is asked of the Mac", []string{"kind", "version", "letter", "build", "due_local", "deadline_local", "from"}},
-	{EventTargetCleared, "nothing is asked of the Mac any more, although it did not get the release", []string{"kind", "version", "letter", "build"}},
+	{
+		EventTargetSet,
+		"a release became what is asked of the Mac",
+		[]string{"kind", "version", "letter", "build", "due_local", "deadline_local", "from"},
+	},
+	{
+		EventTargetCleared,
+		"nothing is asked of the Mac any more, although it did not get the release",
+		[]string{"kind", "version", "letter", "build"},
+	},
 	{EventDeadlineChanged, "the same release is asked for by another deadline", []string{"from", "to"}},
 	{EventManifestServed, "the Mac fetched the list of its declarations", []string{"token", "from"}},
-	{EventDeclarationActive, "the Mac activated the declaration that enforces the release", []string{"kind", "version", "letter", "build"}},
-	{EventDeclarationRejected, "the Mac rejected one of our declarations", []string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"}},
+	{
+		EventDeclarationActive,
+		"the Mac activated the declaration that enforces the release",
+		[]string{"kind", "version", "letter", "build"},
+	},
+	{
+		EventDeclarationRejected,
+		"the Mac rejected one of our declarations",
+		[]string{"identifier", "server_token", "code", "description", "reasons", "version", "letter", "build"},
+	},
 	{EventPhase, "the update came to another phase", []string{"from", "to"}},
-	{EventFailed, "an attempt to install the release failed", []string{"count", "reason", "failed_at", "version", "letter", "build", "install_state"}},
-	{EventUpdated, "the Mac runs a newer version or build", []string{"from", "to", "from_build", "to_build", "reached_target", "seconds_since_target", "seconds_since_served"}},
-	{EventReverted, "the Mac runs an older version, or lost a Background Security Improvement", []string{"from", "to", "from_build", "to_build"}},
+	{
+		EventFailed,
+		"an attempt to install the release failed",
+		[]string{"count", "reason", "failed_at", "version", "letter", "build", "install_state"},
+	},
+	{
+		EventUpdated,
+		"the Mac runs a newer version or build",
+		[]string{"from", "to", "from_build", "to_build", "reached_target", "seconds_since_target", "seconds_since_served"},
+	},
+	{
+		EventReverted,
+		"the Mac runs an older version, or lost a Background Security Improvement",
+		[]string{"from", "to", "from_build", "to_build"},
+	},
 	{EventState, "the Mac came to a state without an event of its own", []string{"from", "to", "reasons"}},
-	{EventOverdue, "the deadline passed while the release was missing", []string{"kind", "version", "letter", "build", "deadline_local", "overdue_at"}},
+	{
+		EventOverdue,
+		"the deadline passed while the release was missing",
+		[]string{"kind", "version", "letter", "build", "deadline_local", "overdue_at"},
+	},
 	{EventCompliant, "nothing is asked of the Mac (any more)", []string{"from"}},
 	{EventSilent, "the Mac was not in contact for 7 days", []string{"last_seen_at"}},
-	{EventIdentityChanged, "the device showed another certificate than before: it enrolled again, its certificate was renewed, or another took its place", []string{"from", "to", "expires_at"}},
-	{EventRefused, "a message in the Mac's name, or under its certificate, was refused; at most one a day and cause", []string{"cause", "fingerprint"}},
+	{
+		EventIdentityChanged,
+		"the device showed another certificate than before: it enrolled again, its certificate was renewed, or another took its place",
+		[]string{"from", "to", "expires_at"},
+	},
+	{
+		EventRefused,
+		"a message in the Mac's name, or under its certificate, was refused; at most one a day and cause",
+		[]string{"cause", "fingerprint"},
+	},
 	{EventContradicted, "the Mac reported another serial number or UDID than it enrolled with", []string{"odd"}},
 	{EventCommandFailed, "the Mac answered a command with an error", []string{"uuid", "request_type", "status", "errors"}},
 	{EventBack, "the Mac came back from more than 7 days of silence", []string{"silent_since", "silent_seconds"}},
@@ -78,7 +118,8 @@ var EventTypes = []struct {
 
 // Snapshot is a Mac at one moment: what Events compares.
 //
-// Silence and a deadline come by the passing of time alone. Whoever looks for that gives the snapshots of one Mac the times of the last
+// Silence and a deadline come by the passing of time alone. Whoever looks for that gives the snapshots of one Mac the times of
+// the last
 // look and of this one; everybody else gives both the same Now, so that nothing is told twice.
 type Snapshot struct {
 	Summary Summary
@@ -92,7 +133,8 @@ type Snapshot struct {
 	Now     time.Time
 }
 
-// Events tells what happened between two snapshots of one Mac, in the order in which a person would tell it. It is pure: without a
+// Events tells what happened between two snapshots of one Mac, in the order in which a person would tell it. It is pure: without
+// a
 // difference there is no event, whatever was reported or judged in between.
 func Events(before, after Snapshot) []Event {
 	if after.Facts == nil {
@@ -231,16 +273,25 @@ func (d *diff) asked() {
 	case a.Kind == "" && b.Kind != "" && !d.reached:
 		d.add(EventTargetCleared, "macOS "+wanted(b)+" is not asked for any more.", target(b))
 	case a.Kind != "" && a.Deadline != b.Deadline:
-		d.add(EventDeadlineChanged, "macOS "+wanted(a)+" is now asked for"+by(a)+".", map[string]any{"from": b.Deadline, "to": a.Deadline})
+		d.add(
+			EventDeadlineChanged,
+			"macOS "+wanted(a)+" is now asked for"+by(a)+".",
+			map[string]any{"from": b.Deadline, "to": a.Deadline},
+		)
 	}
 }
 
-// way tells how the enforcement of the target went on: one event for each change of the phase, besides the activation that may lie
+// way tells how the enforcement of the target went on: one event for each change of the phase, besides the activation that may
+// lie
 // between two phases.
 func (d *diff) way() {
 	b, a := &d.before.Summary, &d.after.Summary
 	if d.after.Token != "" && d.after.Token != d.before.Token {
-		d.add(EventManifestServed, "The Mac fetched the list of its declarations.", map[string]any{"token": d.after.Token, "from": d.before.Token})
+		d.add(
+			EventManifestServed,
+			"The Mac fetched the list of its declarations.",
+			map[string]any{"token": d.after.Token, "from": d.before.Token},
+		)
 	}
 	was := b.Phase
 	if a.Kind != b.Kind || a.Build != b.Build {
@@ -255,10 +306,17 @@ func (d *diff) way() {
 	case a.Phase == was:
 	case a.Phase == Rejected:
 		d.rejected(a)
-	case a.Phase == "", a.Phase == Planned && was == "", a.Phase == Served && !was.wasActive(), a.Phase == Active && !was.wasActive():
+	case a.Phase == "",
+		a.Phase == Planned && was == "",
+		a.Phase == Served && !was.wasActive(),
+		a.Phase == Active && !was.wasActive():
 		// target_set, manifest_served and declaration_active have told it, or there is nothing to tell.
 	default:
-		d.add(EventPhase, "The update to macOS "+wanted(a)+" is "+string(a.Phase)+".", map[string]any{"from": string(was), "to": string(a.Phase)})
+		d.add(
+			EventPhase,
+			"The update to macOS "+wanted(a)+" is "+string(a.Phase)+".",
+			map[string]any{"from": string(was), "to": string(a.Phase)},
+		)
 	}
 	if a.Phase != Rejected && codes(a, DeclarationRejected) && !codes(b, DeclarationRejected) {
 		d.rejected(a)
@@ -300,7 +358,11 @@ func (d *diff) standing() {
 		d.add(EventCompliant, "The Mac is compliant.", map[string]any{"from": string(was)})
 	case Unmanaged, Unknown, Unsupported, Held, Incompatible:
 		if was != "" {
-			d.add(EventState, "The Mac is "+string(is)+" now.", map[string]any{"from": string(was), "to": string(is), "reasons": a.Codes})
+			d.add(
+				EventState,
+				"The Mac is "+string(is)+" now.",
+				map[string]any{"from": string(was), "to": string(is), "reasons": a.Codes},
+			)
 		}
 	}
 }

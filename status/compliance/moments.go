@@ -90,7 +90,8 @@ func (m *Moments) OverdueAt() int64 {
 
 // WentStale is what the function WentStale tells of an enrolled Mac. lastRaise is in seconds since 1970; 0: never.
 func (m *Moments) WentStale(lastRaise, now int64) bool {
-	return m.stale != 0 && now >= m.stale && now < m.silent && lastRaise < m.stale && (lastRaise == 0 || now-lastRaise >= int64(raiseEvery/time.Second))
+	return m.stale != 0 && now >= m.stale && now < m.silent && lastRaise < m.stale &&
+		(lastRaise == 0 || now-lastRaise >= int64(raiseEvery/time.Second))
 }
 
 // NextChange is the first instant after now at which time alone changes flags, state or reasons; zero: never.

@@ -16,7 +16,8 @@ const (
 	identityWarning = 30 * 24 * time.Hour
 	// A sender that is refused for who it is goes on knocking, once a day at least.
 	knocking = 48 * time.Hour
-	// A Mac that is on enforces within about an hour of the deadline and reports daily: without contact since the deadline it counts as
+	// A Mac that is on enforces within about an hour of the deadline and reports daily: without contact since the deadline it
+	// counts as
 	// offline when it had the time for the one, or had already missed the other.
 	enforceTime = 2 * time.Hour
 	heartbeat   = 25 * time.Hour
@@ -50,7 +51,8 @@ func (s Summary) FlagsAt(now time.Time, f *status.Facts, catalogueStale bool) Fl
 	return m.Flags(now.Unix(), catalogueStale)
 }
 
-// silentAt is when the Mac becomes silent if it says nothing more. Enrolling was a contact too; without either it is silent already.
+// silentAt is when the Mac becomes silent if it says nothing more. Enrolling was a contact too; without either it is silent
+// already.
 func silentAt(f *status.Facts) time.Time {
 	return later(f.LastContactAt, f.EnrolledAt).Add(silentAfter)
 }

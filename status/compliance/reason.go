@@ -109,7 +109,8 @@ func (t teller) reason(code string, extra map[string]any) policy.Reason {
 	evidence := make(map[string]any, len(c.Evidence))
 	for _, key := range c.Evidence {
 		v, given := extra[key]
-		if release := key == "version" || key == "letter" || key == "build"; !given && !(release && slices.Contains(otherReleases, code)) {
+		if release := key == "version" || key == "letter" || key == "build"; !given &&
+			!(release && slices.Contains(otherReleases, code)) {
 			v = t.known(key)
 		}
 		if !present(v) {
@@ -147,7 +148,8 @@ func arrange(s *Summary, past bool, fixed, timed []policy.Reason) []policy.Reaso
 	all := make([]policy.Reason, 0, len(fixed)+len(timed)+1)
 	for _, r := range fixed {
 		// "downloading" is said better by "downloading_long".
-		if r.Code != string(Downloading) || !slices.ContainsFunc(timed, func(t policy.Reason) bool { return t.Code == DownloadingLong }) {
+		if r.Code != string(Downloading) ||
+			!slices.ContainsFunc(timed, func(t policy.Reason) bool { return t.Code == DownloadingLong }) {
 			all = append(all, r)
 		}
 	}
@@ -162,7 +164,8 @@ func arrange(s *Summary, past bool, fixed, timed []policy.Reason) []policy.Reaso
 	return all
 }
 
-// urgency is the rank of a code. Once the deadline has passed, a missing bootstrap token is a better answer than a phase, and that the Mac
+// urgency is the rank of a code. Once the deadline has passed, a missing bootstrap token is a better answer than a phase, and
+// that the Mac
 // was away before is no answer any more.
 func urgency(code string, past bool) int {
 	switch {

@@ -140,7 +140,10 @@ func (w *why) catalogue() {
 }
 
 func (w *why) withdrawal(r *release.Release) {
-	w.add(TargetWithdrawn, map[string]any{"withdrawn_version": r.Version, "withdrawn_build": r.Build, "lacked_at": r.LackedAt, "version": nil})
+	w.add(
+		TargetWithdrawn,
+		map[string]any{"withdrawn_version": r.Version, "withdrawn_build": r.Build, "lacked_at": r.LackedAt, "version": nil},
+	)
 }
 
 func (w *why) heldTarget() {
@@ -156,7 +159,8 @@ func (w *why) heldTarget() {
 	w.add(codeHeld, extra)
 }
 
-// gate tells why enforcement cannot be declared, in the plan's words if it has some, and names the mechanism that the Mac needs instead.
+// gate tells why enforcement cannot be declared, in the plan's words if it has some, and names the mechanism that the Mac needs
+// instead.
 func (w *why) gate() {
 	for _, reasons := range [][]policy.Reason{w.p.Reasons, w.p.LeftOut} {
 		for _, r := range reasons {
@@ -321,11 +325,14 @@ func (w *why) withdrawals() {
 	}
 }
 
-// base tells of a Background Security Improvement that the policy asks for but that the Mac cannot take, because it runs another build
+// base tells of a Background Security Improvement that the policy asks for but that the Mac cannot take, because it runs another
+// build
 // than the one that it improves.
 func (w *why) base() {
 	p := w.p.Policy
-	if p == nil || p.BackgroundSecurity == nil || p.BackgroundSecurity.Mode != "automatic" || w.in.Index == nil || w.f.Version == "" || w.f.Build == "" {
+	if p == nil || p.BackgroundSecurity == nil || p.BackgroundSecurity.Mode != "automatic" || w.in.Index == nil ||
+		w.f.Version == "" ||
+		w.f.Build == "" {
 		return
 	}
 	if w.s.State == Unmanaged || w.p.Target != nil && w.p.Target.Kind == release.KindBSI {
@@ -343,7 +350,8 @@ func (w *why) base() {
 	}
 	// Apple never takes a BSI back when its base is superseded: one for an older base concerns nobody.
 	bsi := board.BSI[i]
-	if newest >= 0 && board.OS[newest].Version.Compare(bsi.Version) > 0 || bsi.Version.Compare(w.f.Version) < 0 || bsi.PrerequisiteBuild == w.f.Build {
+	if newest >= 0 && board.OS[newest].Version.Compare(bsi.Version) > 0 || bsi.Version.Compare(w.f.Version) < 0 ||
+		bsi.PrerequisiteBuild == w.f.Build {
 		return
 	}
 	w.add(BaseMissing, map[string]any{

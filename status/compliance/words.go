@@ -14,14 +14,21 @@ import (
 const readText = 16 << 10
 
 // versionsNamed finds the two versions in Apple's "target OS version (15.7) is older than current version (15.7.7)".
-var versionsNamed = regexp.MustCompile(`target[^()]{0,40}\(([0-9.]{1,24})[^)]{0,8}\)[^()]{0,80}(?:current|installed|running)[^()]{0,40}\(([0-9.]{1,24})`)
+var versionsNamed = regexp.MustCompile(
+	`target[^()]{0,40}\(([0-9.]{1,24})[^)]{0,8}\)[^()]{0,80}(?:current|installed|running)[^()]{0,40}\(([0-9.]{1,24})`,
+)
 
-// notAbove are the ways in which a text can call the target the same as, or older than, what the Mac runs. Only the first is known
+// notAbove are the ways in which a text can call the target the same as, or older than, what the Mac runs. Only the first is
+// known
 // from a real Mac.
 var notAbove = []*regexp.Regexp{
 	regexp.MustCompile(`(?:older|lower|earlier|less) than (?:or (?:equal to|same as) )?(?:the )?(?:current|installed|running)`),
-	regexp.MustCompile(`(?:same as|equal to|equals|identical to|matches|not newer than|not greater than) (?:the )?(?:current|currently|installed|running)`),
-	regexp.MustCompile(`(?:current|installed|running)(?: os)? version[^;]{0,40}(?:is )?(?:newer than|later than|greater than|same as|equal to)[^;]{0,20}(?:target|requested)`),
+	regexp.MustCompile(
+		`(?:same as|equal to|equals|identical to|matches|not newer than|not greater than) (?:the )?(?:current|currently|installed|running)`,
+	),
+	regexp.MustCompile(
+		`(?:current|installed|running)(?: os)? version[^;]{0,40}(?:is )?(?:newer than|later than|greater than|same as|equal to)[^;]{0,20}(?:target|requested)`,
+	),
 	regexp.MustCompile(`already (?:installed|running|on|at|up to date|updated)`),
 }
 
@@ -70,8 +77,32 @@ func saysNotAbove(text string) bool {
 }
 
 var (
-	powerWords = []string{"battery", "batteries", "poweradapter", "acpower", "notpluggedin", "externalpower", "insufficientpower", "notenoughpower"}
-	diskWords  = []string{"diskspace", "freespace", "enoughspace", "insufficientspace", "nospaceleft", "storagespace", "enoughstorage", "diskfull", "diskisfull", "volumeisfull", "enoughdisk", "insufficientdisk", "spaceavailable", "insufficientstorage"}
+	powerWords = []string{
+		"battery",
+		"batteries",
+		"poweradapter",
+		"acpower",
+		"notpluggedin",
+		"externalpower",
+		"insufficientpower",
+		"notenoughpower",
+	}
+	diskWords = []string{
+		"diskspace",
+		"freespace",
+		"enoughspace",
+		"insufficientspace",
+		"nospaceleft",
+		"storagespace",
+		"enoughstorage",
+		"diskfull",
+		"diskisfull",
+		"volumeisfull",
+		"enoughdisk",
+		"insufficientdisk",
+		"spaceavailable",
+		"insufficientstorage",
+	}
 )
 
 // causes are the codes for what a failure text names.

@@ -145,7 +145,8 @@ func certRequest(r *mdm.Request, hash string) (channel, string, error) {
 	return c, strings.ToLower(hash), err
 }
 
-// CertOwner tells which device a certificate belongs or belonged to, given as the SHA-256 of its signed part in hexadecimal digits, and
+// CertOwner tells which device a certificate belongs or belonged to, given as the SHA-256 of its signed part in hexadecimal
+// digits, and
 // whether it was revoked; empty when no device ever brought it.
 func (s *Store) CertOwner(ctx context.Context, hash string) (device string, revoked bool, err error) {
 	if hash = strings.ToLower(hash); !plain(hash) {
@@ -184,7 +185,8 @@ func readAssociation(r storage.Reader) (association, error) {
 	return a, decode(keyCert, val, &a)
 }
 
-// revoke marks the certificates that belong to the device as never to be taken again, from it or from another. The entries stay for good:
+// revoke marks the certificates that belong to the device as never to be taken again, from it or from another. The entries stay
+// for good:
 // the certificate is valid for years, and its key may be anywhere.
 func (s *Store) revoke(ctx context.Context, device string, hashes []string) error {
 	at := []byte(s.stamp().Format(time.RFC3339))

@@ -205,7 +205,8 @@ func short(name string, n, limit int) error {
 	return fmt.Errorf("%w: %s has %d bytes, more than %d", storage.ErrInvalid, name, n, limit)
 }
 
-// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated, and to have
+// readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated, and to
+// have
 // fewer than maxChannels other user channels.
 func readRecord(tx storage.Tx, c channel) (record, error) {
 	vals, err := tx.GetMany(keyEnrolment, c.enrolmentKey())

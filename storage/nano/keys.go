@@ -15,25 +15,38 @@ import (
 //
 //	n/b                              the escrowed bootstrap token, as it came
 //	n/cert                           certificate association: {"hash":"9f86d0…0a08","old":["60303a…6752"]}
-//	n/e                              the device's enrolment: {"type":"Device","enabled":true,"tally":2,"serial":"C02ABC","topic":"com.apple.mgmt.External.…","magic":"…","token":"…base64…",…}
+//	n/e                              the device's enrolment:
+//
+// {"type":"Device","enabled":true,"tally":2,"serial":"C02ABC","topic":"com.apple.mgmt.External.…","magic":"…","token":"…base64…",…}
+//
 //	n/e:<user>                       a user channel's enrolment, for example n/e:3C0B6E0A-…: {"type":"User","enabled":true,…}
 //	n/k                              the unlock token, as it came
-//	n/q/-                            the queue's directory: [{"n":7,"uuid":"76eda240-…","type":"DeviceInformation","at":"2026-11-02T09:00:00Z"}]
+//	n/q/-                            the queue's directory:
+//
+// [{"n":7,"uuid":"76eda240-…","type":"DeviceInformation","at":"2026-11-02T09:00:00Z"}]
+//
 //	n/q/<number>                     a queued command, raw plist, for example n/q/000000000007
 //	n/q:<user>/-, n/q:<user>/<number>  the same for a user channel
 //	n/r/<ms><:user>/<command uuid>   an answered command, for example n/r/1793610000000/76eda240-…: a line of JSON
-//	                                 {"uuid":"76eda240-…","type":"DeviceInformation","status":"Acknowledged","queued":"…","at":"…"}, then the raw plist of the answer
+//
+// {"uuid":"76eda240-…","type":"DeviceInformation","status":"Acknowledged","queued":"…","at":"…"}, then the raw plist of the
+// answer
 //
 // In <user>, % and / are written %25 and %2F. What lives with the enrolment sorts before n/r/, so that one listing has it.
 //
 // cert/<SHA-256 of what the CA signed of the certificate, hex>, for example cert/9f86d0…0a08:
 //
 //	id                               the device id that the certificate belongs to, plain text
-//	revoked                          when it was revoked: the device was deleted, or has replaced it often since; plain text: 2026-11-02T09:00:00Z
+//	revoked                          when it was revoked: the device was deleted, or has replaced it often since; plain text:
+//
+// 2026-11-02T09:00:00Z
 //
 // push:
 //
-//	cert/<topic>                     push certificate: {"cert":"-----BEGIN CERTIFICATE-----…","key":"-----BEGIN …","not_after":"…","at":"…"}
+//	cert/<topic>                     push certificate: {"cert":"-----BEGIN CERTIFICATE-----…","key":"-----BEGIN
+//
+// …","not_after":"…","at":"…"}
+//
 //	stale/<topic>                    a number that grows whenever the certificate is stored, plain text: 1
 const (
 	keyPrefix    = "n/"

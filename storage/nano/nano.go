@@ -72,7 +72,11 @@ const (
 func parseID(id string) (channel, error) {
 	device, user, isUser := strings.Cut(id, ":")
 	if !plain(device) {
-		return channel{}, fmt.Errorf("%w: enrolment id %q is not a device's identifier, optionally with a colon and a user's", storage.ErrInvalid, clip(id))
+		return channel{}, fmt.Errorf(
+			"%w: enrolment id %q is not a device's identifier, optionally with a colon and a user's",
+			storage.ErrInvalid,
+			clip(id),
+		)
 	}
 	if len(user) > maxUserID || !utf8.ValidString(user) || strings.ContainsFunc(user, unicode.IsControl) {
 		return channel{}, fmt.Errorf("%w: enrolment id %q: the user's part is too long or not text", storage.ErrInvalid, clip(id))
@@ -92,7 +96,12 @@ func requestChannel(r *mdm.Request) (channel, error) {
 		return channel{}, err
 	}
 	if c.isUser != (r.ParentID != "") || c.isUser && c.device != r.ParentID {
-		return channel{}, fmt.Errorf("%w: enrolment id %q does not fit its device %q", storage.ErrInvalid, clip(r.ID), clip(r.ParentID))
+		return channel{}, fmt.Errorf(
+			"%w: enrolment id %q does not fit its device %q",
+			storage.ErrInvalid,
+			clip(r.ID),
+			clip(r.ParentID),
+		)
 	}
 	return c, nil
 }

@@ -101,7 +101,10 @@ func (s *Store) PushCerts(ctx context.Context) ([]PushCert, error) {
 			if err := decode(e.Key, e.Value, &stored); err != nil {
 				return false, err
 			}
-			certs = append(certs, PushCert{Topic: strings.TrimPrefix(e.Key, keyPushCert), NotAfter: stored.NotAfter, Stored: stored.At})
+			certs = append(
+				certs,
+				PushCert{Topic: strings.TrimPrefix(e.Key, keyPushCert), NotAfter: stored.NotAfter, Stored: stored.At},
+			)
 			return true, nil
 		})
 	})
@@ -165,7 +168,11 @@ func (s *Store) StorePushCert(ctx context.Context, pemCert, pemKey []byte) error
 			}
 		}
 		tx.Set(pushStaleKey(topic), formatNumber(n+1))
-		return set(tx, pushCertKey(topic), pushCert{Cert: string(pemCert), Key: string(pemKey), NotAfter: notAfter, At: s.stamp()})
+		return set(
+			tx,
+			pushCertKey(topic),
+			pushCert{Cert: string(pemCert), Key: string(pemKey), NotAfter: notAfter, At: s.stamp()},
+		)
 	})
 	return wrap(err, "storing the push certificate of %s", topic)
 }

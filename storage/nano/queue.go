@@ -79,7 +79,8 @@ func (s *Store) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Comma
 
 // Enqueue queues cmd for one enrolment, in one commit. A DeclarativeManagement command takes the place of the queued
 // ones of its kind, which disappear. A UUID that is queued already is a conflict, unless the command is the very same:
-// then nothing is done, so that a failed call can be repeated. A device that checked out is ErrNotFound. At most 1000 commands are queued.
+// then nothing is done, so that a failed call can be repeated. A device that checked out is ErrNotFound. At most 1000 commands
+// are queued.
 func (s *Store) Enqueue(ctx context.Context, id string, cmd *mdm.Command) error {
 	if err := checkCommand(cmd); err != nil {
 		return fmt.Errorf("queueing a command: %w", err)
@@ -98,7 +99,10 @@ func checkCommand(cmd *mdm.Command) error {
 	switch {
 	case cmd == nil || len(cmd.Raw) == 0:
 		return fmt.Errorf("%w: the command is empty", storage.ErrInvalid)
-	case cmd.CommandUUID == "", len(cmd.CommandUUID) > maxCommandUUID, !utf8.ValidString(cmd.CommandUUID), strings.ContainsFunc(cmd.CommandUUID, unicode.IsControl):
+	case cmd.CommandUUID == "",
+		len(cmd.CommandUUID) > maxCommandUUID,
+		!utf8.ValidString(cmd.CommandUUID),
+		strings.ContainsFunc(cmd.CommandUUID, unicode.IsControl):
 		return fmt.Errorf("%w: CommandUUID %q is empty, too long or not text", storage.ErrInvalid, clip(cmd.CommandUUID))
 	case cmd.Command.RequestType == "":
 		return fmt.Errorf("%w: command %s has no RequestType", storage.ErrInvalid, cmd.CommandUUID)

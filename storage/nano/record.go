@@ -26,7 +26,8 @@ type record struct {
 	UserAuthAt      time.Time `json:"user_auth_at,omitzero"`
 }
 
-// disable ends the enrolment, until the next TokenUpdate of a user or Authenticate of a device, and tells whether that changed anything.
+// disable ends the enrolment, until the next TokenUpdate of a user or Authenticate of a device, and tells whether that changed
+// anything.
 func (rec *record) disable() bool {
 	if !rec.Enabled && rec.Tally == 0 {
 		return false

@@ -32,7 +32,10 @@ func (db *DB) commit(ctx context.Context, partition string, base stamp, staged *
 			return true, nil
 		case err == nil:
 			if doubt && revision > base.revision+keepNonces {
-				return false, unavailable("commit to "+partition, errors.New("the answer was lost, and too much has happened since to tell whether it was committed"))
+				return false, unavailable(
+					"commit to "+partition,
+					errors.New("the answer was lost, and too much has happened since to tell whether it was committed"),
+				)
 			}
 			return false, nil
 		case final(err):
@@ -233,7 +236,8 @@ func final(err error) bool {
 	}
 	return !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) && !redis.IsClusterDownError(err) && !redis.IsTryAgainError(err) &&
 		!redis.IsMasterDownError(err) && !redis.IsMaxClientsError(err) &&
-		!redis.HasErrorPrefix(err, "BUSY") && !redis.HasErrorPrefix(err, "UNBLOCKED")
+		!redis.HasErrorPrefix(err, "BUSY") &&
+		!redis.HasErrorPrefix(err, "UNBLOCKED")
 }
 
 // isReply tells whether the error is what Redis answered; then the command was not executed.

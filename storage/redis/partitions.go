@@ -13,7 +13,8 @@ import (
 	"plimsoll/storage"
 )
 
-// Partitions scans every node that takes writes. A scan that another process ends than the one that began it, as after a failover, may have missed
+// Partitions scans every node that takes writes. A scan that another process ends than the one that began it, as after a
+// failover, may have missed
 // names: it is an error.
 func (db *DB) Partitions(ctx context.Context, fn func(names []string) error) error {
 	nodes, err := db.primaries(ctx)

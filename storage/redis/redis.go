@@ -111,7 +111,8 @@ func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader
 }
 
 // Update runs fn and commits what it wrote, again and again until nobody came in between or the time is over. What fn found
-// must have the replicas that a commit needs, also when fn wrote nothing or failed: a caller who is told "done already" relies on it.
+// must have the replicas that a commit needs, also when fn wrote nothing or failed: a caller who is told "done already" relies on
+// it.
 func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()
@@ -152,7 +153,8 @@ func (db *DB) mustWait(t *tx, err error) bool {
 	return db.wait > 0 && t.at.revision > 0 && !errors.Is(err, storage.ErrUnavailable)
 }
 
-// run runs fn until all its reads saw one revision. It returns no tx when it gives up. attempt counts how often it has run in vain already.
+// run runs fn until all its reads saw one revision. It returns no tx when it gives up. attempt counts how often it has run in
+// vain already.
 func (db *DB) run(ctx context.Context, partition string, attempt int, fn func(*tx) error) (*tx, error) {
 	for ; ; attempt++ {
 		if err := db.usable(ctx); err != nil {

@@ -94,7 +94,8 @@ func parse(raw string) (*target, error) {
 	return t, nil
 }
 
-// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: the error repeats the URL, and its reason
+// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: the error repeats the URL, and
+// its reason
 // may quote a password as a port.
 func withoutPassword(raw string) error {
 	scheme, rest, _ := strings.Cut(raw, "://")
@@ -134,14 +135,26 @@ func (t *target) connect() redis.UniversalClient {
 		o := t.sentinel
 		o.MaxRetries, o.DialerRetries, o.PipelinePoolSize = noRetries, dialOnce, noSecondPool
 		o.ContextTimeoutEnabled, o.DisableIdentity, o.OnConnect = true, true, primaryOnly
-		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(o.ReadTimeout), orTimeout(o.WriteTimeout), orTimeout(o.PoolTimeout)
+		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(
+			o.ReadTimeout,
+		), orTimeout(
+			o.WriteTimeout,
+		), orTimeout(
+			o.PoolTimeout,
+		)
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = poolSize(o.PoolSize), bufferSize, bufferSize
 		return redis.NewFailoverClient(o)
 	case t.cluster != nil:
 		o := t.cluster
 		o.MaxRetries, o.DialerRetries, o.PipelinePoolSize = noRetries, dialOnce, noSecondPool
 		o.ContextTimeoutEnabled, o.DisableIdentity = true, true
-		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(o.ReadTimeout), orTimeout(o.WriteTimeout), orTimeout(o.PoolTimeout)
+		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(
+			o.ReadTimeout,
+		), orTimeout(
+			o.WriteTimeout,
+		), orTimeout(
+			o.PoolTimeout,
+		)
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = poolSize(o.PoolSize), bufferSize, bufferSize
 		o.MaintNotificationsConfig = quiet
 		return redis.NewClusterClient(o)
@@ -149,7 +162,13 @@ func (t *target) connect() redis.UniversalClient {
 		o := t.single
 		o.MaxRetries, o.DialerRetries, o.PipelinePoolSize = noRetries, dialOnce, noSecondPool
 		o.ContextTimeoutEnabled, o.DisableIdentity = true, true
-		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(o.ReadTimeout), orTimeout(o.WriteTimeout), orTimeout(o.PoolTimeout)
+		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = orTimeout(
+			o.ReadTimeout,
+		), orTimeout(
+			o.WriteTimeout,
+		), orTimeout(
+			o.PoolTimeout,
+		)
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = poolSize(o.PoolSize), bufferSize, bufferSize
 		o.MaintNotificationsConfig = quiet
 		return redis.NewClient(o)

@@ -39,7 +39,8 @@ func RedisCluster(t testing.TB, masters, replicas int, args ...string) *Cluster 
 	for _, n := range c.Nodes {
 		n.await("is in a whole Cluster", func() error {
 			info, err := n.Ask("CLUSTER", "INFO")
-			if err == nil && !(strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes)))) {
+			if err == nil &&
+				!(strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes)))) {
 				err = fmt.Errorf("%s", info)
 			}
 			return err
@@ -103,7 +104,8 @@ type Sentinel struct {
 const sentinelName = "plimsoll"
 
 // RedisSentinel starts a primary, a replica and three sentinels, and waits until they know each other.
-// args are for both redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it lives, so a
+// args are for both redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it
+// lives, so a
 // test that counts on every acknowledged write asks for wait=1, or calls Patient first.
 func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
@@ -119,7 +121,8 @@ func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	for _, r := range s.Sentinels {
 		r.await("knows primary, replica and sentinels", func() error {
 			info, err := r.Ask("INFO", "sentinel")
-			if err == nil && !strings.Contains(info, fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", s.Primary.Addr(), sentinels)) {
+			if err == nil &&
+				!strings.Contains(info, fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", s.Primary.Addr(), sentinels)) {
 				err = fmt.Errorf("%s", info)
 			}
 			return err

@@ -114,7 +114,11 @@ var loadTests = map[string]func(*suite){
 	},
 	"load": func(s *suite) {
 		p := s.part("p")
-		entries := []storage.Entry{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte{}}, {Key: "\x00", Value: []byte("\xff")}}
+		entries := []storage.Entry{
+			{Key: "a", Value: []byte("1")},
+			{Key: "b", Value: []byte{}},
+			{Key: "\x00", Value: []byte("\xff")},
+		}
 		if err := s.db.Load(s.Context(), p, 1<<40, entries); err != nil {
 			s.Fatal(err)
 		}

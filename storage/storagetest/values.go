@@ -42,7 +42,8 @@ var valueTests = map[string]func(*suite){
 			}
 			return err
 		})
-		if got, err := s.db.Collect(s.Context(), []string{p}, "key"); err != nil || len(got) != 1 || got[0] == nil || len(got[0]) != 0 {
+		if got, err := s.db.Collect(s.Context(), []string{p}, "key"); err != nil || len(got) != 1 || got[0] == nil ||
+			len(got[0]) != 0 {
 			s.Errorf("Collect = %v, %v, want an empty value", got, err)
 		}
 	},

@@ -119,7 +119,12 @@ func (m *Mac) objection(h *held) string {
 	case e.TargetBuildVersion == "" || e.TargetBuildVersion == cur.Build:
 		return fmt.Sprintf("%starget OS version (%s) is the same as current version (%s)", invalidDeclaration, v, cur.Version)
 	case e.TargetBuildVersion == cur.SupplementalBuild:
-		return fmt.Sprintf("%starget build version (%s) is the same as current build version (%s)", invalidDeclaration, e.TargetBuildVersion, cur.SupplementalBuild)
+		return fmt.Sprintf(
+			"%starget build version (%s) is the same as current build version (%s)",
+			invalidDeclaration,
+			e.TargetBuildVersion,
+			cur.SupplementalBuild,
+		)
 	}
 	return ""
 }

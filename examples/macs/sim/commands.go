@@ -109,7 +109,9 @@ func (m *Mac) execute(cmd *commandPlist) resultMessage {
 func unknownCommand(r resultMessage, requestType string) resultMessage {
 	text := fmt.Sprintf("Unknown command: %s <MDMClientError:91>", requestType)
 	r.Status = "Error"
-	r.ErrorChain = []chainItem{{ErrorCode: 91, ErrorDomain: "MDMClientError", LocalizedDescription: text, USEnglishDescription: text}}
+	r.ErrorChain = []chainItem{
+		{ErrorCode: 91, ErrorDomain: "MDMClientError", LocalizedDescription: text, USEnglishDescription: text},
+	}
 	return r
 }
 

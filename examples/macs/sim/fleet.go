@@ -94,8 +94,12 @@ func NewFleet(opt FleetOptions) (*Fleet, error) {
 	}
 	if opt.HTTP == nil {
 		opt.HTTP = &http.Client{
-			Timeout:   60 * time.Second,
-			Transport: &http.Transport{MaxIdleConns: opt.Parallel * 2, MaxIdleConnsPerHost: opt.Parallel * 2, IdleConnTimeout: time.Minute},
+			Timeout: 60 * time.Second,
+			Transport: &http.Transport{
+				MaxIdleConns:        opt.Parallel * 2,
+				MaxIdleConnsPerHost: opt.Parallel * 2,
+				IdleConnTimeout:     time.Minute,
+			},
 		}
 	}
 	opt.Options = opt.withDefaults()
@@ -168,7 +172,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if err := f.saveClock(); err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, errDone) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, errDone) && !errors.Is(err, context.Canceled) &&
+		!errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil

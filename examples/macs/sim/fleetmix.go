@@ -65,9 +65,35 @@ var mix = []struct {
 	{"26.2", "25C56", 4, false},
 }
 
-var zones = []time.Duration{0, time.Hour, -8 * time.Hour, -5 * time.Hour, 9 * time.Hour, 5*time.Hour + 30*time.Minute, 2 * time.Hour, 10 * time.Hour}
+var zones = []time.Duration{
+	0,
+	time.Hour,
+	-8 * time.Hour,
+	-5 * time.Hour,
+	9 * time.Hour,
+	5*time.Hour + 30*time.Minute,
+	2 * time.Hour,
+	10 * time.Hour,
+}
 
-var people = []string{"Ada", "Grace", "Linus", "Edsger", "Barbara", "Donald", "Radia", "Ken", "Margaret", "Niklaus", "Frances", "Alan", "Katherine", "John", "Joan", "Dennis"}
+var people = []string{
+	"Ada",
+	"Grace",
+	"Linus",
+	"Edsger",
+	"Barbara",
+	"Donald",
+	"Radia",
+	"Ken",
+	"Margaret",
+	"Niklaus",
+	"Frances",
+	"Alan",
+	"Katherine",
+	"John",
+	"Joan",
+	"Dennis",
+}
 
 // Specs makes the first n Macs of the fleet that belongs to a seed: the same ones whatever n is.
 // eager is the share of Macs (0 to 1) whose users install at once.

@@ -107,7 +107,13 @@ func (m *Mac) obtainIdentity(ctx context.Context, p *SCEPPayload) (*Identity, er
 	return readCertRep(reply.body, msg, tmp, ca, key)
 }
 
-func readCertRep(b []byte, msg *scep.PKIMessage, tmp *x509.Certificate, ca []*x509.Certificate, key *rsa.PrivateKey) (*Identity, error) {
+func readCertRep(
+	b []byte,
+	msg *scep.PKIMessage,
+	tmp *x509.Certificate,
+	ca []*x509.Certificate,
+	key *rsa.PrivateKey,
+) (*Identity, error) {
 	rep, err := scep.ParsePKIMessage(b, scep.WithCACerts(ca))
 	if err != nil {
 		return nil, fmt.Errorf("scep: reading the answer: %w", err)
@@ -135,7 +141,11 @@ func readCertRep(b []byte, msg *scep.PKIMessage, tmp *x509.Certificate, ca []*x5
 }
 
 // scepRequest makes the signed and encrypted PKCSReq; the certificate is the passing one that the answer is for.
-func (m *Mac) scepRequest(p *SCEPPayload, key *rsa.PrivateKey, ca []*x509.Certificate) (*scep.PKIMessage, *x509.Certificate, error) {
+func (m *Mac) scepRequest(
+	p *SCEPPayload,
+	key *rsa.PrivateKey,
+	ca []*x509.Certificate,
+) (*scep.PKIMessage, *x509.Certificate, error) {
 	subject, err := m.subject(p.Subject)
 	if err != nil {
 		return nil, nil, err
@@ -228,7 +238,14 @@ var rdnTypes = map[string]asn1.ObjectIdentifier{
 
 // subject is the profile's subject with the variables that macOS replaces.
 func (m *Mac) subject(rdns [][][]string) ([]byte, error) {
-	vars := strings.NewReplacer("%HardwareUUID%", m.st.Spec.UDID, "%SerialNumber%", m.st.Spec.Serial, "%ComputerName%", m.st.Spec.Name)
+	vars := strings.NewReplacer(
+		"%HardwareUUID%",
+		m.st.Spec.UDID,
+		"%SerialNumber%",
+		m.st.Spec.Serial,
+		"%ComputerName%",
+		m.st.Spec.Name,
+	)
 	var seq pkix.RDNSequence
 	for _, rdn := range rdns {
 		var set pkix.RelativeDistinguishedNameSET

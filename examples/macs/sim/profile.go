@@ -112,7 +112,11 @@ func ParseProfile(b []byte) (*Profile, error) {
 	case scep == nil:
 		return nil, errors.New("the profile has no com.apple.security.scep payload")
 	case mdm.IdentityCertificateUUID != scep.PayloadUUID:
-		return nil, fmt.Errorf("IdentityCertificateUUID %s is not the SCEP payload's UUID %s", mdm.IdentityCertificateUUID, scep.PayloadUUID)
+		return nil, fmt.Errorf(
+			"IdentityCertificateUUID %s is not the SCEP payload's UUID %s",
+			mdm.IdentityCertificateUUID,
+			scep.PayloadUUID,
+		)
 	case !strings.HasPrefix(mdm.Topic, "com.apple.mgmt."):
 		return nil, fmt.Errorf("the topic %q is none of com.apple.mgmt", mdm.Topic)
 	case mdm.AccessRights <= 0 || mdm.AccessRights > 8191:
@@ -126,7 +130,14 @@ func ParseProfile(b []byte) (*Profile, error) {
 		}
 	}
 	c := scep.PayloadContent
-	p.SCEP = SCEPPayload{URL: c.URL, Name: c.Name, Challenge: c.Challenge, Subject: c.Subject, KeySize: c.Keysize, KeyType: c.KeyType}
+	p.SCEP = SCEPPayload{
+		URL:       c.URL,
+		Name:      c.Name,
+		Challenge: c.Challenge,
+		Subject:   c.Subject,
+		KeySize:   c.Keysize,
+		KeyType:   c.KeyType,
+	}
 	p.ServerURL, p.CheckInURL = mdm.ServerURL, mdm.CheckInURL
 	if p.CheckInURL == "" {
 		p.CheckInURL = p.ServerURL

@@ -258,7 +258,10 @@ func (m *Mac) report(ctx context.Context, full bool) error {
 	r := statusReport{StatusItems: nest(items), Errors: []itemError{}, FullReport: full && m.major() >= 14}
 	if _, unknown := m.subscribed(); full || items["management.declarations"] != nil {
 		for _, name := range unknown {
-			r.Errors = append(r.Errors, itemError{name, []itemReason{{"Error.UnsupportedStatusItem", "The status item is not supported."}}})
+			r.Errors = append(
+				r.Errors,
+				itemError{name, []itemReason{{"Error.UnsupportedStatusItem", "The status item is not supported."}}},
+			)
 		}
 	}
 	body, err := json.Marshal(r)
@@ -347,8 +350,13 @@ func (m *Mac) badReport(ctx context.Context) error {
 		body = []byte(`["not a report"]`)
 	default:
 		refused = false
-		body = fmt.Appendf(nil, `{"StatusItems":{"softwareupdate":{"install-reason":7},"mdm":{"push-magic":%q,"push-token":"c2VjcmV0"},"test":{"deep":%s1%s}},"Errors":"none"}`,
-			m.st.PushMagic, strings.Repeat("[", 100), strings.Repeat("]", 100))
+		body = fmt.Appendf(
+			nil,
+			`{"StatusItems":{"softwareupdate":{"install-reason":7},"mdm":{"push-magic":%q,"push-token":"c2VjcmV0"},"test":{"deep":%s1%s}},"Errors":"none"}`,
+			m.st.PushMagic,
+			strings.Repeat("[", 100),
+			strings.Repeat("]", 100),
+		)
 	}
 	err := m.sendStatus(ctx, body)
 	var he *HTTPError

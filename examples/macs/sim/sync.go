@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// maxRounds is how often a sync may start again because the tokens changed meanwhile. While admins write policies all the time, a Mac on a busy
+// maxRounds is how often a sync may start again because the tokens changed meanwhile. While admins write policies all the time, a
+// Mac on a busy
 // machine may meet a change in several rounds; tokens that flap are found all the same.
 const maxRounds = 10
 
@@ -143,7 +144,12 @@ func (m *Mac) askTokens(ctx context.Context) (string, error) {
 	}
 	switch {
 	case stamp.Before(m.st.LastStamp):
-		m.violate("timestamp", "the Timestamp went back from %s to %s", m.st.LastStamp.Format(stampLayout), t.SyncTokens.Timestamp)
+		m.violate(
+			"timestamp",
+			"the Timestamp went back from %s to %s",
+			m.st.LastStamp.Format(stampLayout),
+			t.SyncTokens.Timestamp,
+		)
 	case m.st.LastSeenToken != "" && token != m.st.LastSeenToken && !stamp.After(m.st.LastStamp):
 		m.violate("timestamp", "the token changed, the Timestamp %s did not", t.SyncTokens.Timestamp)
 	case m.st.Disagreed == token && stamp.Equal(m.st.LastStamp):

@@ -39,7 +39,12 @@ func (m *Mac) checkItems(r *itemsResponse) []held {
 				m.violate("items", "identifier %q: between 1 and 64 octets without a slash are allowed", it.Identifier)
 				continue
 			case it.ServerToken == "" || len(it.ServerToken) > 64:
-				m.violate("items", "ServerToken of %s: between 1 and 64 octets are allowed, it has %d", it.Identifier, len(it.ServerToken))
+				m.violate(
+					"items",
+					"ServerToken of %s: between 1 and 64 octets are allowed, it has %d",
+					it.Identifier,
+					len(it.ServerToken),
+				)
 			case seen[it.Identifier]:
 				m.violate("items", "identifier %s stands in the manifest twice", it.Identifier)
 				continue
@@ -102,7 +107,12 @@ func (m *Mac) checkSet(set map[string]held) {
 		}
 		for _, id := range standardConfigurations(h.Payload) {
 			if _, ok := set["configuration/"+id]; !ok {
-				m.violate("activation", "%s refers to %s, which is not in the manifest: macOS rejects the whole activation", h.Identifier, id)
+				m.violate(
+					"activation",
+					"%s refers to %s, which is not in the manifest: macOS rejects the whole activation",
+					h.Identifier,
+					id,
+				)
 			}
 		}
 	}
@@ -172,7 +182,11 @@ func (m *Mac) checkEnforcement(h *held) {
 	board := m.st.Spec.Hardware.Board
 	if _, ok := m.opt.World.release(v, e.TargetBuildVersion, board); !ok {
 		if m.opt.World.tooNew(v) {
-			m.log("%s %s is newer than what the simulator knows of Apple's releases: give it the feed with -catalog", v, e.TargetBuildVersion)
+			m.log(
+				"%s %s is newer than what the simulator knows of Apple's releases: give it the feed with -catalog",
+				v,
+				e.TargetBuildVersion,
+			)
 		} else {
 			m.violate("target", "%s: Apple has no %s %s for %s", h.Identifier, v, e.TargetBuildVersion, board)
 		}
@@ -191,8 +205,22 @@ func (m *Mac) checkBSI(h *held, v release.Version, bsi *release.Release) {
 	case !slices.Contains(bsi.Devices, m.st.Spec.Hardware.Board):
 		m.violate("target", "%s: %s (%s) is not for %s", h.Identifier, v, bsi.Letter, m.st.Spec.Hardware.Board)
 	case m.serverKnowsOS() && bsi.PrerequisiteBuild != os.Build:
-		m.violate("target", "%s: %s (%s) needs the base build %s, the Mac runs %s", h.Identifier, v, bsi.Letter, bsi.PrerequisiteBuild, os.Build)
+		m.violate(
+			"target",
+			"%s: %s (%s) needs the base build %s, the Mac runs %s",
+			h.Identifier,
+			v,
+			bsi.Letter,
+			bsi.PrerequisiteBuild,
+			os.Build,
+		)
 	case m.serverKnowsOS() && os.Letter >= bsi.Letter:
-		m.violate("downgrade", "%s: the target (%s) is not above (%s), which the server knows of", h.Identifier, bsi.Letter, os.Letter)
+		m.violate(
+			"downgrade",
+			"%s: the target (%s) is not above (%s), which the server knows of",
+			h.Identifier,
+			bsi.Letter,
+			os.Letter,
+		)
 	}
 }

@@ -53,8 +53,13 @@ func members(devices []string) ([]string, error) {
 func (k *Keeper) putGroup(ctx context.Context, name string, o answer.WriteOptions,
 	edit func(*policy.Group) (policy.Group, error)) (Group, bool, *answer.Impact, error) {
 	if !policy.ValidName(name) {
-		return Group{}, false, nil, answer.Invalid("the group is not valid",
-			policy.FieldError{Field: "name", Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"})
+		return Group{}, false, nil, answer.Invalid(
+			"the group is not valid",
+			policy.FieldError{
+				Field:  "name",
+				Reason: "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+			},
+		)
 	}
 	var next policy.Group
 	created := false

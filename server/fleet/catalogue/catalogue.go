@@ -28,7 +28,8 @@ type RefreshResult struct {
 	Changed  bool    `json:"changed"`
 	Refused  *string `json:"refused"`
 	Revision int     `json:"revision"`
-	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how many more.
+	// LeftOut tells which entries of the response in force made no sense and were left out, a sentence each; at most 20, then how
+	// many more.
 	LeftOut []string `json:"left_out"`
 }
 
@@ -181,7 +182,10 @@ func (c *Catalogue) Refresh(ctx context.Context) (RefreshResult, error) {
 		if wait := refreshEvery - now.Sub(c.refreshed); !c.refreshed.IsZero() && wait > 0 {
 			return RefreshResult{}, &answer.Error{
 				Kind: answer.ErrConflict, Code: "rate_limited", Wait: wait,
-				Text: fmt.Sprintf("the catalogue was refreshed less than a minute ago; try again in %d s", int(math.Ceil(wait.Seconds()))),
+				Text: fmt.Sprintf(
+					"the catalogue was refreshed less than a minute ago; try again in %d s",
+					int(math.Ceil(wait.Seconds())),
+				),
 			}
 		}
 		c.refreshed = now
@@ -236,7 +240,13 @@ func (c *Catalogue) ReadFiles(ctx context.Context) error {
 			return fmt.Errorf("read the catalogue: %w", err)
 		}
 		if res.Refused != nil {
-			c.o.Log.Warn("the catalogue is refused; starting with the last good one", "revision", res.Revision, "reason", *res.Refused)
+			c.o.Log.Warn(
+				"the catalogue is refused; starting with the last good one",
+				"revision",
+				res.Revision,
+				"reason",
+				*res.Refused,
+			)
 		}
 	}
 	if c.o.Exploited.Fetch != nil && !c.o.Exploited.URL {

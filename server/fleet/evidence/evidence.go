@@ -42,7 +42,8 @@ type Options struct {
 	KnowsPolicy, KnowsGroup func(string) bool
 	Now                     func() time.Time
 	Log                     *slog.Logger
-	// Keep is how long courses and closed days are kept; 0: for ever. KeepEvents is how far back the events of an older store reach.
+	// Keep is how long courses and closed days are kept; 0: for ever. KeepEvents is how far back the events of an older store
+	// reach.
 	Keep, KeepEvents time.Duration
 }
 

@@ -115,7 +115,8 @@ func (x *Index) contacted(r *row, at int64) {
 // lastSnapshot is how long an order by last contact is shared by the listings that begin.
 const lastSnapshot = time.Minute
 
-// freeze makes the order by last contact stand still for a listing that begins: Macs go on checking in while it is read page by page.
+// freeze makes the order by last contact stand still for a listing that begins: Macs go on checking in while it is read page by
+// page.
 func (x *Index) freeze(now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"plimsoll/storage"
 )
 
-// identify takes the certificate that the Mac shows. Another one than before is an event: whoever has an enrolment code can enrol as any
+// identify takes the certificate that the Mac shows. Another one than before is an event: whoever has an enrolment code can enrol
+// as any
 // Mac whose id is known, and then the Mac itself is shut out.
 func (o *Outcome) identify(i status.Identity, now time.Time) {
 	before := o.Identity
@@ -22,14 +23,19 @@ func (o *Outcome) identify(i status.Identity, now time.Time) {
 		o.Record.Facts.IdentityChangedAt = now
 		o.Events = append(o.Events, compliance.Event{
 			Type: compliance.EventIdentityChanged, Text: "The device showed a new identity; the one before is refused from now on.",
-			Data: map[string]any{"from": before.Fingerprint, "to": i.Fingerprint, "expires_at": i.ExpiresAt.UTC().Format(time.RFC3339)},
+			Data: map[string]any{
+				"from":       before.Fingerprint,
+				"to":         i.Fingerprint,
+				"expires_at": i.ExpiresAt.UTC().Format(time.RFC3339),
+			},
 		})
 	}
 	o.Identity = &i
 	o.Record.Facts.IdentityEnds = i.ExpiresAt
 }
 
-// Identified is a certificate under which an enrolled Mac is known, learnt outside Authenticate: it enrolled before identities were kept,
+// Identified is a certificate under which an enrolled Mac is known, learnt outside Authenticate: it enrolled before identities
+// were kept,
 // or the certificate was renewed.
 func Identified(i status.Identity) Cause {
 	return known(Noting, func(o *Outcome, now time.Time) bool {
@@ -73,7 +79,8 @@ func (o *Outcome) disown(report *status.Report) {
 	}
 }
 
-// CommandFailed is a command that the Mac answered with an error. Of the one to sync it means besides that what the Mac was notified of
+// CommandFailed is a command that the Mac answered with an error. Of the one to sync it means besides that what the Mac was
+// notified of
 // is not outstanding any more (rules 10): it is notified again as after a push that failed.
 func CommandFailed(failure status.CommandFailure) Cause {
 	return known(Noting, func(o *Outcome, now time.Time) bool {
@@ -82,7 +89,12 @@ func CommandFailed(failure status.CommandFailure) Cause {
 		}
 		failure.At = now
 		o.Failure = &failure
-		data := map[string]any{"uuid": failure.UUID, "request_type": failure.RequestType, "status": failure.Status, "errors": failure.Errors}
+		data := map[string]any{
+			"uuid":         failure.UUID,
+			"request_type": failure.RequestType,
+			"status":       failure.Status,
+			"errors":       failure.Errors,
+		}
 		text := "The Mac answered the command " + failure.RequestType + " with an error"
 		if why := failure.Text(); why != "" {
 			text += ": " + why
