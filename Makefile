@@ -3,7 +3,7 @@ FUZZTIME ?= 2s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build test fuzz bench microbench lint fmt generate screenshots faults soak clients
+.PHONY: help run build test fuzz bench microbench simulate lint fmt generate screenshots faults soak clients
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -44,6 +44,10 @@ soak: ## three replicas on a Redis Cluster and 1,000 Macs, while nodes and repli
 microbench: ## the benchmarks of the packages
 	@.ci/need go
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+simulate: ## ways to enforce updates, compared on simulated Macs: a table, out/simulate.json and .svg; N=5000 SEED=1
+	@.ci/need go
+	$(GO) run ./examples/simulate -n $(or $(N),5000) -seed $(or $(SEED),1)
 
 lint: ## gofmt, vet, errcheck, staticcheck, unused, gofumpt
 	@.ci/need go

@@ -50,6 +50,8 @@ var table = map[string][]string{
 	"server":                   {"server/app", "server/cli", "examples/macs/sim"},
 	"examples/macs":            {"declarations", "declarations/release", "examples/macs/sim"},
 	"examples/macs/sim":        {"declarations", "declarations/release"},
+	"examples/simulate":        {"examples/simulate/model"},
+	"examples/simulate/model":  {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
 }
 
 func with(more ...string) []string { return append(slices.Clone(pure), more...) }
