@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"plimsoll/server/fleet"
+	"plimsoll/status/compliance"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -17,6 +18,8 @@ var (
 	descDevices     = desc("devices", "Enrolled Macs by state.", "state")
 	descFlagged     = desc("flagged", "Enrolled Macs that have the flag.", "flag")
 	descPolicies    = desc("policy_devices", "Enrolled Macs that the policy governs, by state.", "policy", "state")
+	descHalted      = desc("gate_halted", "Releases that the gate of the policy halts.", "policy")
+	descRings       = desc("ring_devices", "Enrolled Macs of a ring of the policy, by state.", "policy", "ring", "state")
 	descDue         = desc("due_within_days", "Macs whose deadline lies within so many days from now.", "days")
 	descOutstanding = desc("outstanding_devices", "Macs that were told to sync and have not synced yet.")
 	descLeader      = desc("leader", "1 on the replica that sweeps and fetches; the others have 0.")
@@ -78,7 +81,7 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource, descLeftOut,
+		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource, descLeftOut,
 		descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
@@ -103,6 +106,14 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range s.Compliance.Policies {
 		for _, state := range states {
 			gauge(descPolicies, float64(p.States[state]), p.Name, state)
+		}
+	}
+	for policy, halts := range s.Rings.Halted {
+		gauge(descHalted, float64(halts), policy)
+	}
+	for _, ring := range s.Rings.Rings {
+		for _, state := range states {
+			gauge(descRings, float64(ring.States[compliance.State(state)]), ring.Policy, ring.Ring, state)
 		}
 	}
 	for _, within := range []struct {

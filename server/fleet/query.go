@@ -158,7 +158,7 @@ func (f *Fleet) Stats() Stats {
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
-	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c,
+	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c, Rings: f.RingCounts(),
 		LeftOut:      len(f.Current().Catalog.LeftOut),
 		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)

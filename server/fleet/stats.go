@@ -44,6 +44,8 @@ type Stats struct {
 	Counters *Counters
 	// Compliance holds the counts by state, flag and policy.
 	Compliance Compliance
+	// Rings counts the halts of the gates, and the Macs of each ring.
+	Rings *RingCounts
 	// DueWithin counts the Macs whose deadline lies within 1, 7 and 30 days from now.
 	DueWithin map[int]int
 	// CatalogueSource tells whether there is a source to fetch releases from (--catalog).

@@ -166,6 +166,11 @@ func TestGateHalts(t *testing.T) {
 	d.must(d.TurnGates(ctx))
 	d.wantBook("4 of 24", "", "40/20/4")
 	since := d.Current().Stored.Halts[0].Since
+	c := d.RingCounts()
+	if canary := c.Rings[0]; c.Halted["stepped"] != 1 || canary.Ring != "canary" || canary.States[compliance.Failing] != 4 ||
+		canary.States[compliance.Compliant] != 20 || canary.States[compliance.Pending] != 16 {
+		t.Errorf("counted: %+v", c)
+	}
 	set(time.Date(2026, 8, 21, 13, 0, 0, 0, time.UTC))
 	failing(fleet[4])
 	d.must(d.TurnGates(ctx))
@@ -175,6 +180,9 @@ func TestGateHalts(t *testing.T) {
 	done(fleet[2:5]...)
 	d.must(d.TurnGates(ctx))
 	d.wantBook("2 of 25", "", "")
+	if c = d.RingCounts(); c.Halted["stepped"] != 0 || c.Rings[0].States[compliance.Failing] != 2 {
+		t.Errorf("counted after the halt: %+v", c)
+	}
 	for _, event := range []string{"gate_halted", "gate_resumed"} {
 		if !strings.Contains(d.log.String(), event) {
 			t.Errorf("the log does not tell of %s: %s", event, &d.log)

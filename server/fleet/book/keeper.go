@@ -64,6 +64,8 @@ type Keeper struct {
 	cur     atomic.Pointer[Current]
 	loading sync.Mutex
 	raising sync.Mutex // one repair at a time
+
+	ringCounts atomic.Pointer[RingCounts] // the last
 }
 
 // New makes a Keeper.

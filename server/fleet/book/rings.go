@@ -212,8 +212,8 @@ func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string,
 		}, nil
 	})
 	if res.Impact = impact; err == nil && res.Changed && !o.DryRun {
-		k.o.Log.Info("a ring was opened by hand", "event", "ring_opened", "policy", name, "build", build, "ring", ring, "reason", reason,
-			"by", o.By)
+		k.o.Log.Info("a ring was opened by hand", "event", "ring_opened", "policy", name, "build", build,
+			"ring", ring, "reason", reason, "by", o.By)
 	}
 	return res, err
 }
