@@ -48,8 +48,7 @@ func CanonicalJSON(raw []byte) ([]byte, error) {
 }
 
 // canonicalisable refuses the numbers and the nesting that RFC 8785 allows and Apple's payloads never have: a number that is no
-// integer
-// of 53 bits would be rounded in silence.
+// integer of 53 bits would be rounded in silence.
 func canonicalisable(raw []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw))
 	for {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Local is a wall-clock time without zone, in whole seconds, which each Mac reads as its own (rules 6).
-// It counts seconds from 1970-01-01T00:00:00 on the wall. The zero value means "none"; its JSON is "2006-01-02T15:04:05", or
-// null.
+// Local is a wall-clock time without zone, in whole seconds, which each Mac reads as its own (rules 6). It counts seconds from
+// 1970-01-01T00:00:00 on the wall. The zero value means "none"; its JSON is "2006-01-02T15:04:05", or null.
 type Local int64
 
 const localLayout = "2006-01-02T15:04:05"

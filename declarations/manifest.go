@@ -20,9 +20,8 @@ func (m *Manifest) Find(kind Kind, identifier string) (Item, bool) {
 	return Find(m.Items, kind, identifier)
 }
 
-// NextTimestamp is the Timestamp of an advertisement whose token changed (rules 7): now, in whole seconds, but at least a second
-// after the
-// one before, whatever the clock says; last is zero when there was none.
+// NextTimestamp is the Timestamp of an advertisement whose token changed (rules 7): now, in whole seconds, but at least a
+// second after the one before, whatever the clock says; last is zero when there was none.
 func NextTimestamp(last, now time.Time) time.Time {
 	next := now.UTC().Truncate(time.Second)
 	if earliest := last.Add(time.Second); next.Before(earliest) {

@@ -83,8 +83,8 @@ func (f *Facts) takeFamily(system string) {
 func (f *Facts) IsMac() bool { return f.Family == "" }
 
 // Disown takes the serial number and the UDID out of a report that claims others than the Mac enrolled with, and notes them as
-// odd:
-// groups and policies are assigned by them, and whatever runs on the Mac writes its reports. It tells whether there were any.
+// odd: groups and policies are assigned by them, and whatever runs on the Mac writes its reports. It tells whether there were
+// any.
 func (r *Report) Disown(f Facts) (contradicts bool) {
 	for item, own := range map[string]string{itemSerial: f.Serial, itemUDID: f.UDID} {
 		told := usable(text(r.Items[item]))

@@ -233,14 +233,12 @@ func isHex(c byte) bool {
 }
 
 // plainEnd is the index of the first byte at or after i that is not simply itself in a JSON string: a quote, a backslash, a
-// control
-// character, or a part of what is not ASCII. It looks at eight bytes at a time.
+// control character, or a part of what is not ASCII. It looks at eight bytes at a time.
 func plainEnd(b []byte, i int) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		// The high bit of a byte tells, in x, that it is not ASCII; in each of the differences, that it is below a space, a
-		// quote, a
+		// The high bit of a byte tells, in x, that it is not ASCII; in each of the differences, that it is below a space, a quote, a
 		// backslash. A difference borrows from the bytes after it only where it has found one already: the first found is right.
 		quote, backslash := x^ones*'"', x^ones*'\\'
 		if found := (x | (x - ones*' ') | (quote - ones) | (backslash - ones)) & high; found != 0 {

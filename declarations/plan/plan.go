@@ -27,8 +27,7 @@ const (
 type LanePlan struct {
 	Lane   Lane
 	Target *release.Release // nil: nothing to do in this lane
-	// Due is the due date (rules 6.3), DueSetBy the missed release that set it (nil for minimum and exact: the policy's
-	// deadline),
+	// Due is the due date (rules 6.3), DueSetBy the missed release that set it (nil for minimum and exact: the policy's deadline),
 	// DueDays the days that were counted.
 	Due      declarations.Local
 	DueSetBy *release.Release
@@ -73,8 +72,7 @@ type Plan struct {
 	Paused *release.Pause
 
 	Outcome Outcome
-	// Reasons explain the outcome, the most decisive first: not_governed, paused, nothing_managed, board_unknown,
-	// version_unknown,
+	// Reasons explain the outcome, the most decisive first: not_governed, paused, nothing_managed, board_unknown, version_unknown,
 	// assignment_unknown, not_in_catalogue, above_track, upgrade_not_enforced, other_build, unsupported, held, soaking.
 	Reasons []policy.Reason
 

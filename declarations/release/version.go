@@ -96,9 +96,8 @@ func NormalLetter(s string) string {
 	return s
 }
 
-// SplitLetter reads a version as macOS shows one with a Background Security Improvement on it, "26.3.1 (a)": the base version and
-// the
-// letter, empty when there is none (rules 2).
+// SplitLetter reads a version as macOS shows one with a Background Security Improvement on it, "26.3.1 (a)": the base version
+// and the letter, empty when there is none (rules 2).
 func SplitLetter(s string) (Version, string, error) {
 	base, extra, found := strings.Cut(strings.TrimSpace(s), " (")
 	letter := ""

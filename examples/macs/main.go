@@ -1,5 +1,5 @@
-// Package main runs Macs that do not exist against a Plimsoll server: they enrol, sync, update, misbehave if asked to, and check
-// what they are told.
+// Package main runs Macs that do not exist against a Plimsoll server: they enrol, sync, update, misbehave if asked to, and
+// check what they are told.
 package main
 
 import (

@@ -48,9 +48,8 @@ func NewLogins(f *fleet.Fleet, now func() time.Time) *Logins {
 func (l *Logins) Identify(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error) {
 	addr := address(ip)
 	if len(secret) < strongSecret {
-		// Only the token of the command line is that short, and it could be guessed: each guess is judged and counted in one
-		// step, and
-		// beyond the limit a right one is not told from a wrong one, not by the time that the store takes either.
+		// Only the token of the command line is that short, and it could be guessed: each guess is judged and counted in one step,
+		// and beyond the limit a right one is not told from a wrong one, not by the time that the store takes either.
 		if wait, ok := l.short(addr, secret); !ok {
 			return fleet.Principal{}, wait, fmt.Errorf("the token is not known: %w", fleet.ErrForbidden)
 		}

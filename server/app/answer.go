@@ -20,8 +20,8 @@ const (
 // fromStrangers tells the routes that read forms of people who have not shown a token.
 func fromStrangers(path string) bool { return path == "/login" || strings.HasPrefix(path, "/self/") }
 
-// answer keeps what is written, so that a small answer is sent when its slot is free again, and lets a client that does not read
-// go.
+// answer keeps what is written, so that a small answer is sent when its slot is free again, and lets a client that does not
+// read go.
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -45,9 +45,8 @@ type Server struct {
 	stop     context.CancelFunc
 }
 
-// Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value; another
-// error, a
-// start that failed.
+// Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value;
+// another error, a start that failed.
 func Serve(ctx context.Context, o Options, version string, out io.Writer) error {
 	s, err := Start(ctx, o, version)
 	if err != nil {

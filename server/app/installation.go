@@ -11,9 +11,8 @@ import (
 	"plimsoll/storage/nano"
 )
 
-// installation describes store, device CAs and push certificates for the page Settings. It reads the store when it is called, so
-// a
-// certificate that another replica stored is there.
+// installation describes store, device CAs and push certificates for the page Settings. It reads the store when it is called,
+// so a certificate that another replica stored is there.
 func (s *Server) installation(store *nano.Store) func(context.Context) (web.Installation, error) {
 	return func(ctx context.Context) (web.Installation, error) {
 		ca, err := s.deviceCA(ctx)

@@ -10,8 +10,7 @@ import (
 
 const (
 	// gcHeadroom is how much may be allocated between two garbage collections, however little is in use: with Go's own setting a
-	// small
-	// fleet's server spends a fifth of its time on collecting. It bounds what that costs in memory.
+	// small fleet's server spends a fifth of its time on collecting. It bounds what that costs in memory.
 	gcHeadroom = 64 << 20
 	gcLook     = time.Second // how often what is in use is looked at
 	gcMost     = 500         // per cent

@@ -54,8 +54,7 @@ func (Options) BeforeReset() error {
 }
 
 // Demo are the options of a server that shows itself: every flag at its default, whatever the environment says, the catalogue
-// that is
-// built in, and nothing logged but trouble.
+// that is built in, and nothing logged but trouble.
 func Demo(listen, store string) Options {
 	return Options{
 		Listen: listen, Store: store, Catalog: "none", TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d",

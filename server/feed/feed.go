@@ -96,9 +96,8 @@ func New(spec string, o Options) (*Source, error) {
 	return s, nil
 }
 
-// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: as a whole the error repeats the
-// URL, and
-// its reason may quote a password as a port.
+// withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: as a whole the error repeats
+// the URL, and its reason may quote a password as a port.
 func withoutPassword(spec string) error {
 	scheme, rest, _ := strings.Cut(spec, "://")
 	if _, err := url.Parse(scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]); err != nil {

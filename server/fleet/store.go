@@ -122,8 +122,7 @@ func (f *Fleet) watchStore(ctx context.Context) error {
 func (f *Fleet) StoreFormat() int { return f.storeRecord.Format }
 
 // notBefore is the earliest timestamp that is advertised on a store that was restored. Many changes within a second lead to
-// timestamps ahead of the
-// clock (rules 7), so it is a minute after the restore.
+// timestamps ahead of the clock (rules 7), so it is a minute after the restore.
 func (f *Fleet) notBefore() time.Time {
 	if f.storeRecord.RestoredAt.IsZero() {
 		return time.Time{}

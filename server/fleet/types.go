@@ -70,8 +70,7 @@ type Device struct {
 	LastSeenAt     *time.Time      `json:"last_seen_at"`
 	LastReportAt   *time.Time      `json:"last_report_at"`
 	// Identity is the certificate that the Mac enrolled with; null as long as it is not known. Refused is the last message in its
-	// name
-	// that was refused in this life; null: none was.
+	// name that was refused in this life; null: none was.
 	Identity *DeviceIdentity `json:"identity"`
 	Refused  *Refusal        `json:"refused"`
 }
@@ -185,8 +184,8 @@ type HistoryDay struct {
 // Event is one event of a timeline.
 type Event = compliance.Event
 
-// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no writes
-// is.
+// Readiness is what GET /readyz shows; Ready is false only when the store is not reachable. One that answers and takes no
+// writes is.
 type Readiness struct {
 	Ready     bool               `json:"ready"`
 	Store     string             `json:"store"`  // "ok", "takes no writes", or what is wrong

@@ -12,9 +12,9 @@ const maxNesting = 32
 
 var errNesting = errors.New("its elements do not lie wholly in one another, or too deep")
 
-// parseCMS reads CMS with pkcs7, which believes every length: it reads elements that overlap again and again, in time and memory
-// that double with every level (84 bytes take a second), and takes time that grows with the square of the depth. Anybody may ask
-// it to.
+// parseCMS reads CMS with pkcs7, which believes every length: it reads elements that overlap again and again, in time and
+// memory that double with every level (84 bytes take a second), and takes time that grows with the square of the depth. Anybody
+// may ask it to.
 func parseCMS(b []byte) (*pkcs7.PKCS7, error) {
 	if !wellNested(b) {
 		return nil, errNesting

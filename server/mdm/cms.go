@@ -29,8 +29,7 @@ type signer struct {
 var endless = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
 // readCMS reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may
-// be wrong by
-// seconds or by years, and the certificate is judged by ours.
+// be wrong by seconds or by years, and the certificate is judged by ours.
 func readCMS(b []byte) (*signer, error) {
 	if s := readSignature(b); s != nil {
 		out := &signer{cert: s.cert, verify: s.verify}

@@ -304,9 +304,8 @@ func (d *Door) note(ctx context.Context, id string, status int, err error) {
 	d.log.Log(ctx, level, "a Mac's message was refused", "mac", clip(id), "status", status, "error", clip(wording(err)))
 }
 
-// wording is an error's text without what the Mac sent, where that may be a secret: NanoMDM's decoder puts the whole message into
-// it,
-// and the property list's the value that it could not take.
+// wording is an error's text without what the Mac sent, where that may be a secret: NanoMDM's decoder puts the whole message
+// into it, and the property list's the value that it could not take.
 func wording(err error) string {
 	var unread *mdm.ParseError
 	if !errors.As(err, &unread) {

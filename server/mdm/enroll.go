@@ -125,8 +125,7 @@ var (
 )
 
 // forwarded tells whether a request may come from another machine although it came in on loopback: a proxy or another server
-// passed
-// it on, or a browser was led here under another name.
+// passed it on, or a browser was led here under another name.
 func forwarded(r *http.Request) bool {
 	for name := range r.Header {
 		name = strings.ToLower(name)

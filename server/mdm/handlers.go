@@ -81,8 +81,7 @@ func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Hand
 }
 
 // attempt is one request of NanoMDM's API, between it and what it works with. To NanoMDM a store that is away is a failure like
-// any other,
-// a 500 with hosts and files in its text: the one who asks is to come back, and the rest is for the log.
+// any other, a 500 with hosts and files in its text: the one who asks is to come back, and the rest is for the log.
 type attempt struct {
 	http.ResponseWriter
 	teller *Teller

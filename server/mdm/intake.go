@@ -11,8 +11,7 @@ import (
 )
 
 // The bounds of bodies in memory. A signature vouches for a body only when all of it is there, and a header can be replayed:
-// until then its
-// sender is a stranger.
+// until then its sender is a stranger.
 const (
 	firstRead   = 16 << 10  // bytes that are set aside for a body at first; most Macs' messages are smaller
 	smallBody   = 256 << 10 // bytes of any message but a status report, and of answers to commands that are no lists

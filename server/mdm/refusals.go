@@ -58,9 +58,8 @@ const (
 // traced is one cause of one Mac.
 type traced struct{ id, cause string }
 
-// refused counts a refusal by its cause, and leaves a trace of it on the Mac's record. Only a certificate that the Mac really had
-// names it:
-// anybody can claim an id.
+// refused counts a refusal by its cause, and leaves a trace of it on the Mac's record. Only a certificate that the Mac really
+// had names it: anybody can claim an id.
 func (d *Door) refused(ctx context.Context, v *visit, cert *x509.Certificate, status int, err error) {
 	var own *refusal
 	cause := causeMalformed

@@ -114,8 +114,7 @@ func (d *Door) scep(w http.ResponseWriter, r *http.Request) (contentType string,
 }
 
 // scepQueue holds how much of the machine strangers get: opening and signing a message takes the CA's key 10 ms of CPU time,
-// before
-// anything about the sender is known.
+// before anything about the sender is known.
 type scepQueue struct{ waiting, working chan struct{} }
 
 const maxSCEPWaiting = 64 // messages that wait for their turn
@@ -241,9 +240,8 @@ func usableKey(key any) error {
 	return errors.New("the key is neither RSA nor on the curve P-256")
 }
 
-// openEnvelope decrypts the certificate request in a message. Content that does not come out right makes the library panic, which
-// is
-// an error like any other.
+// openEnvelope decrypts the certificate request in a message. Content that does not come out right makes the library panic,
+// which is an error like any other.
 func (d *Door) openEnvelope(msg *scep.PKIMessage) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -255,8 +253,7 @@ func (d *Door) openEnvelope(msg *scep.PKIMessage) (err error) {
 
 // discreet opens what is encrypted for the CA without telling whether its padding was right: a wrong one gives random bytes,
 // which then open nothing, and so does a key of no length that a cipher has. Otherwise strangers could use the server to sign
-// with
-// the CA's key (Bleichenbacher's attack).
+// with the CA's key (Bleichenbacher's attack).
 type discreet struct{ key *rsa.PrivateKey }
 
 var contentKeys = []int{8, 16, 24, 32} // bytes: DES, AES-128, 3DES and AES-192, AES-256

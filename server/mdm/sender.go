@@ -41,9 +41,8 @@ func newSender(header string, cas []*x509.Certificate, now func() time.Time) *se
 	return s
 }
 
-// certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's, valid
-// now,
-// and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
+// certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's,
+// valid now, and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
 func (s *sender) certificate(h http.Header) (*signer, error) {
 	var by *signer
 	var err error

@@ -26,8 +26,7 @@ type visit struct {
 var errNobody = errors.New("the message does not say which Mac sends it")
 
 // appleID matches the ids of Apple devices: a UUID, 40 hexadecimal digits, or two numbers of 8 and 16 of them
-// (00008030-001A2B3C4D5E6F70).
-// Nothing else may name an enrolment: a serial number would shadow the Mac that has it.
+// (00008030-001A2B3C4D5E6F70). Nothing else may name an enrolment: a serial number would shadow the Mac that has it.
 var appleID = regexp.MustCompile(
 	`^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})$`,
 )
@@ -114,8 +113,7 @@ func (v *visit) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (
 }
 
 // lives wraps NanoMDM's core, inside certauth: it tells the fleet of contacts, and of what happened to a Mac once the core has
-// kept it.
-// A message whose telling failed is answered with an error, so that the Mac repeats it; the core takes it twice.
+// kept it. A message whose telling failed is answered with an error, so that the Mac repeats it; the core takes it twice.
 type lives struct {
 	service.CheckinAndCommandService
 	fleet  *fleet.Fleet
@@ -202,9 +200,8 @@ func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManageme
 	return s.CheckinAndCommandService.DeclarativeManagement(r, m)
 }
 
-// CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken from
-// them.
-// The fleet takes an answer before the queue does, so that a Mac whose answer failed half-way repeats it to both.
+// CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken
+// from them. The fleet takes an answer before the queue does, so that a Mac whose answer failed half-way repeats it to both.
 func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
 	id, itself := device(&m.Enrollment)
 	s.fleet.Contact(id)

@@ -29,12 +29,10 @@ type Options struct {
 	URL string
 	// Zone is the zone in which times are shown to admins (--time-zone); nil: UTC.
 	Zone *time.Location
-	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was
-	// opened
+	// AdminToken is the token of the command line (--admin-token), the same that Fleet has; empty: none. A session that was opened
 	// with it lasts as long as it is given.
 	AdminToken string
-	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins
-	// failed
+	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed
 	// there.
 	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
 	// Installation describes store, CAs and push certificates for the page Settings; nil: they are not shown.

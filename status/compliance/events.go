@@ -119,8 +119,7 @@ var EventTypes = []struct {
 // Snapshot is a Mac at one moment: what Events compares.
 //
 // Silence and a deadline come by the passing of time alone. Whoever looks for that gives the snapshots of one Mac the times of
-// the last
-// look and of this one; everybody else gives both the same Now, so that nothing is told twice.
+// the last look and of this one; everybody else gives both the same Now, so that nothing is told twice.
 type Snapshot struct {
 	Summary Summary
 	Facts   *status.Facts // nil: there was no such Mac
@@ -133,9 +132,8 @@ type Snapshot struct {
 	Now     time.Time
 }
 
-// Events tells what happened between two snapshots of one Mac, in the order in which a person would tell it. It is pure: without
-// a
-// difference there is no event, whatever was reported or judged in between.
+// Events tells what happened between two snapshots of one Mac, in the order in which a person would tell it. It is pure:
+// without a difference there is no event, whatever was reported or judged in between.
 func Events(before, after Snapshot) []Event {
 	if after.Facts == nil {
 		return nil
@@ -282,8 +280,7 @@ func (d *diff) asked() {
 }
 
 // way tells how the enforcement of the target went on: one event for each change of the phase, besides the activation that may
-// lie
-// between two phases.
+// lie between two phases.
 func (d *diff) way() {
 	b, a := &d.before.Summary, &d.after.Summary
 	if d.after.Token != "" && d.after.Token != d.before.Token {

@@ -19,9 +19,9 @@ func MayRaise(last, now time.Time) bool {
 	return last.IsZero() || now.Sub(last) >= raiseEvery
 }
 
-// NeedsResync tells whether a report that came at reportAt, merged into s, shows that the Mac lost its sync: at least 10 minutes
-// after
-// the manifest it lacks one of the manifest's tokens. Whether the generation may be raised for it is for MayRaise to say.
+// NeedsResync tells whether a report that came at reportAt, merged into s, shows that the Mac lost its sync: at least 10
+// minutes after the manifest it lacks one of the manifest's tokens. Whether the generation may be raised for it is for MayRaise
+// to say.
 func NeedsResync(m *declarations.Manifest, s status.Merged, reportAt time.Time) bool {
 	if m == nil || len(m.Items) == 0 || reportAt.Sub(m.ServedAt) < settleTime {
 		return false
@@ -30,8 +30,7 @@ func NeedsResync(m *declarations.Manifest, s status.Merged, reportAt time.Time) 
 }
 
 // WentStale tells whether report_stale has set in for an enrolled Mac since its generation was last raised: then the generation
-// is
-// raised, once, and the Mac is asked for its version and build (rules 10). lastRaise is zero when that never happened.
+// is raised, once, and the Mac is asked for its version and build (rules 10). lastRaise is zero when that never happened.
 func WentStale(f *status.Facts, lastRaise, now time.Time) bool {
 	if !f.Enrolled || !MayRaise(lastRaise, now) {
 		return false

@@ -69,8 +69,8 @@ func newJudge(in Input) *judge {
 	return j
 }
 
-// refusedOthers finds what the Mac rejected of our declarations besides the target's: as planned, and under the token that it was
-// served.
+// refusedOthers finds what the Mac rejected of our declarations besides the target's: as planned, and under the token that it
+// was served.
 func (j *judge) refusedOthers() []*status.DeclarationStatus {
 	var out []*status.DeclarationStatus
 	for i := range j.reported {
@@ -204,8 +204,7 @@ func (j *judge) flags() Flags {
 }
 
 // withdrawn is the build that the Mac was told to install and that Apple offers no more, as long as that explains something:
-// until
-// the Mac has what is asked, or has fetched what is asked instead.
+// until the Mac has what is asked, or has fetched what is asked instead.
 func (j *judge) withdrawn() string {
 	if j.in.Index == nil || j.s.State == Compliant || j.s.State == Unmanaged {
 		return ""

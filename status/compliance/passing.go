@@ -17,8 +17,7 @@ const (
 	// A sender that is refused for who it is goes on knocking, once a day at least.
 	knocking = 48 * time.Hour
 	// A Mac that is on enforces within about an hour of the deadline and reports daily: without contact since the deadline it
-	// counts as
-	// offline when it had the time for the one, or had already missed the other.
+	// counts as offline when it had the time for the one, or had already missed the other.
 	enforceTime = 2 * time.Hour
 	heartbeat   = 25 * time.Hour
 )

@@ -26,15 +26,14 @@ func declares(f *status.Facts) bool { return f.Version == "" || f.Version.Major(
 // progress is how far the enforcement of the target has come.
 type progress struct {
 	phase Phase
-	// declared is what the Mac reports of the declaration that says most: the target's, or its activation when that is the
-	// invalid one.
+	// declared is what the Mac reports of the declaration that says most: the target's, or its activation when that is the invalid
+	// one.
 	declared *status.DeclarationStatus
 	// already: the Mac refused the target as one that it has, which satisfies it.
 	already  bool
 	servedAt time.Time // of the manifest with the target; zero: not served
 	// What the Mac says of the last installation, when that is about the target: how often it failed, Apple's text and time, and
-	// the
-	// install-state as reported.
+	// the install-state as reported.
 	fails        int
 	failText     string
 	failedAt     time.Time
@@ -132,9 +131,9 @@ func servedToken(p *plan.Plan, m *declarations.Manifest, kind declarations.Kind,
 	return "", false
 }
 
-// reportedOf is what a Mac reports of the declarations in its manifest, in the order reported; of two entries that are alike the
-// later counts. A Mac may report an identifier under several tokens: what it says of one that it was not served concerns nothing
-// that is asked.
+// reportedOf is what a Mac reports of the declarations in its manifest, in the order reported; of two entries that are alike
+// the later counts. A Mac may report an identifier under several tokens: what it says of one that it was not served concerns
+// nothing that is asked.
 func reportedOf(m *declarations.Manifest, s status.Merged) []status.DeclarationStatus {
 	out := make([]status.DeclarationStatus, 0, len(m.Items))
 	for kind, e := range s.Declared() {

@@ -165,8 +165,7 @@ func arrange(s *Summary, past bool, fixed, timed []policy.Reason) []policy.Reaso
 }
 
 // urgency is the rank of a code. Once the deadline has passed, a missing bootstrap token is a better answer than a phase, and
-// that the Mac
-// was away before is no answer any more.
+// that the Mac was away before is no answer any more.
 func urgency(code string, past bool) int {
 	switch {
 	case past && code == NoBootstrapToken:

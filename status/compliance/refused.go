@@ -52,8 +52,8 @@ func RefusalText(cause string) string {
 	return strings.ReplaceAll(cause, "_", " ")
 }
 
-// refusedLately tells whether the last refusal still says something: until the Mac is heard again, or while the other sender goes
-// on.
+// refusedLately tells whether the last refusal still says something: until the Mac is heard again, or while the other sender
+// goes on.
 func refusedLately(f *status.Facts, now time.Time) bool {
 	switch {
 	case f.RefusedAt.IsZero():

@@ -325,9 +325,8 @@ func (w *why) withdrawals() {
 	}
 }
 
-// base tells of a Background Security Improvement that the policy asks for but that the Mac cannot take, because it runs another
-// build
-// than the one that it improves.
+// base tells of a Background Security Improvement that the policy asks for but that the Mac cannot take, because it runs
+// another build than the one that it improves.
 func (w *why) base() {
 	p := w.p.Policy
 	if p == nil || p.BackgroundSecurity == nil || p.BackgroundSecurity.Mode != "automatic" || w.in.Index == nil ||

@@ -19,8 +19,7 @@ var versionsNamed = regexp.MustCompile(
 )
 
 // notAbove are the ways in which a text can call the target the same as, or older than, what the Mac runs. Only the first is
-// known
-// from a real Mac.
+// known from a real Mac.
 var notAbove = []*regexp.Regexp{
 	regexp.MustCompile(`(?:older|lower|earlier|less) than (?:or (?:equal to|same as) )?(?:the )?(?:current|installed|running)`),
 	regexp.MustCompile(

@@ -146,8 +146,7 @@ func certRequest(r *mdm.Request, hash string) (channel, string, error) {
 }
 
 // CertOwner tells which device a certificate belongs or belonged to, given as the SHA-256 of its signed part in hexadecimal
-// digits, and
-// whether it was revoked; empty when no device ever brought it.
+// digits, and whether it was revoked; empty when no device ever brought it.
 func (s *Store) CertOwner(ctx context.Context, hash string) (device string, revoked bool, err error) {
 	if hash = strings.ToLower(hash); !plain(hash) {
 		return "", false, nil
@@ -186,8 +185,7 @@ func readAssociation(r storage.Reader) (association, error) {
 }
 
 // revoke marks the certificates that belong to the device as never to be taken again, from it or from another. The entries stay
-// for good:
-// the certificate is valid for years, and its key may be anywhere.
+// for good: the certificate is valid for years, and its key may be anywhere.
 func (s *Store) revoke(ctx context.Context, device string, hashes []string) error {
 	at := []byte(s.stamp().Format(time.RFC3339))
 	for _, hash := range hashes {

@@ -206,8 +206,7 @@ func short(name string, n, limit int) error {
 }
 
 // readRecord reads the record of c, an empty one for a user who is not known yet. The device has to have authenticated, and to
-// have
-// fewer than maxChannels other user channels.
+// have fewer than maxChannels other user channels.
 func readRecord(tx storage.Tx, c channel) (record, error) {
 	vals, err := tx.GetMany(keyEnrolment, c.enrolmentKey())
 	if err != nil {

@@ -77,10 +77,9 @@ func (s *Store) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Comma
 	return errs, g.Wait()
 }
 
-// Enqueue queues cmd for one enrolment, in one commit. A DeclarativeManagement command takes the place of the queued
-// ones of its kind, which disappear. A UUID that is queued already is a conflict, unless the command is the very same:
-// then nothing is done, so that a failed call can be repeated. A device that checked out is ErrNotFound. At most 1000 commands
-// are queued.
+// Enqueue queues cmd for one enrolment, in one commit. A DeclarativeManagement command takes the place of the queued ones of
+// its kind, which disappear. A UUID that is queued already is a conflict, unless the command is the very same: then nothing is
+// done, so that a failed call can be repeated. A device that checked out is ErrNotFound. At most 1000 commands are queued.
 func (s *Store) Enqueue(ctx context.Context, id string, cmd *mdm.Command) error {
 	if err := checkCommand(cmd); err != nil {
 		return fmt.Errorf("queueing a command: %w", err)

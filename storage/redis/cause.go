@@ -53,8 +53,7 @@ var (
 const probeTime = time.Second
 
 // otherTLS adds to err, of a connection that gave no answer, that the port speaks TLS and the URL does not, or the other way
-// round.
-// A Redis without TLS waits for the end of what it takes for a command, so the error itself would be a deadline.
+// round. A Redis without TLS waits for the end of what it takes for a command, so the error itself would be a deadline.
 func (t *target) otherTLS(ctx context.Context, err error) error {
 	if isReply(err) || ctx.Err() != nil {
 		return err

@@ -14,8 +14,7 @@ import (
 )
 
 // Partitions scans every node that takes writes. A scan that another process ends than the one that began it, as after a
-// failover, may have missed
-// names: it is an error.
+// failover, may have missed names: it is an error.
 func (db *DB) Partitions(ctx context.Context, fn func(names []string) error) error {
 	nodes, err := db.primaries(ctx)
 	if err != nil {

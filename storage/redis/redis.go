@@ -111,8 +111,8 @@ func (db *DB) View(ctx context.Context, partition string, fn func(storage.Reader
 }
 
 // Update runs fn and commits what it wrote, again and again until nobody came in between or the time is over. What fn found
-// must have the replicas that a commit needs, also when fn wrote nothing or failed: a caller who is told "done already" relies on
-// it.
+// must have the replicas that a commit needs, also when fn wrote nothing or failed: a caller who is told "done already" relies
+// on it.
 func (db *DB) Update(ctx context.Context, partition string, fn func(storage.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storage.Timeout)
 	defer cancel()

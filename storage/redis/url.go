@@ -95,8 +95,7 @@ func parse(raw string) (*target, error) {
 }
 
 // withoutPassword is why url.Parse refuses a URL, with nothing of what stands before its last @: the error repeats the URL, and
-// its reason
-// may quote a password as a port.
+// its reason may quote a password as a port.
 func withoutPassword(raw string) error {
 	scheme, rest, _ := strings.Cut(raw, "://")
 	_, err := url.Parse(scheme + "://" + rest[strings.LastIndex(rest, "@")+1:])

@@ -103,10 +103,9 @@ type Sentinel struct {
 
 const sentinelName = "plimsoll"
 
-// RedisSentinel starts a primary, a replica and three sentinels, and waits until they know each other.
-// args are for both redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it
-// lives, so a
-// test that counts on every acknowledged write asks for wait=1, or calls Patient first.
+// RedisSentinel starts a primary, a replica and three sentinels, and waits until they know each other. args are for both
+// redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it lives, so a test
+// that counts on every acknowledged write asks for wait=1, or calls Patient first.
 func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{}

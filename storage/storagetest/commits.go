@@ -300,8 +300,8 @@ var commitTests = map[string]func(*suite){
 	},
 }
 
-// elsewhere runs fn in another goroutine and waits for it. Nobody else may do so in a function (storage.DB); a database as small
-// as these lets it pass.
+// elsewhere runs fn in another goroutine and waits for it. Nobody else may do so in a function (storage.DB); a database as
+// small as these lets it pass.
 func (s *suite) elsewhere(fn func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- fn() }()

@@ -1,5 +1,5 @@
-// Package sim simulates Macs that enrol, sync, report, update and misbehave as real ones do, and that check what the server tells
-// them.
+// Package sim simulates Macs that enrol, sync, report, update and misbehave as real ones do, and that check what the server
+// tells them.
 package sim
 
 import (

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// maxRounds is how often a sync may start again because the tokens changed meanwhile. While admins write policies all the time, a
-// Mac on a busy
-// machine may meet a change in several rounds; tokens that flap are found all the same.
+// maxRounds is how often a sync may start again because the tokens changed meanwhile. While admins write policies all the time,
+// a Mac on a busy machine may meet a change in several rounds; tokens that flap are found all the same.
 const maxRounds = 10
 
 // held is a declaration that the Mac holds, and what it thinks of it.

@@ -68,8 +68,7 @@ func (t *Tally) Versions() map[string]int {
 }
 
 // Count counts the enrolled Macs, and no other devices, in all and by policy ("" for those that none governs). stale: the
-// catalogue is older than
-// it should be.
+// catalogue is older than it should be.
 func (x *Index) Count(now time.Time, stale bool) (all *Tally, byPolicy map[string]*Tally) {
 	unix := now.Unix()
 	policies := map[uint32]*Tally{}

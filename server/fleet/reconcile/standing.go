@@ -9,9 +9,8 @@ import (
 	"plimsoll/storage"
 )
 
-// identify takes the certificate that the Mac shows. Another one than before is an event: whoever has an enrolment code can enrol
-// as any
-// Mac whose id is known, and then the Mac itself is shut out.
+// identify takes the certificate that the Mac shows. Another one than before is an event: whoever has an enrolment code can
+// enrol as any Mac whose id is known, and then the Mac itself is shut out.
 func (o *Outcome) identify(i status.Identity, now time.Time) {
 	before := o.Identity
 	if i.Fingerprint == "" || before != nil && before.Fingerprint == i.Fingerprint {
@@ -35,8 +34,7 @@ func (o *Outcome) identify(i status.Identity, now time.Time) {
 }
 
 // Identified is a certificate under which an enrolled Mac is known, learnt outside Authenticate: it enrolled before identities
-// were kept,
-// or the certificate was renewed.
+// were kept, or the certificate was renewed.
 func Identified(i status.Identity) Cause {
 	return known(Noting, func(o *Outcome, now time.Time) bool {
 		before := o.Identity
@@ -80,8 +78,7 @@ func (o *Outcome) disown(report *status.Report) {
 }
 
 // CommandFailed is a command that the Mac answered with an error. Of the one to sync it means besides that what the Mac was
-// notified of
-// is not outstanding any more (rules 10): it is notified again as after a push that failed.
+// notified of is not outstanding any more (rules 10): it is notified again as after a push that failed.
 func CommandFailed(failure status.CommandFailure) Cause {
 	return known(Noting, func(o *Outcome, now time.Time) bool {
 		if o.Failure != nil && o.Failure.UUID == failure.UUID { // the answer came twice

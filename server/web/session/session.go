@@ -145,8 +145,7 @@ type Options struct {
 	AdminToken string
 	// Secure is for a server that browsers reach by https: they send its cookie to no other host, and never in the clear.
 	Secure bool
-	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins
-	// failed
+	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed
 	// there.
 	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
 	// Show is the page on which people sign in: next is the page of ours that follows, fault why the last attempt failed.
@@ -258,8 +257,7 @@ func (r *Room) Recall(c echo.Context) {
 func Who(c echo.Context) string { return Of(c).Name }
 
 // SignedIn lets only signed-in people through, and reads the form of a write. Writes that another site caused must have been
-// refused
-// before.
+// refused before.
 func (r *Room) SignedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := r.Current(c)
