@@ -4,7 +4,9 @@ import "maps"
 
 // pagesRooms are the rooms of the dashboard.
 var pagesRooms = map[string][]string{
-	"server/web":         with("server/fleet", "server/sheet", "schemas", "server/web/self", "server/web/session", "server/web/view"),
+	"server/web": with("server/fleet", "server/sheet", "server/web/editor", "server/web/self", "server/web/session",
+		"server/web/view"),
+	"server/web/editor":  with("server/fleet", "schemas", "server/web/view"),
 	"server/web/session": with("server/fleet", "server/web/view"),
 	"server/web/self":    with("server/fleet", "server/web/view"),
 	"server/web/view":    with("server/fleet"),

@@ -24,7 +24,7 @@ func (w *Web) deviceRemove(c echo.Context) error {
 	name := cmp.Or(d.Name, d.Serial, d.ID)
 	if c.FormValue("confirm") == "" {
 		m := confirmModel{
-			Title: "Remove " + name, Harm: true, Action: devicePath(d.ID) + "/remove", Back: devicePath(d.ID),
+			Title: "Remove " + name, Harm: true, Action: view.DevicePath(d.ID) + "/remove", Back: view.DevicePath(d.ID),
 			Text: "Plimsoll forgets this Mac with its reports and its timeline, and refuses it until it enrols again. " +
 				"Nothing is removed from the Mac itself: its management profile stays until somebody removes it there.",
 		}
@@ -109,7 +109,7 @@ func (w *Web) bulk(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		shown := impactOf(impact)
+		shown := view.ImpactOf(impact)
 		return w.askBulk(c, http.StatusOK, confirmModel{Title: title, Back: back, Impact: &shown, Why: shown.Guard})
 	}
 	return done(c, back, "moved-all")

@@ -232,7 +232,8 @@ func (w *Web) freezePut(c echo.Context) error {
 		Faults: faults{},
 	}
 	f := policy.Freeze{
-		Name: form.Name, Reason: form.Reason, Groups: words(form.Groups), ExcludeGroups: words(form.Exclude), Strict: form.Strict,
+		Name: form.Name, Reason: form.Reason, Groups: view.Words(form.Groups), ExcludeGroups: view.Words(form.Exclude),
+		Strict: form.Strict,
 	}
 	if !policy.ValidName(f.Name) {
 		f.Name = cmp.Or(slug(f.Name), f.Name)

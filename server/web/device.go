@@ -154,7 +154,7 @@ func (w *Web) devicePage(c echo.Context) error {
 
 func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fleet.ServedManifest) deviceModel {
 	m := deviceModel{
-		ID: d.ID, Path: devicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
+		ID: d.ID, Path: view.DevicePath(d.ID), Name: d.Name, Serial: d.Serial, UDID: d.UDID, Model: d.Model, Board: d.Board,
 		OS: view.OSWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled,
 		BootstrapToken: d.BootstrapToken,
 		EnrolledAt:     w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
@@ -206,9 +206,7 @@ func standing(d *fleet.Device) string {
 		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" should have been installed by "+
 			view.Wall(*d.DeadlineLocal)+", local time")
 	case d.Target != nil && d.DeadlineLocal != nil:
-		return runs + ". " + view.Sentence(
-			view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time",
-		)
+		return runs + ". " + view.Sentence(view.TargetWords(d.Target)+" is asked for by "+view.Wall(*d.DeadlineLocal)+", local time")
 	case d.State == "compliant":
 		return runs + ". Nothing is asked of it."
 	case len(d.Reasons) > 0:
@@ -300,10 +298,7 @@ func planOf(p *plan.Explanation) planModel {
 	}
 	for _, r := range p.Releases {
 		row := releaseModel{
-			Name: "macOS " + view.OSWords(
-				r.Version,
-				r.Letter,
-			), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal),
+			Name: "macOS " + view.OSWords(r.Version, r.Letter), Build: r.Build, Role: r.Role, Why: r.Why, Due: view.ShortWall(r.DueLocal),
 		}
 		if r.Role == "ignored" {
 			m.Ignored = append(m.Ignored, row)
@@ -345,7 +340,7 @@ func (w *Web) deviceSync(c echo.Context) error {
 	if err := w.fleet.Sync(c.Request().Context(), id, session.Who(c)); err != nil {
 		return err
 	}
-	return done(c, devicePath(id), "synced")
+	return done(c, view.DevicePath(id), "synced")
 }
 
 // deviceGroups moves a Mac: it is then in the groups that were ticked, of those that the form showed.
@@ -368,8 +363,8 @@ func (w *Web) deviceGroups(c echo.Context) error {
 			continue
 		}
 		if _, _, err := w.fleet.EditGroup(ctx, name, add, remove, o); err != nil {
-			return w.finish(c, "Change the groups of "+cmp.Or(d.Serial, d.ID), devicePath(d.ID), "moved", o, nil, err)
+			return w.finish(c, "Change the groups of "+cmp.Or(d.Serial, d.ID), view.DevicePath(d.ID), "moved", o, nil, err)
 		}
 	}
-	return done(c, devicePath(d.ID), "moved")
+	return done(c, view.DevicePath(d.ID), "moved")
 }

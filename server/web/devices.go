@@ -259,12 +259,9 @@ func reasonOptions(selected string) []view.Option {
 	return out
 }
 
-// devicePath is the page of one Mac.
-func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
-
 func (w *Web) row(d *fleet.Device) deviceRow {
 	r := deviceRow{
-		Link: devicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model),
+		Link: view.DevicePath(d.ID), Serial: cmp.Or(d.Serial, d.ID), Name: d.Name, Model: cmp.Or(d.ModelName, d.Model),
 		OS:    view.OSWords(d.OS.Version, d.OS.Letter),
 		State: view.StateOf(d.State), Target: view.TargetWords(d.Target), Deadline: view.ShortWall(d.DeadlineLocal),
 		Seen: w.whenPtr(d.LastSeenAt),

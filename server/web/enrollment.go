@@ -68,9 +68,7 @@ func (w *Web) codeOf(code *fleet.CodeInfo) codeModel {
 
 func (w *Web) codeCreate(c echo.Context) error {
 	form := codeForm{
-		Label: strings.TrimSpace(
-			c.FormValue("label"),
-		), Expires: c.FormValue("expires"), Uses: strings.TrimSpace(c.FormValue("uses")),
+		Label: strings.TrimSpace(c.FormValue("label")), Expires: c.FormValue("expires"), Uses: strings.TrimSpace(c.FormValue("uses")),
 		Faults: faults{},
 	}
 	var expires *time.Time

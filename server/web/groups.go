@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations/policy"
+	"plimsoll/server/web/view"
 )
 
 // groupsModel lists the groups.
@@ -69,7 +70,7 @@ func (w *Web) groupSave(c echo.Context) error {
 	}
 	o := w.options(c)
 	o.IfMatch = form.ETag
-	members := words(form.Members)
+	members := view.Words(form.Members)
 	if form.New && o.IfMatch == "" && form.Name != "" {
 		if _, err := w.fleet.Group(c.Request().Context(), form.Name); err == nil {
 			form.Faults = faults{"name": {"exists already"}}

@@ -13,6 +13,7 @@ import (
 
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/session"
+	"plimsoll/server/web/view"
 )
 
 // notices are what a page says was done, by the word in its address.
@@ -103,7 +104,7 @@ type confirmModel struct {
 	Text   string // what would happen, where that is no impact
 	Why    string // why it is asked for; empty when the admin wanted to see the impact
 	Harm   bool   // it takes something away
-	Impact *impactModel
+	Impact *view.Impact
 	Action string
 	Fields []field // what was posted, to be posted again
 	Back   string
@@ -121,12 +122,12 @@ func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOpti
 	var fe *fleet.Error
 	switch {
 	case errors.As(err, &fe) && fe.Code == "confirm_required":
-		shown := impactOf(fe.Impact)
+		shown := view.ImpactOf(fe.Impact)
 		m.Impact, m.Why, status = &shown, shown.Guard, http.StatusConflict
 	case err != nil:
 		return err
 	case o.DryRun:
-		shown := impactOf(impact)
+		shown := view.ImpactOf(impact)
 		m.Impact, m.Why = &shown, shown.Guard
 	default:
 		return done(c, back, word)

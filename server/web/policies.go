@@ -2,23 +2,17 @@ package web
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations/policy"
-	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/editor"
 	"plimsoll/server/web/view"
 )
 
@@ -42,14 +36,14 @@ type policyRow struct {
 // editorModel is the editor of a policy.
 type editorModel struct {
 	Title    string
-	Form     policyForm
+	Form     editor.Form
 	Tracks   []view.Option
 	Offered  []string // the versions that may be named
 	Groups   []string
 	Faults   faults
 	General  []string // faults that belong to no field
 	Warnings []reasonModel
-	Impact   *impactModel // what saving would do; nil: not asked yet
+	Impact   *view.Impact // what saving would do; nil: not asked yet
 	Words    []string
 	Guard    string // why saving must be confirmed; empty: it need not, or was not tried
 	Seen     string // stands for the policy whose impact is shown: what is confirmed is that one
@@ -80,13 +74,7 @@ func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policies
 		}
 		for _, n := range counts.Policies {
 			if n.Name == p.Name {
-				row.Devices, row.States = n.Devices, view.Shares(
-					view.States,
-					n.States,
-					n.Devices,
-					"state",
-					"policy="+url.QueryEscape(n.Name),
-				)
+				row.Devices, row.States = n.Devices, view.Shares(view.States, n.States, n.Devices, "state", "policy="+url.QueryEscape(n.Name))
 				m.Ungoverned -= n.Devices
 			}
 		}
@@ -109,7 +97,7 @@ func (w *Web) policyNew(c echo.Context) error {
 	for i := range page.Items {
 		priority = max(priority, page.Items[i].Priority+10)
 	}
-	return w.showEditor(c, http.StatusOK, editorModel{Form: newPolicyForm(priority)})
+	return w.showEditor(c, http.StatusOK, editorModel{Form: editor.New(priority)})
 }
 
 func (w *Web) policyEdit(c echo.Context) error {
@@ -117,7 +105,7 @@ func (w *Web) policyEdit(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	form, err := policyFormOf(&p)
+	form, err := editor.Of(&p)
 	if err != nil {
 		return err
 	}
@@ -139,7 +127,7 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 	for _, g := range groups.Items {
 		m.Groups = append(m.Groups, g.Name)
 	}
-	m.Tracks, m.Offered = choices(all, m.Form.Track)
+	m.Tracks, m.Offered = editor.Choices(all, m.Form.Track)
 	m.Title = "New policy"
 	if m.Form.Original != "" {
 		m.Title = "Policy " + cmp.Or(m.Form.Label, m.Form.Original)
@@ -147,47 +135,10 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 	return w.render(c, status, "policy", frame{Title: m.Title, Section: "policies"}, m)
 }
 
-// choices are the tracks that a policy may have, and the versions that Apple offers.
-func choices(all []fleet.Release, track string) (tracks []view.Option, offered []string) {
-	tracks = view.Options(track, "", "its own, or that of the version", policy.TrackCurrent, "always its own", policy.TrackLatest,
-		"the latest that it can run")
-	var majors []int
-	var versions []release.Version
-	for i := range all {
-		r := &all[i]
-		if r.Kind != string(release.KindOS) || !r.Available {
-			continue
-		}
-		v := release.Version(r.Version)
-		if !slices.Contains(majors, v.Major()) {
-			majors = append(majors, v.Major())
-		}
-		if !slices.Contains(versions, v) {
-			versions = append(versions, v)
-		}
-	}
-	slices.SortFunc(majors, func(a, b int) int { return b - a })
-	slices.SortFunc(versions, func(a, b release.Version) int { return b.Compare(a) })
-	known := false
-	for _, m := range majors {
-		s := strconv.Itoa(m)
-		known = known || s == track
-		tracks = append(tracks, view.Option{Value: s, Label: "macOS " + s, Selected: s == track})
-	}
-	if !known && track != "" && track != policy.TrackCurrent && track != policy.TrackLatest {
-		tracks = append(tracks, view.Option{Value: track, Label: "macOS " + track, Selected: true})
-	}
-	words := make([]string, len(versions))
-	for i, v := range versions {
-		words[i] = string(v)
-	}
-	return tracks, words
-}
-
 // policySave checks a policy, shows its impact, or writes it.
 func (w *Web) policySave(c echo.Context) error {
 	ctx := c.Request().Context()
-	m := editorModel{Form: policyFormFrom(c.Request().PostForm)}
+	m := editorModel{Form: editor.Read(c.Request().PostForm)}
 	if m.Form.Name == "" {
 		m.Form.Name = slug(m.Form.Label)
 	}
@@ -199,14 +150,14 @@ func (w *Web) policySave(c echo.Context) error {
 		}
 		before = &p
 	}
-	p, wrong := m.Form.policy(before)
+	p, wrong := m.Form.Policy(before)
 	if len(wrong) > 0 {
-		m.place(wrong)
+		m.Faults, m.General = editor.Place(wrong)
 		return w.showEditor(c, http.StatusUnprocessableEntity, m)
 	}
 	o := w.options(c)
 	o.IfMatch, o.Create = m.Form.ETag, m.Form.Original == ""
-	seen, err := fingerprint(&p)
+	seen, err := editor.Fingerprint(&p)
 	if err != nil {
 		return err
 	}
@@ -217,7 +168,7 @@ func (w *Web) policySave(c echo.Context) error {
 	case err == nil && !o.DryRun:
 		return done(c, "/policies", "saved")
 	case err == nil:
-		impact := impactOf(res.Impact)
+		impact := view.ImpactOf(res.Impact)
 		m.Impact, m.Words, m.Warnings = &impact, view.PolicyWords(&p), reasonsOf(res.Warnings)
 		if impact.Guard != "" { // the preview is the confirmation: what it shows is what is then saved
 			m.Guard, m.Seen = impact.Guard, seen
@@ -229,31 +180,21 @@ func (w *Web) policySave(c echo.Context) error {
 	status, _, _ := explain(err)
 	switch fe.Code {
 	case "confirm_required":
-		impact := impactOf(fe.Impact)
+		impact := view.ImpactOf(fe.Impact)
 		m.Impact, m.Words, m.Guard, m.Seen = &impact, view.PolicyWords(&p), impact.Guard, seen
 	case "exists":
-		m.place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
+		m.Faults, m.General = editor.Place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
 	case "equal_priority":
-		m.place([]policy.FieldError{{Field: "priority", Reason: fe.Text}})
+		m.Faults, m.General = editor.Place([]policy.FieldError{{Field: "priority", Reason: fe.Text}})
 	case "precondition_failed":
 		m.General = []string{"Somebody changed this policy in between. Open it again to see how it stands now."}
 	default:
 		if len(fe.Fields) == 0 {
 			return err
 		}
-		m.place(fe.Fields)
+		m.Faults, m.General = editor.Place(fe.Fields)
 	}
 	return w.showEditor(c, status, m)
-}
-
-// fingerprint stands for a policy.
-func fingerprint(p *policy.Policy) (string, error) {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return "", fmt.Errorf("encode the policy %s: %w", p.Name, err)
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 func (w *Web) policyDelete(c echo.Context) error {
@@ -270,32 +211,4 @@ func (w *Web) policyMove(c echo.Context) error {
 	}
 	impact, err := w.fleet.MovePolicy(c.Request().Context(), name, direction == "up", o)
 	return w.finish(c, "Move the policy "+name+" "+direction, "/policies", "reordered", o, impact, err)
-}
-
-// place puts faults at the fields of the form; those of list entries and of settings at their list.
-func (m *editorModel) place(list []policy.FieldError) {
-	m.Faults = faults{}
-	for _, f := range list {
-		name, reason := f.Field, view.Sentence(f.Reason)
-		switch {
-		case slices.Contains(editorFields, name):
-		case strings.HasPrefix(name, "assign.groups"):
-			name = "assign.groups"
-		case strings.HasPrefix(name, "assign.exclude_groups"):
-			name = "assign.exclude_groups"
-		case strings.HasPrefix(name, "updates.versions"):
-			name = "updates.version"
-		case strings.HasPrefix(name, "settings"):
-			if path := strings.TrimPrefix(strings.TrimPrefix(name, "settings"), "."); path != "" {
-				reason = path + ": " + f.Reason
-			}
-			name = "settings"
-		case name == "os":
-			name, reason = "os.track", "os "+f.Reason
-		default:
-			m.General = append(m.General, name+": "+f.Reason)
-			continue
-		}
-		m.Faults[name] = append(m.Faults[name], reason)
-	}
 }

@@ -196,10 +196,7 @@ func boardGroups(all []fleet.Release) []boardGroup {
 	}
 	out := make([]boardGroup, 0, len(groups))
 	for v, boards := range groups {
-		slices.SortFunc(
-			boards,
-			func(a, b boardModel) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Board, b.Board)) },
-		)
+		slices.SortFunc(boards, func(a, b boardModel) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Board, b.Board)) })
 		out = append(out, boardGroup{Newest: string(v), Boards: boards})
 	}
 	slices.SortFunc(out, func(a, b boardGroup) int { return release.Version(b.Newest).Compare(release.Version(a.Newest)) })

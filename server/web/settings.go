@@ -103,14 +103,7 @@ func (w *Web) settingsPage(c echo.Context) error {
 
 func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *madeToken) error {
 	ctx := c.Request().Context()
-	m := settingsModel{
-		Form:      form,
-		Made:      made,
-		Version:   w.o.Version,
-		URL:       w.o.URL,
-		Zone:      w.zone.String(),
-		Catalogue: w.catalogueOf(),
-	}
+	m := settingsModel{Form: form, Made: made, Version: w.o.Version, URL: w.o.URL, Zone: w.zone.String(), Catalogue: w.catalogueOf()}
 	if len(form.Chosen) == 0 {
 		m.Form.Chosen = []string{string(fleet.ScopeRead)}
 	}

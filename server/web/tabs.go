@@ -110,7 +110,7 @@ func (w *Web) reportPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	path := devicePath(d.ID)
+	path := view.DevicePath(d.ID)
 	m := rawModel{
 		Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path + "?tab=reports", Body: indent(r.Body),
 		Report: w.reportOf(path, &r.ReportInfo),

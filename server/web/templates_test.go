@@ -13,6 +13,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/editor"
 	"plimsoll/server/web/view"
 )
 
@@ -67,7 +68,7 @@ func fill(v reflect.Value, text string) {
 		fill(v.Elem(), text)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		for _, key := range append(slices.Clone(editorFields), text) {
+		for _, key := range append(slices.Clone(editor.Fields), text) {
 			elem := reflect.New(v.Type().Elem()).Elem()
 			fill(elem, text)
 			v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), elem)
@@ -181,11 +182,11 @@ func TestModelsTakeAnything(t *testing.T) {
 			for _, one := range everything {
 				fill(reflect.ValueOf(one).Elem(), text)
 			}
-			form, err := policyFormOf(&p)
+			form, err := editor.Of(&p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			shown := impactOf(&impact)
+			shown := view.ImpactOf(&impact)
 			for name, model := range map[string]any{
 				"device": w.deviceModelOf(&d, &plan, &served), "fleet": fleetModelOf(counts, overview, view.Moment{}),
 				"releases": releasesModel{Rows: releaseRows(releases, w.now()), Timeline: view.TimelineOf(releases, w.now()), Boards: boardGroups(releases), Holds: []holdModel{w.holdOf(&hold)}},
@@ -201,68 +202,5 @@ func TestModelsTakeAnything(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestPolicyFormKeepsPolicies(t *testing.T) {
-	for name, text := range map[string]string{
-		"the rules' example": `{"name":"engineering","label":"Engineering Macs","priority":100,"assign":{"groups":["eng"],"exclude_groups":["lab"],"when":"model startsWith 'Mac16'"},
-		 "os":{"track":"26","upgrade":"enforce","upgrade_within_days":60},"updates":{"mode":"automatic","within_days":14,"exploited_within_days":3,"time":"12:00","min_age_days":0},
-		 "background_security":{"mode":"automatic","within_days":2,"time":"12:00"},"notice_days":5,"delay":{"max_hours":24},"details_url":"https://it.example.com/updates",
-		 "settings":{"AutomaticActions":{"Download":"AlwaysOn"}}}`,
-		"the sample":       `{"name":"everyone","priority":10,"updates":{"mode":"minimum","version":"26.6.1","deadline":"2027-03-01T12:00:00"}}`,
-		"floors":           `{"name":"x","priority":-3,"updates":{"mode":"minimum","versions":["26.6.1","15.7.9"],"deadline":"2027-03-01T12:00:30"}}`,
-		"one floor":        `{"name":"x","priority":0,"updates":{"mode":"minimum","versions":["26.6.1"],"deadline":"2027-03-01T12:00:00"}}`,
-		"exact":            `{"name":"x","priority":1,"os":{"track":"latest","upgrade":"hold"},"updates":{"mode":"exact","version":"26.6.1","build":"25G76","deadline":"2027-03-01T12:00:00"}}`,
-		"nothing":          `{"name":"x","priority":1}`,
-		"none":             `{"name":"x","priority":1,"updates":{"mode":"none"},"background_security":{"mode":"none"},"delay":{"max_hours":0},"notice_days":0,"details_url":"self"}`,
-		"current, on hold": `{"name":"x","priority":1,"os":{"track":"current","upgrade":"hold"},"updates":{"mode":"automatic","within_days":14}}`,
-		"on demand":        `{"name":"x","priority":1,"os":{"track":"27","upgrade":"self_service"},"updates":{"mode":"automatic","within_days":14}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			var p policy.Policy
-			if err := json.Unmarshal([]byte(text), &p); err != nil {
-				t.Fatal(err)
-			}
-			form, err := policyFormOf(&p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			form.Original = p.Name
-			back, wrong := form.policy(&p)
-			if len(wrong) > 0 {
-				t.Fatalf("what is stored is refused: %v", wrong)
-			}
-			want, _ := json.Marshal(p)
-			if got, _ := json.Marshal(back); string(got) != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
-}
-
-func TestPolicyFormNamesTheFault(t *testing.T) {
-	for _, tt := range []struct {
-		name, field, value, want string
-	}{
-		{"days in words", "updates.within_days", "fourteen", "updates.within_days"},
-		{"half a day", "notice_days", "0.5", "notice_days"},
-		{"no priority", "priority", "", "priority"},
-		{"settings that are no JSON", "settings", "{", "settings"},
-		{"a setting that there is not", "settings", `{"Colour":"red"}`, "settings.Colour"},
-		{"a setting of the wrong kind", "settings", `{"Notifications":"yes"}`, "settings.Notifications"},
-	} {
-		form := newPolicyForm(10)
-		*form.names()[tt.field] = tt.value
-		_, wrong := form.policy(nil)
-		if len(wrong) != 1 || wrong[0].Field != tt.want {
-			t.Errorf("%s: %v, want one at %s", tt.name, wrong, tt.want)
-			continue
-		}
-		m := editorModel{Form: form}
-		m.place(wrong)
-		if len(m.General) > 0 || len(m.Faults[tt.field]) != 1 {
-			t.Errorf("%s: shown at %v, and in general %v", tt.name, m.Faults, m.General)
-		}
 	}
 }

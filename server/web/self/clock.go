@@ -36,10 +36,7 @@ func userNow(local, offset string, now time.Time) (declarations.Local, error) {
 	case offset != "":
 		n, err := strconv.Atoi(offset)
 		if err != nil || n < lastOffset || n > firstOffset {
-			return 0, invalid(
-				"offset",
-				"must be minutes from UTC, between "+strconv.Itoa(lastOffset)+" and "+strconv.Itoa(firstOffset),
-			)
+			return 0, invalid("offset", "must be minutes from UTC, between "+strconv.Itoa(lastOffset)+" and "+strconv.Itoa(firstOffset))
 		}
 		return declarations.LocalAt(now, time.Duration(n)*time.Minute), nil
 	}

@@ -3,6 +3,7 @@ package view
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"plimsoll/declarations"
 	"plimsoll/server/fleet"
@@ -24,4 +25,12 @@ func LocalOf(s string) (declarations.Local, error) {
 		s += ":00"
 	}
 	return declarations.ParseLocal(s)
+}
+
+// Words splits a list that people wrote; nil for none.
+func Words(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(",; \n\t\r", r) })
 }

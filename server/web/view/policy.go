@@ -16,18 +16,8 @@ func PolicyWords(p *policy.Policy) []string {
 	add := func(s string) { out = append(out, s) }
 	switch r.Mode {
 	case policy.ModeAutomatic:
-		add(
-			who + " get " + newestWords(
-				&r,
-			) + " within " + Days(
-				r.WithinDays,
-			) + " of release, at " + clock(
-				r.Time,
-			) + " local, with " +
-				noticeWords(
-					r.NoticeDays,
-				),
-		)
+		add(who + " get " + newestWords(&r) + " within " + Days(r.WithinDays) + " of release, at " + clock(r.Time) + " local, with " +
+			noticeWords(r.NoticeDays))
 		if r.Upgrade == policy.UpgradeEnforce {
 			add("Upgrades from an older macOS are due within " + Days(r.UpgradeWithinDays))
 		}

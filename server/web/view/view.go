@@ -48,11 +48,7 @@ func Load(files fs.FS, shared ...string) (*Set, error) {
 			return nil, fmt.Errorf("read the asset %s: %w", e.Name(), err)
 		}
 		sum := sha256.Sum256(body)
-		s.assets[e.Name()] = Asset{
-			Body:    body,
-			Kind:    mime.TypeByExtension(path.Ext(e.Name())),
-			Version: hex.EncodeToString(sum[:6]),
-		}
+		s.assets[e.Name()] = Asset{Body: body, Kind: mime.TypeByExtension(path.Ext(e.Name())), Version: hex.EncodeToString(sum[:6])}
 	}
 	parts, err := template.New("").Funcs(s.funcs()).ParseFS(partsFile, "parts.html")
 	if err == nil && len(shared) > 0 {

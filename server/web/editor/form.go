@@ -1,4 +1,5 @@
-package web
+// Package editor is the form in which people write a policy: it reads and shows policies, and says at which field a fault is.
+package editor
 
 import (
 	"bytes"
@@ -15,9 +16,9 @@ import (
 	"plimsoll/server/web/view"
 )
 
-// policyForm is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that
+// Form is a policy as the editor's form carries it: text, so that what is wrong can be shown as it was typed. A field that
 // does not belong to the chosen mode is not part of the policy.
-type policyForm struct {
+type Form struct {
 	Original string // the name of the policy that is edited; empty for a new one
 	ETag     string
 
@@ -32,8 +33,8 @@ type policyForm struct {
 	NoticeDays, DelayHours, DetailsURL, Settings      string
 }
 
-// editorFields are the fields at which the editor shows faults.
-var editorFields = []string{
+// Fields are those at which the editor shows faults.
+var Fields = []string{
 	"name", "label", "priority", "assign.groups", "assign.exclude_groups", "assign.when", "os.track", "os.upgrade",
 	"os.upgrade_within_days",
 	"updates.mode", "updates.within_days", "updates.exploited_within_days", "updates.time", "updates.min_age_days",
@@ -42,16 +43,16 @@ var editorFields = []string{
 	"delay.max_hours", "details_url", "settings",
 }
 
-// newPolicyForm is what a new policy begins with: the newest of what each Mac runs, within two weeks.
-func newPolicyForm(priority int) policyForm {
-	return policyForm{
+// New is what a new policy begins with: the newest of what each Mac runs, within two weeks.
+func New(priority int) Form {
+	return Form{
 		Priority: strconv.Itoa(priority), Mode: policy.ModeAutomatic, WithinDays: "14", ExploitedWithinDays: "3", Time: "12:00",
 		BSI: true, BSIWithinDays: "2",
 	}
 }
 
 // names maps the form's fields to their names, which are the paths of the policy's fields.
-func (f *policyForm) names() map[string]*string {
+func (f *Form) names() map[string]*string {
 	return map[string]*string{
 		"original": &f.Original, "etag": &f.ETag, "name": &f.Name, "label": &f.Label, "priority": &f.Priority,
 		"assign.groups": &f.Groups, "assign.exclude_groups": &f.Exclude, "assign.when": &f.When, "updates.mode": &f.Mode,
@@ -64,8 +65,9 @@ func (f *policyForm) names() map[string]*string {
 	}
 }
 
-func policyFormFrom(v url.Values) policyForm {
-	var f policyForm
+// Read is the form as it was posted.
+func Read(v url.Values) Form {
+	var f Form
 	for name, p := range f.names() {
 		*p = strings.TrimSpace(v.Get(name))
 	}
@@ -80,9 +82,9 @@ func numberText(n *int) string {
 	return strconv.Itoa(*n)
 }
 
-// policyFormOf is a stored policy in the form.
-func policyFormOf(p *policy.Policy) (policyForm, error) {
-	f := policyForm{
+// Of is a stored policy in the form.
+func Of(p *policy.Policy) (Form, error) {
+	f := Form{
 		Name: p.Name, Label: p.Label, Priority: strconv.Itoa(p.Priority), Groups: strings.Join(p.Assign.Groups, ", "),
 		Exclude: strings.Join(p.Assign.ExcludeGroups, ", "), When: p.Assign.When, Mode: policy.ModeNone,
 		NoticeDays: numberText(p.NoticeDays), DetailsURL: p.DetailsURL,
@@ -140,24 +142,16 @@ func (r *reading) number(name, s string) *int {
 	return &n
 }
 
-// words splits a list that people wrote; nil for none.
-func words(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(",; \n\t\r", r) })
-}
-
-// policy reads the form. before is the policy that it replaces, nil for a new one: what that left out, and the form cannot tell
+// Policy reads the form. before is the policy that it replaces, nil for a new one: what that left out, and the form cannot tell
 // from a default, stays left out. What is wrong with the policy itself is for the use case to say.
-func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.FieldError) {
+func (f *Form) Policy(before *policy.Policy) (policy.Policy, []policy.FieldError) {
 	r := &reading{}
 	if before == nil {
 		before = &policy.Policy{Updates: &policy.Updates{}}
 	}
 	p := policy.Policy{
 		Name: f.Name, Label: f.Label, DetailsURL: f.DetailsURL, NoticeDays: r.number("notice_days", f.NoticeDays),
-		Assign: policy.Assign{Groups: words(f.Groups), ExcludeGroups: words(f.Exclude), When: f.When},
+		Assign: policy.Assign{Groups: view.Words(f.Groups), ExcludeGroups: view.Words(f.Exclude), When: f.When},
 	}
 	if f.Original != "" {
 		p.Name = f.Original
@@ -196,7 +190,7 @@ func (f *policyForm) policy(before *policy.Policy) (policy.Policy, []policy.Fiel
 	return p, r.wrong
 }
 
-func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates {
+func (f *Form) updates(r *reading, before *policy.Policy) *policy.Updates {
 	u := &policy.Updates{Mode: f.Mode}
 	switch f.Mode {
 	case policy.ModeNone:
@@ -207,7 +201,7 @@ func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates 
 		u.WithinDays, u.MinAgeDays = r.number("updates.within_days", f.WithinDays), r.number("updates.min_age_days", f.MinAgeDays)
 		u.ExploitedWithinDays, u.Time = r.number("updates.exploited_within_days", f.ExploitedWithinDays), f.Time
 	case policy.ModeMinimum, policy.ModeExact:
-		list := words(f.Version)
+		list := view.Words(f.Version)
 		if f.Mode == policy.ModeMinimum && (len(list) > 1 ||
 			len(list) == 1 && before.Updates != nil && before.Updates.Versions != nil) {
 			for _, v := range list {
@@ -232,7 +226,7 @@ func (f *policyForm) updates(r *reading, before *policy.Policy) *policy.Updates 
 	return u
 }
 
-func (f *policyForm) os(r *reading) *policy.OS {
+func (f *Form) os(r *reading) *policy.OS {
 	o := &policy.OS{Track: f.Track, Upgrade: f.Upgrade}
 	if f.Track == policy.TrackCurrent {
 		// The editor hides these for the track "current", so what is left in them is not meant.
@@ -248,7 +242,7 @@ func (f *policyForm) os(r *reading) *policy.OS {
 }
 
 // settings reads Apple's settings payload, which stands in the form as JSON; what it may hold is for its schema to say.
-func (f *policyForm) settings(r *reading) *declarations.Settings {
+func (f *Form) settings(r *reading) *declarations.Settings {
 	if f.Settings == "" {
 		return nil
 	}
