@@ -27,7 +27,11 @@ var enumerated = []string{"state", "flag", "days", "result", "endpoint"}
 func exported(t *testing.T) map[string]labels {
 	t.Helper()
 	found := map[string]labels{}
-	for _, m := range sample.FindAllStringSubmatch(ask(t, serve(t), "GET", "/metrics", "", 200), -1) {
+	server := serve(t)
+	// Of gates there are metrics only when a policy has one. It governs no Mac.
+	ask(t, server, "POST", "/v1/policies", `{"name":"ringed","priority":1,"assign":{"groups":["none"]},"updates":{"mode":"automatic",`+
+		`"within_days":14},"rings":[{"name":"first","percent":10,"within_days":5},{"name":"last"}],"gate":{}}`, 201)
+	for _, m := range sample.FindAllStringSubmatch(ask(t, server, "GET", "/metrics", "", 200), -1) {
 		if found[m[1]] == nil {
 			found[m[1]] = labels{}
 		}
@@ -85,7 +89,7 @@ func faults(expr string, known map[string]labels) []string {
 // fleetWide are the gauges of the whole fleet, which every replica gives: their sum counts each Mac once for each replica.
 var (
 	fleetWide = map[string]bool{
-		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_due_within_days": true,
+		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_gate_halted": true, "plimsoll_ring_devices": true, "plimsoll_due_within_days": true,
 		"plimsoll_outstanding_devices": true, "plimsoll_catalogue_stale": true, "plimsoll_catalogue_source": true, "plimsoll_catalogue_left_out": true, "plimsoll_catalogue_age_seconds": true, "plimsoll_catalogue_revision": true,
 	}
 	overReplicas = regexp.MustCompile(`\bmax( by \([^)]*\) )?\s*\(`)
