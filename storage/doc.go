@@ -23,6 +23,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  i                            status.Identity: the certificate that the Mac enrolled with
 	  cf                           status.CommandFailure: the last command that it refused
 	  m                            declarations.Manifest that was served last
+	  ex                           reasons and makers of an exemption and of an update now, while there is one (rules 12)
 	  p                            patching.History: the course of versions, for patch reports
 	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held
 	  b/4QmC...                    the declaration served under that ServerToken, as it was served

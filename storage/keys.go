@@ -67,6 +67,8 @@ const (
 	keyPatching = "p"
 	keyIdentity = "i"
 	keyFailure  = "cf"
+	// keyExceptions holds why an admin made an exception for the Mac, and who.
+	keyExceptions = "ex"
 
 	prefixManifests = "mh/"
 	prefixBodies    = "b/"

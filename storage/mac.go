@@ -62,7 +62,7 @@ func (m *Mac) Record() (*Record, error) {
 
 // State reads all of it.
 func (m *Mac) State() (State, error) {
-	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest, keyIdentity, keyFailure)
+	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest, keyIdentity, keyFailure, keyExceptions)
 	if err != nil {
 		return State{}, err
 	}
@@ -71,6 +71,9 @@ func (m *Mac) State() (State, error) {
 		if st.Record, err = DecodeRecord(vals[0]); err != nil {
 			return State{}, err
 		}
+	}
+	if err := tellWhys(st.Record, vals[5]); err != nil {
+		return State{}, err
 	}
 	if vals[1] != nil {
 		if st.Status, err = status.DecodeMerged(vals[1]); err != nil {
@@ -218,9 +221,10 @@ func (m *MacTx) SetManifest(man *declarations.Manifest, bodies []declarations.De
 	return nil
 }
 
-// ClearLife deletes merged status and manifest; the history keeps that from now on the Mac holds nothing.
+// ClearLife deletes merged status, manifest and the reasons of exceptions; the history keeps that from now on the Mac holds nothing.
 func (m *MacTx) ClearLife(now time.Time) error {
 	m.tx.Delete(keyStatus)
+	m.tx.Delete(keyExceptions)
 	held, err := m.r.Get(keyManifest)
 	if err != nil || held == nil {
 		return err

@@ -21,6 +21,10 @@ type Record struct {
 	BackAt  time.Time // the last contact that ended a silence of more than 7 days
 	Delayed *plan.Delayed
 	Wish    *plan.Wish
+	// Exemption and UpdateNow are an admin's (rules 12); nil when there is none. Their reasons and makers are not part of the encoded
+	// record: State fills them in.
+	Exemption *plan.Exemption
+	UpdateNow *plan.UpdateNow
 
 	Generation uint64
 	// RaisedAt is when the server itself last raised the generation.
@@ -58,7 +62,7 @@ type Record struct {
 func (r *Record) PlanningMac(asks bool, selfURL string) *plan.Mac {
 	return &plan.Mac{
 		Facts: r.Facts, Lanes: r.Lanes, Generation: r.Generation, Asks: asks, BackAt: r.BackAt,
-		Delayed: r.Delayed, Wish: r.Wish, SelfURL: selfURL,
+		Delayed: r.Delayed, Wish: r.Wish, Exemption: r.Exemption, UpdateNow: r.UpdateNow, SelfURL: selfURL,
 	}
 }
 
@@ -99,6 +103,7 @@ func (r *Record) Encode() ([]byte, error) {
 			})
 		}
 	}
+	w.putExceptions(c, r)
 	b, err := w.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode record of %s: %w", f.ID, err)
@@ -136,6 +141,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 			Letter: w.Sum.Letter, Fails: w.Sum.Fails, Withdrawn: w.Sum.Gone,
 		},
 	}
+	w.getExceptions(c, r)
 	if w.UDID == "" && w.Bits&32 == 0 {
 		r.Facts.UDID = w.ID
 	}
@@ -182,7 +188,7 @@ func (r *Record) Same(o *Record) bool {
 	}
 	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book && r.Manifest == o.Manifest &&
 		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports && r.Events == o.Events &&
-		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameSummary(&r.Summary, &o.Summary)
+		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameExceptions(r, o) && sameSummary(&r.Summary, &o.Summary)
 }
 
 func sameSummary(a, b *compliance.Summary) bool {

@@ -9,6 +9,7 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/plan"
+	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
@@ -45,6 +46,16 @@ func TestRecordRoundTrip(t *testing.T) {
 		}
 		for i := range r.Lanes {
 			r.Lanes[i] = plan.LaneState{Since: at.Draw(t, "since"), Target: word.Draw(t, "target"), Promise: local.Draw(t, "promise"), Served: local.Draw(t, "served"), Renewed: rapid.Bool().Draw(t, "renewed")}
+		}
+		if rapid.Bool().Draw(t, "exempt") {
+			r.Exemption = &plan.Exemption{Until: looked.Add(90 * 24 * time.Hour), Since: looked}
+		}
+		if rapid.Bool().Draw(t, "now") {
+			r.Summary.Version, r.Summary.Build = release.Version(word.Draw(t, "summary version")), word.Draw(t, "summary build")
+			r.UpdateNow = &plan.UpdateNow{
+				Lane: plan.Lane(rapid.IntRange(0, 2).Draw(t, "lane")), At: looked.Add(-time.Hour), Build: word.Draw(t, "build"),
+				Version: release.Version(word.Draw(t, "version")),
+			}
 		}
 		if rapid.Bool().Draw(t, "utc") {
 			r.Summary.OverdueAt = r.Summary.Deadline.At(0)

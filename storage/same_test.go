@@ -13,12 +13,16 @@ func TestRecordSame(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	later := at.Add(time.Second)
 	full := func() *Record {
-		return &Record{Delayed: &plan.Delayed{Since: at}, Wish: &plan.Wish{At: at}}
+		return &Record{Delayed: &plan.Delayed{Since: at}, Wish: &plan.Wish{At: at}, Exemption: &plan.Exemption{Since: at}, UpdateNow: &plan.UpdateNow{At: at}}
 	}
 	if !full().Same(full()) {
 		t.Fatal("a record differs from its like")
 	}
-	aside := map[string]bool{"Record.LookedAt": true, "Record.Revision": true}
+	aside := map[string]bool{
+		"Record.LookedAt": true, "Record.Revision": true,
+		// These stand beside the record.
+		"Record.Exemption.Reason": true, "Record.Exemption.By": true, "Record.UpdateNow.Reason": true, "Record.UpdateNow.By": true,
+	}
 	seen := 0
 	var walk func(path string, at func(*Record) reflect.Value)
 	walk = func(path string, at func(*Record) reflect.Value) {
@@ -66,7 +70,8 @@ func TestRecordSame(t *testing.T) {
 
 func TestRecordSameForPointers(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for name, r := range map[string]*Record{"delayed": {Delayed: &plan.Delayed{Since: at}}, "wish": {Wish: &plan.Wish{At: at}}} {
+	for name, r := range map[string]*Record{"delayed": {Delayed: &plan.Delayed{Since: at}}, "wish": {Wish: &plan.Wish{At: at}},
+		"exemption": {Exemption: &plan.Exemption{Since: at}}, "update now": {UpdateNow: &plan.UpdateNow{At: at}}} {
 		if r.Same(&Record{}) || (&Record{}).Same(r) {
 			t.Errorf("%s: with and without are the same", name)
 		}

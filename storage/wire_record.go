@@ -30,39 +30,46 @@ type wireRecord struct {
 	Letter    string          `json:"l,omitempty"`
 	// 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and yes,
 	// 256 and 512 supervised no and yes, 1024 contradicted
-	Bits      int           `json:"c,omitempty"`
-	Items     uint32        `json:"ci,omitempty"`
-	Enrolled  int64         `json:"e,omitempty"`
-	Contact   int64         `json:"lc,omitempty"`
-	Reported  int64         `json:"lr,omitempty"`
-	Life      int           `json:"L,omitempty"`
-	Lanes     []wireLane    `json:"p,omitempty"`
-	Back      int64         `json:"ba,omitempty"`
-	Delayed   *plan.Delayed `json:"de,omitempty"`
-	Wish      *plan.Wish    `json:"wi,omitempty"`
-	Gen       uint64        `json:"g,omitempty"`
-	Raised    int64         `json:"ga,omitempty"`
-	Adv       string        `json:"a,omitempty"`
-	AdvAt     int64         `json:"at,omitempty"`
-	Book      uint64        `json:"ab,omitempty"`
-	Man       string        `json:"k,omitempty"` // "=" when equal to the advertised token
-	ManAt     int64         `json:"ka,omitempty"`
-	Told      string        `json:"t,omitempty"` // likewise
-	ToldAt    int64         `json:"ta,omitempty"`
-	Tries     int           `json:"tt,omitempty"`
-	Push      string        `json:"pu,omitempty"`
-	Reports   int           `json:"r,omitempty"`
-	Events    int           `json:"ev,omitempty"`
-	Sum       wireSummary   `json:"S,omitzero"`
-	Next      int64         `json:"x,omitempty"`
-	Looked    int64         `json:"la,omitempty"`
-	Noted     int64         `json:"na,omitempty"`
-	Family    string        `json:"fa,omitempty"`
-	IDEnds    int64         `json:"ie,omitempty"`
-	IDChanged int64         `json:"ic,omitempty"`
-	RefusedAt int64         `json:"ra,omitempty"`
-	Refused   string        `json:"rf,omitempty"`
-	Revision  int64         `json:"q,omitempty"`
+	Bits     int           `json:"c,omitempty"`
+	Items    uint32        `json:"ci,omitempty"`
+	Enrolled int64         `json:"e,omitempty"`
+	Contact  int64         `json:"lc,omitempty"`
+	Reported int64         `json:"lr,omitempty"`
+	Life     int           `json:"L,omitempty"`
+	Lanes    []wireLane    `json:"p,omitempty"`
+	Back     int64         `json:"ba,omitempty"`
+	Delayed  *plan.Delayed `json:"de,omitempty"`
+	Wish     *plan.Wish    `json:"wi,omitempty"`
+	// An exemption: its end and beginning; an update now: its moment, lane and release, "=" when build or version are the summary's.
+	ExUntil   int64       `json:"xu,omitempty"`
+	ExSince   int64       `json:"xs,omitempty"`
+	NowAt     int64       `json:"ua,omitempty"`
+	NowLane   plan.Lane   `json:"ul,omitempty"`
+	NowBuild  string      `json:"ub,omitempty"`
+	NowVer    string      `json:"uv,omitempty"`
+	Gen       uint64      `json:"g,omitempty"`
+	Raised    int64       `json:"ga,omitempty"`
+	Adv       string      `json:"a,omitempty"`
+	AdvAt     int64       `json:"at,omitempty"`
+	Book      uint64      `json:"ab,omitempty"`
+	Man       string      `json:"k,omitempty"` // "=" when equal to the advertised token
+	ManAt     int64       `json:"ka,omitempty"`
+	Told      string      `json:"t,omitempty"` // likewise
+	ToldAt    int64       `json:"ta,omitempty"`
+	Tries     int         `json:"tt,omitempty"`
+	Push      string      `json:"pu,omitempty"`
+	Reports   int         `json:"r,omitempty"`
+	Events    int         `json:"ev,omitempty"`
+	Sum       wireSummary `json:"S,omitzero"`
+	Next      int64       `json:"x,omitempty"`
+	Looked    int64       `json:"la,omitempty"`
+	Noted     int64       `json:"na,omitempty"`
+	Family    string      `json:"fa,omitempty"`
+	IDEnds    int64       `json:"ie,omitempty"`
+	IDChanged int64       `json:"ic,omitempty"`
+	RefusedAt int64       `json:"ra,omitempty"`
+	Refused   string      `json:"rf,omitempty"`
+	Revision  int64       `json:"q,omitempty"`
 }
 
 type wireLane struct {
@@ -162,6 +169,12 @@ func (r *wireRecord) fields(w *wire) {
 	if r.Wish != nil && w.member("wi") {
 		w.marshal(r.Wish)
 	}
+	integer(w, "xu", &r.ExUntil)
+	integer(w, "xs", &r.ExSince)
+	integer(w, "ua", &r.NowAt)
+	integer(w, "ul", &r.NowLane)
+	w.str("ub", &r.NowBuild)
+	w.str("uv", &r.NowVer)
 	integer(w, "g", &r.Gen)
 	integer(w, "ga", &r.Raised)
 	w.str("a", &r.Adv)

@@ -86,6 +86,8 @@ var rules = map[string]func(object){
 	"FreezeWrite.reason":             text(1, 500),
 	"RingOpen.ring":                  name,
 	"RingOpen.reason":                text(1, 500),
+	"ExemptionWrite.reason":          text(1, 500),
+	"UpdateWrite.reason":             text(1, 500),
 	"PauseWrite.reason":              text(1, 1000),
 	"TokenWrite.name":                pattern(schemas.TokenNamePattern),
 	"TokenWrite.scopes":              func(p object) { p["minItems"], p["maxItems"], p["uniqueItems"] = 1, len(fleet.Scopes), true },

@@ -22,6 +22,7 @@ var (
 	descRings       = desc("ring_devices", "Enrolled Macs of a ring of the policy, by state.", "policy", "ring", "state")
 	descDue         = desc("due_within_days", "Macs whose deadline lies within so many days from now.", "days")
 	descOutstanding = desc("outstanding_devices", "Macs that were told to sync and have not synced yet.")
+	descExempt      = desc("exempt_devices", "Macs with an exemption that lasts.")
 	descLeader      = desc("leader", "1 on the replica that sweeps and fetches; the others have 0.")
 	descAge         = desc("catalogue_age_seconds", "Time since the last response of the feed that was accepted.")
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
@@ -81,7 +82,8 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descLeader, descAge, descRevision, descStale, descSource, descLeftOut,
+		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descExempt, descLeader,
+		descAge, descRevision, descStale, descSource, descLeftOut,
 		descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
@@ -123,6 +125,7 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descDue, float64(s.DueWithin[within.days]), within.label)
 	}
 	gauge(descOutstanding, float64(s.Outstanding))
+	gauge(descExempt, float64(s.Exempt))
 	leader := 0.0
 	if s.Leading {
 		leader = 1

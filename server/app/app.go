@@ -110,6 +110,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	o := fleet.Options{
 		Store: store, Notifier: teller, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
 		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, KeepPatching: s.keepPatching, Alone: alone,
+		MaxExemption: s.maxExemption,
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
 			_, err := nanoStore.SweepResults(ctx, id, before)
 			return err

@@ -143,7 +143,7 @@ func startServer(t *testing.T, store, caFile string, profile bool) *server {
 		s.pprof = freeAddr(t)
 		o, err := json.Marshal(app.Options{
 			Listen: s.addr, Store: store, DeviceCA: []string{caFile}, AdminToken: adminToken, Catalog: "none", LogLevel: "error", LogFormat: "text",
-			TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d", KeepPatching: "1200d",
+			TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d", KeepPatching: "1200d", MaxExemption: "90d",
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -35,6 +35,7 @@ type Options struct {
 	KeepReports     int      `default:"20"               env:"PLIMSOLL_KEEP_REPORTS"     help:"Raw status reports kept of each Mac."`
 	KeepEvents      string   `default:"90d"              env:"PLIMSOLL_KEEP_EVENTS"      help:"How long events and command results are kept."`
 	KeepPatching    string   `default:"1200d"            env:"PLIMSOLL_KEEP_PATCHING"    help:"How long what patch reports need is kept."`
+	MaxExemption    string   `default:"90d"              env:"PLIMSOLL_MAX_EXEMPTION"    help:"Longest exemption of one Mac."`
 	KeepHistory     string   `default:"400d"             env:"PLIMSOLL_KEEP_HISTORY"     help:"How long history and manifests are kept."`
 	BackupRecipient []string `                           env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."                                                                           name:"backup-recipient" sep:"none"`
 	LogLevel        string   `default:"info"             env:"PLIMSOLL_LOG_LEVEL"        help:"debug, info, warn or error."                                                                                                                                                                      enum:"debug,info,warn,error"`
@@ -58,8 +59,8 @@ func (Options) BeforeReset() error {
 func Demo(listen, store string) Options {
 	return Options{
 		Listen: listen, Store: store, Catalog: "none", TimeZone: "UTC", PushRate: 50, KeepReports: 20, KeepEvents: "90d", KeepHistory: "400d",
-		KeepPatching: "1200d",
-		LogLevel:     "warn", LogFormat: "text",
+		KeepPatching: "1200d", MaxExemption: "90d",
+		LogLevel: "warn", LogFormat: "text",
 	}
 }
 
@@ -89,6 +90,7 @@ type settings struct {
 	keepEvents   time.Duration
 	keepHistory  time.Duration
 	keepPatching time.Duration
+	maxExemption time.Duration
 	backupTo     fleet.Encryption
 }
 
@@ -121,6 +123,7 @@ func (o Options) check() (*settings, error) {
 		{"keep-events", o.KeepEvents, &s.keepEvents},
 		{"keep-patching", o.KeepPatching, &s.keepPatching},
 		{"keep-history", o.KeepHistory, &s.keepHistory},
+		{"max-exemption", o.MaxExemption, &s.maxExemption},
 	} {
 		if *k.into, err = span(k.text); err != nil {
 			return nil, bad(k.flag, "%w", err)

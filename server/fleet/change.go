@@ -9,11 +9,17 @@ import (
 
 // change changes a Mac for a cause, and tells the others.
 func (f *Fleet) change(ctx context.Context, id string, cause reconcile.Cause) error {
+	_, err := f.changed(ctx, id, cause)
+	return err
+}
+
+// changed is change with what it did.
+func (f *Fleet) changed(ctx context.Context, id string, cause reconcile.Cause) (*reconcile.Result, error) {
 	res, err := f.reconciler.Change(ctx, id, cause)
 	if err == nil {
 		err = f.learned(id, res)
 	}
-	return err
+	return res, err
 }
 
 // look reconciles a Mac without any cause but the passing of time, or a change of the book.

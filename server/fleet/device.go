@@ -150,6 +150,7 @@ func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Sum
 		return d
 	}
 	d.State = string(s.StateNow(now))
+	d.Exemption, d.UpdateNow = exemptionOf(rec, now), updateOf(rec, now)
 	d.OverdueAt = instant(s.OverdueAt)
 	seen := *facts
 	seen.LastContactAt = f.contacts.Last(rec)
@@ -364,9 +365,8 @@ func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
 		return err
 	}
 	err = f.change(ctx, id, reconcile.Sync(by))
-	var notEnrolled reconcile.NotEnrolled
-	if errors.As(err, &notEnrolled) {
-		return answer.Conflict("not_enrolled", "the device is not enrolled: it cannot be told anything")
+	if errors.As(err, new(reconcile.NotEnrolled)) {
+		return notEnrolled()
 	}
 	return err
 }

@@ -56,6 +56,8 @@ type Options struct {
 	// Alone: no other process can have the store open, so that leases need no waiting and nothing has to be polled.
 	Alone bool
 
+	MaxExemption time.Duration // the longest exemption of one Mac; 0: 90 days
+
 	Now func() time.Time // nil: time.Now
 }
 
@@ -101,6 +103,9 @@ func New(o Options) (*Fleet, error) {
 	}
 	if o.KeepReports <= 0 {
 		o.KeepReports = 20
+	}
+	if o.MaxExemption <= 0 {
+		o.MaxExemption = 90 * 24 * time.Hour
 	}
 	if o.PushRate <= 0 {
 		o.PushRate = 50

@@ -19,7 +19,7 @@ import (
 
 // Devices answers a filtered, ordered page of Macs from the in-memory index. Its cursor names the last row by what it is
 // ordered by and its id, so pages neither repeat nor skip a Mac that stays as it is while the fleet changes.
-func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) {
+func (f *Fleet) Devices(ctx context.Context, q DeviceQuery) (Page[Device], error) {
 	after, err := decodeDeviceCursor(q)
 	if err != nil {
 		return Page[Device]{}, err
@@ -40,12 +40,19 @@ func (f *Fleet) Devices(_ context.Context, q DeviceQuery) (Page[Device], error) 
 	size := answer.PageSize(q.Limit)
 	found := f.index.Find(query, after, size+1)
 	p := Page[Device]{Items: make([]Device, 0, min(size, len(found)))}
+	if len(found) > size {
+		p.Next = encodeDeviceCursor(sort, found[size-1].Key)
+		found = found[:size]
+	}
+	records := make([]*storage.Record, len(found))
 	for i := range found {
-		if i == size {
-			p.Next = encodeDeviceCursor(sort, found[i-1].Key)
-			break
-		}
-		p.Items = append(p.Items, f.listed(cur, found[i].Record(), now))
+		records[i] = found[i].Record()
+	}
+	if err := f.store.TellExceptions(ctx, records); err != nil {
+		return Page[Device]{}, fmt.Errorf("read the reasons of exceptions: %w", err)
+	}
+	for _, rec := range records {
+		p.Items = append(p.Items, f.listed(cur, rec, now))
 	}
 	return p, nil
 }
@@ -162,5 +169,6 @@ func (f *Fleet) Stats() Stats {
 		LeftOut:      len(f.Current().Catalog.LeftOut),
 		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
+	s.Exempt = len(f.index.Exempt(now))
 	return s
 }

@@ -56,6 +56,8 @@ type Stats struct {
 	CatalogueAge time.Duration
 	// Outstanding counts the Macs that were told and have not synced yet.
 	Outstanding int
+	// Exempt counts the Macs with an exemption that lasts.
+	Exempt int
 	// Leading tells whether this replica does the work that must happen once.
 	Leading bool
 }

@@ -73,6 +73,9 @@ type Device struct {
 	// name that was refused in this life; null: none was.
 	Identity *DeviceIdentity `json:"identity"`
 	Refused  *Refusal        `json:"refused"`
+	// Exemption and UpdateNow are an admin's exceptions for the Mac while they last (rules 12).
+	Exemption *DeviceExemption `json:"exemption"`
+	UpdateNow *DeviceUpdate    `json:"update_now"`
 }
 
 // DeviceIdentity is a Mac's certificate. Lists leave fingerprint and issued_at out.

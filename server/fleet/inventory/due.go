@@ -55,6 +55,18 @@ func (x *Index) Due(now time.Time, all bool, waiting func(id string) bool) (pass
 	return passed, rest
 }
 
+// Exempt are the enrolled Macs with an exemption that lasts at now, by id.
+func (x *Index) Exempt(now time.Time) []Mac {
+	var macs []Mac
+	x.scan(func(r *row) {
+		if r.enrolled && r.exempt > now.Unix() {
+			macs = append(macs, Mac{r.id, r.serial, r.data})
+		}
+	})
+	slices.SortFunc(macs, func(a, b Mac) int { return cmp.Compare(a.ID, b.ID) })
+	return macs
+}
+
 // Outstanding are the enrolled Macs that were notified of what they have not fetched yet.
 func (x *Index) Outstanding() []Mac {
 	var macs []Mac

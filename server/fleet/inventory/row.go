@@ -16,6 +16,7 @@ type row struct {
 	deadline        int64  // on the wall; 0: none
 	next            int64  // when the plan can change by time alone
 	looked          int64  // when the Mac was last judged
+	exempt          int64  // when the Mac's exemption ends; 0: it has none
 	raised          int64  // when the server itself last raised the generation
 	tell            int64  // when what the Mac was told is not outstanding any more; 0: nothing is
 	revision        int64  // of the record
@@ -60,6 +61,9 @@ func newRow(rec *storage.Record, data []byte) row {
 	// One string holds them all: the fewer there are, the less the garbage collector has to look through.
 	texts := f.ID + f.Serial + f.Name
 	r.id, r.serial, r.name = texts[:len(f.ID)], texts[len(f.ID):len(f.ID)+len(f.Serial)], texts[len(f.ID)+len(f.Serial):]
+	if rec.Exemption != nil {
+		r.exempt = seconds(rec.Exemption.Until)
+	}
 	if rec.Told != "" && rec.Told != rec.Manifest {
 		r.tell = rec.ToldAt.Add(storage.Patience(rec.Tries)).Unix()
 	}

@@ -222,6 +222,9 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 	if res.Encoded, err = m.SetRecord(o.Record); err != nil {
 		return err
 	}
+	if err := m.SetExceptions(res.Before.Record, o.Record); err != nil {
+		return err
+	}
 	for i := range o.Events {
 		o.Events[i].ID = NewEventID()
 	}

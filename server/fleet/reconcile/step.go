@@ -87,12 +87,13 @@ func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
 		o.Nothing = true
 		return o, err
 	}
+	o.lapse(&book, now)
 	o.advertise(cause.Kind, &book, now)
 	verdict := o.judge(&st, &book, now)
 	if cause.Kind == Glancing {
 		o.keepReported(&st.Record.Summary)
 	}
-	o.Record.NextAt = o.Plan.NextAt
+	o.Record.NextAt = o.nextAt()
 	if verdict.AskVersion && o.Record.Facts.Enrolled {
 		o.Queries = append(o.Queries, versionQueries)
 	}
