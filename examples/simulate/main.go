@@ -43,6 +43,19 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err := report.WriteTable(stdout); err != nil {
 		return err
 	}
+	sizes := []int{20, 200, 5000}
+	for len(sizes) > 0 && sizes[len(sizes)-1] > *n {
+		sizes = sizes[:len(sizes)-1]
+	}
+	gates, err := model.Gates(sizes, *seed, model.Default)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(stdout, "\nthe gate, when macOS 26.1 fails on a share of the Macs:")
+	if err := model.WriteGates(stdout, gates); err != nil {
+		return err
+	}
+	report.Gates = gates
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func TestFaultyRelease(t *testing.T) {
 	if without.Halts != 0 || without.Hit == 0 {
 		t.Errorf("without rings: %d halts, %d Macs hit", without.Halts, without.Hit)
 	}
-	if with.Halts == 0 || with.HitAtHalt < 3 || with.Hit > without.Hit/2 {
+	if with.Halts == 0 || with.HitAtHalt < 3 || with.HitAtHalt > without.Hit/2 {
 		t.Errorf("with rings: %d halts, the first after %d Macs; %d Macs hit by the end, %d without rings", with.Halts, with.HitAtHalt,
 			with.Hit, without.Hit)
 	}
@@ -216,6 +216,20 @@ func TestDraw(t *testing.T) {
 	}
 	if mean := sum / n; math.Abs(mean-0.5) > 0.01 {
 		t.Errorf("the mean of %d draws is %v", n, mean)
+	}
+}
+
+// The Macs of one seed are not those of another in another order.
+func TestSeedsAreApart(t *testing.T) {
+	seen := map[float64]bool{}
+	for seed := range uint64(8) {
+		for mac := range 64 {
+			v := draw(seed, mac, drawFaulty, 0)
+			if seen[v] {
+				t.Fatalf("seed %d, Mac %d: drawn before", seed, mac)
+			}
+			seen[v] = true
+		}
 	}
 }
 

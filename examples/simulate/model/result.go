@@ -127,12 +127,13 @@ func (r *Result) part(share float64) Days {
 
 // Report is a run of all scenarios.
 type Report struct {
-	Macs    int      `json:"macs"`
-	Seed    uint64   `json:"seed"`
-	From    string   `json:"from"`
-	To      string   `json:"to"`
-	Users   Users    `json:"users"`
-	Results []Result `json:"results"`
+	Macs    int       `json:"macs"`
+	Seed    uint64    `json:"seed"`
+	From    string    `json:"from"`
+	To      string    `json:"to"`
+	Users   Users     `json:"users"`
+	Results []Result  `json:"results"`
+	Gates   []GateRow `json:"gates,omitempty"`
 }
 
 // Run simulates a fleet in every scenario. The same arguments give the same report.

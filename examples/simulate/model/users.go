@@ -54,8 +54,8 @@ const (
 
 // draw is a number from 0 to below 1.
 func draw(seed uint64, mac, what, subject int) float64 {
-	x := seed
-	for _, v := range [...]uint64{uint64(mac), uint64(what), uint64(subject)} {
+	x := uint64(0)
+	for _, v := range [...]uint64{seed, uint64(mac), uint64(what), uint64(subject)} {
 		x = (x ^ v) + 0x9e3779b97f4a7c15
 		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 		x = (x ^ x>>27) * 0x94d049bb133111eb
