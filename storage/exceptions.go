@@ -51,7 +51,8 @@ func tellWhys(r *Record, kept []byte) error {
 	return nil
 }
 
-// SetExceptions keeps the reasons of the record's exceptions, when they are not those of the record before. SetRecord keeps the rest.
+// SetExceptions keeps the reasons of the record's exceptions, when they are not those of the record before. SetRecord keeps the
+// rest.
 func (m *MacTx) SetExceptions(before, r *Record) error {
 	w := whysOf(r)
 	switch {

@@ -86,9 +86,10 @@ func reasonFault(reason string) []policy.FieldError {
 	return nil
 }
 
-// PutExemption keeps OS updates and BSIs from one Mac until a time, at most MaxExemption ahead (rules 12). A new end or reason keeps
-// the beginning.
-func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.Time, reason, by string) (ExemptionResult, error) {
+// PutExemption keeps OS updates and BSIs from one Mac until a time, at most MaxExemption ahead (rules 12). A new end or reason
+// keeps the beginning.
+func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.Time, reason, by string) (
+	ExemptionResult, error) {
 	now := f.now()
 	until = until.UTC().Truncate(time.Second)
 	faults := reasonFault(reason)
