@@ -19,8 +19,10 @@ import (
 const module = "plimsoll"
 
 // pure are the domain packages: they do no I/O and read no clock.
-var pure = []string{"declarations", "declarations/release", "declarations/policy", "declarations/plan",
-	"declarations/command", "status", "status/compliance", "status/patching"}
+var pure = []string{
+	"declarations", "declarations/release", "declarations/policy", "declarations/plan",
+	"declarations/command", "status", "status/compliance", "status/patching",
+}
 
 // table says which packages of ours each package may import, test files and schemas/gen aside.
 var table = map[string][]string{

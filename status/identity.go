@@ -44,7 +44,12 @@ var notMacs = []struct{ prefix, family string }{
 	{
 		"iPad",
 		"iPad",
-	}, {"iPhone", "iPhone"}, {"iPod", "iPod"}, {"AppleTV", "Apple TV"}, {"RealityDevice", "Apple Vision"}, {"Watch", "Apple Watch"},
+	},
+	{"iPhone", "iPhone"},
+	{"iPod", "iPod"},
+	{"AppleTV", "Apple TV"},
+	{"RealityDevice", "Apple Vision"},
+	{"Watch", "Apple Watch"},
 	{"AudioAccessory", "HomePod"},
 }
 

@@ -70,8 +70,10 @@ func TestRecordSame(t *testing.T) {
 
 func TestRecordSameForPointers(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for name, r := range map[string]*Record{"delayed": {Delayed: &plan.Delayed{Since: at}}, "wish": {Wish: &plan.Wish{At: at}},
-		"exemption": {Exemption: &plan.Exemption{Since: at}}, "update now": {UpdateNow: &plan.UpdateNow{At: at}}} {
+	for name, r := range map[string]*Record{
+		"delayed": {Delayed: &plan.Delayed{Since: at}}, "wish": {Wish: &plan.Wish{At: at}},
+		"exemption": {Exemption: &plan.Exemption{Since: at}}, "update now": {UpdateNow: &plan.UpdateNow{At: at}},
+	} {
 		if r.Same(&Record{}) || (&Record{}).Same(r) {
 			t.Errorf("%s: with and without are the same", name)
 		}

@@ -41,30 +41,45 @@ func TestParseAnswerOfEverySample(t *testing.T) {
 		"idle.plist":                             {Status: "Idle"},
 		"ios-availableosupdates-error-2213.plist": {UUID: "0010_AvailableOSUpdates", Status: "Error", Faults: []Fault{
 			{Code: 2213, Domain: "DeviceManagement.error", Text: "No update available."},
-			{Code: 3, Domain: "com.apple.softwareupdateservices.errors"}}},
-		"ios-scheduleosupdate-downloadonly.plist": {UUID: "0001_ScheduleOSUpdate", Status: "Acknowledged",
-			Results: []Result{{Key: "iOSUpdate17A576", Action: "DownloadOnly", Status: "Downloading"}}},
+			{Code: 3, Domain: "com.apple.softwareupdateservices.errors"},
+		}},
+		"ios-scheduleosupdate-downloadonly.plist": {
+			UUID: "0001_ScheduleOSUpdate", Status: "Acknowledged",
+			Results: []Result{{Key: "iOSUpdate17A576", Action: "DownloadOnly", Status: "Downloading"}},
+		},
 		"machineinfo-ade-13.6.plist": {},
 		"machineinfo-ade-14.4.plist": {},
 		"notnow.plist":               {UUID: "0011_ScheduleOSUpdate", Status: "NotNow"},
-		"osupdatestatus-13.0-deferrals.plist": {UUID: "0001_OSUpdateStatus", Status: "Acknowledged",
-			Items: []Item{{Key: "MSU_UPDATE_22A240a_full_13.0_minor"}}},
+		"osupdatestatus-13.0-deferrals.plist": {
+			UUID: "0001_OSUpdateStatus", Status: "Acknowledged",
+			Items: []Item{{Key: "MSU_UPDATE_22A240a_full_13.0_minor"}},
+		},
 		"osupdatestatus-empty.plist": {UUID: "0008_OSUpdateStatus", Status: "Acknowledged"},
-		"osupdatestatus-idle-downloaded.plist": {UUID: "0007_OSUpdateStatus", Status: "Acknowledged",
-			Items: []Item{{Key: "_OSX_18A391", Downloaded: true, Percent: 1, Status: "Idle"}}},
-		"osupdatestatus-idle-stuck.plist": {UUID: "0006_OSUpdateStatus", Status: "Acknowledged",
-			Items: []Item{{Key: "_OSX_18A391", Status: "Idle"}}},
+		"osupdatestatus-idle-downloaded.plist": {
+			UUID: "0007_OSUpdateStatus", Status: "Acknowledged",
+			Items: []Item{{Key: "_OSX_18A391", Downloaded: true, Percent: 1, Status: "Idle"}},
+		},
+		"osupdatestatus-idle-stuck.plist": {
+			UUID: "0006_OSUpdateStatus", Status: "Acknowledged",
+			Items: []Item{{Key: "_OSX_18A391", Status: "Idle"}},
+		},
 		"request-deviceinformation-update.plist": {UUID: "0015_DeviceInformation"},
 		"request-osupdatestatus.plist":           {UUID: "0014_OSUpdateStatus"},
 		"request-scan.plist":                     {UUID: "0012_ScheduleOSUpdateScan"},
 		"request-schedule-12.x.plist":            {UUID: "0013_ScheduleOSUpdate"},
-		"scheduleosupdate-error-12008.plist": {UUID: "0004_ScheduleOSUpdate", Status: "Acknowledged",
+		"scheduleosupdate-error-12008.plist": {
+			UUID: "0004_ScheduleOSUpdate", Status: "Acknowledged",
 			Results: []Result{{Key: "_OSX_18A391", Action: "Error", Status: "Idle", Faults: []Fault{
-				{Code: 12008, Domain: "MCMDMErrorDomain", Text: "Unsupported InstallAction for this ProductKey"}}}}},
+				{Code: 12008, Domain: "MCMDMErrorDomain", Text: "Unsupported InstallAction for this ProductKey"},
+			}}},
+		},
 		"scheduleosupdate-error-74.plist": {UUID: "0005_ScheduleOSUpdate", Status: "Error", Faults: []Fault{
-			{Code: 74, Domain: "MDMClientError", Text: "Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>"}}},
-		"scheduleosupdate-result-installing.plist": {UUID: "0003_ScheduleOSUpdate", Status: "Acknowledged",
-			Results: []Result{{Key: "_OSX_18A391", Action: "InstallASAP", Status: "Installing"}}},
+			{Code: 74, Domain: "MDMClientError", Text: "Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>"},
+		}},
+		"scheduleosupdate-result-installing.plist": {
+			UUID: "0003_ScheduleOSUpdate", Status: "Acknowledged",
+			Results: []Result{{Key: "_OSX_18A391", Action: "InstallASAP", Status: "Installing"}},
+		},
 		"securityinfo-13-vm.plist": {UUID: "9A105E87-EC35-4F65-A265-423CFB92D624", Status: "Acknowledged"},
 	}
 	files, err := filepath.Glob("testdata/*.plist")
@@ -86,8 +101,10 @@ func TestParseAnswerOfEverySample(t *testing.T) {
 
 func TestParseInfo(t *testing.T) {
 	for name, want := range map[string]Info{
-		"deviceinformation-13.0-vm.plist": {Board: "VMA2MACOSAP", Version: "13.0", Build: "22A5321d",
-			AppleSilicon: yes(), Supervised: yes(), AwaitingConfiguration: no()},
+		"deviceinformation-13.0-vm.plist": {
+			Board: "VMA2MACOSAP", Version: "13.0", Build: "22A5321d",
+			AppleSilicon: yes(), Supervised: yes(), AwaitingConfiguration: no(),
+		},
 		"securityinfo-13-vm.plist": {TokenAllowed: "disallowed", TokenRequired: yes()},
 		"notnow.plist":             {},
 	} {
@@ -101,10 +118,16 @@ func TestParseInfo(t *testing.T) {
 		want Info
 	}{
 		{"a version without a build is not taken", map[string]any{"QueryResponses": map[string]any{"OSVersion": "13.7"}}, Info{Odd: 1}},
-		{"a version that is none", map[string]any{"QueryResponses": map[string]any{"OSVersion": "new", "BuildVersion": "22A1"}},
-			Info{Odd: 1}},
-		{"numbers for truths", map[string]any{"QueryResponses": map[string]any{"IsSupervised": uint64(1), "IsAppleSilicon": int64(0)}},
-			Info{Supervised: yes(), AppleSilicon: no()}},
+		{
+			"a version that is none",
+			map[string]any{"QueryResponses": map[string]any{"OSVersion": "new", "BuildVersion": "22A1"}},
+			Info{Odd: 1},
+		},
+		{
+			"numbers for truths",
+			map[string]any{"QueryResponses": map[string]any{"IsSupervised": uint64(1), "IsAppleSilicon": int64(0)}},
+			Info{Supervised: yes(), AppleSilicon: no()},
+		},
 		{"strings for truths", map[string]any{"QueryResponses": map[string]any{"IsSupervised": "true"}}, Info{Odd: 1}},
 		{"no dictionary", map[string]any{"QueryResponses": []any{}, "SecurityInfo": "x"}, Info{Odd: 2}},
 	} {
@@ -129,11 +152,13 @@ func TestParseAnswerOdd(t *testing.T) {
 		{"no ProductKey", map[string]any{"OSUpdateStatus": []any{map[string]any{"Status": "Idle"}}}, 1, 0},
 		{"no ProductKey in a result", map[string]any{"UpdateResults": []any{map[string]any{"Status": "Idle"}}}, 1, 0},
 		{"numbers as strings", map[string]any{"OSUpdateStatus": []any{
-			map[string]any{"ProductKey": "k", "DownloadPercentComplete": "0.5", "IsDownloaded": "1"}}}, 2, 1},
+			map[string]any{"ProductKey": "k", "DownloadPercentComplete": "0.5", "IsDownloaded": "1"},
+		}}, 2, 1},
 		{"nested arrays", map[string]any{"OSUpdateStatus": []any{[]any{[]any{map[string]any{"ProductKey": "k"}}}}}, 1, 0},
 		{"5,000 items", map[string]any{"OSUpdateStatus": many}, 4900, 100},
 		{"a dictionary for an array", map[string]any{
-			"OSUpdateStatus": map[string]any{}, "UpdateResults": "x", "ErrorChain": uint64(1)}, 3, 0},
+			"OSUpdateStatus": map[string]any{}, "UpdateResults": "x", "ErrorChain": uint64(1),
+		}, 3, 0},
 		{"a UUID that is none", map[string]any{"CommandUUID": []any{}, "Status": true}, 2, 0},
 		{"an ErrorChain of strings", map[string]any{"ErrorChain": []any{"x"}}, 1, 0},
 	} {
@@ -194,17 +219,25 @@ func TestFaults(t *testing.T) {
 		text string
 	}{
 		{"none", Answer{Results: []Result{{Status: "Installing"}}, Items: []Item{{Status: "Idle"}}}, "", ""},
-		{"of the item", ParseAnswer(sample(t, "scheduleosupdate-error-12008.plist")), FailureOther,
-			"Unsupported InstallAction for this ProductKey"},
-		{"of the answer", ParseAnswer(sample(t, "scheduleosupdate-error-74.plist")), FailureOther,
-			"Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>"},
+		{
+			"of the item", ParseAnswer(sample(t, "scheduleosupdate-error-12008.plist")), FailureOther,
+			"Unsupported InstallAction for this ProductKey",
+		},
+		{
+			"of the answer", ParseAnswer(sample(t, "scheduleosupdate-error-74.plist")), FailureOther,
+			"Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>",
+		},
 		{"space", Answer{Results: []Result{{Status: "DownloadInsufficientSpace"}}}, FailureDisk, "DownloadInsufficientSpace"},
 		{"power", Answer{Results: []Result{{Status: "InstallInsufficientPower"}}}, FailureBattery, "InstallInsufficientPower"},
 		{"network", Answer{Results: []Result{{Status: "DownloadInsufficientNetwork"}}}, FailureOther, "DownloadInsufficientNetwork"},
 		{"failed", Answer{Results: []Result{{Status: "InstallFailed"}}}, FailureOther, "InstallFailed"},
-		{"space with Apple's text", Answer{
-			Results: []Result{{Status: "InstallInsufficientSpace", Faults: []Fault{{Text: "Not enough"}}}}},
-			FailureDisk, "Not enough"},
+		{
+			"space with Apple's text",
+			Answer{
+				Results: []Result{{Status: "InstallInsufficientSpace", Faults: []Fault{{Text: "Not enough"}}}},
+			},
+			FailureDisk, "Not enough",
+		},
 		{"a chain without text", Answer{Faults: []Fault{{Code: 7, Domain: "d"}}}, FailureOther, "d 7"},
 	} {
 		if code, text := c.a.fault(); code != c.code || text != c.text {

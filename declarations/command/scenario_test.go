@@ -608,8 +608,10 @@ func TestScenarios(t *testing.T) {
 06 12:30 phase "served"
 `},
 		{"a refused command is tried again a day later", func(t *testing.T) *mac {
-			m := minor13(t).plan().contact().answer(Answer{Status: "Error", Faults: []Fault{{Code: 74, Domain: "MDMClientError",
-				Text: "Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>"}}}).reasons()
+			m := minor13(t).plan().contact().answer(Answer{Status: "Error", Faults: []Fault{{
+				Code: 74, Domain: "MDMClientError",
+				Text: "Command requires DEP enrollment: ScheduleOSUpdate <MDMClientError:74>",
+			}}}).reasons()
 			return m.at("03 08:00")
 		}, `
 02 08:00 queue DownloadOnly 13.7.3

@@ -73,7 +73,8 @@ func (c calendar) counts(promise declarations.Local, urgent bool) declarations.L
 // it and has
 // passed everywhere; else 0.
 func (c calendar) passed(deadline declarations.Local, now time.Time, clock int, urgent bool) (declarations.Local,
-	*policy.Freeze) {
+	*policy.Freeze,
+) {
 	if deadline.At(declarations.LastZone).After(now) {
 		return 0, nil
 	}

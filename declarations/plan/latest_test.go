@@ -32,10 +32,18 @@ func TestLatest(t *testing.T) {
 		now          string
 		want         want
 	}{
-		{"a hold on the newest major leaves the upgrade to the one below", latest, []string{"15.7.9 24G830 2026-07-01 J1AP", "26.6 25G72 2026-08-01 J1AP", "27.0 26A1 2026-08-10 J1AP"}, "27", mac("15.7.9", "24G830"), "2026-08-20",
-			want{outcome: Targeted, target: "25G72", due: "2026-08-21T12:00"}},
-		{"only its age stands in the way", soaks, []string{"26.6 25G72 2026-08-01 J1AP", "27.0 26A1 2026-08-12 J1AP", "27.1 26B1 2026-08-18 J1AP"}, "", mac("27.0", "26A1"), "2026-08-20",
-			want{outcome: Satisfied, reason: CodeSoaking}},
+		{
+			"a hold on the newest major leaves the upgrade to the one below", latest,
+			[]string{"15.7.9 24G830 2026-07-01 J1AP", "26.6 25G72 2026-08-01 J1AP", "27.0 26A1 2026-08-10 J1AP"},
+			"27", mac("15.7.9", "24G830"), "2026-08-20",
+			want{outcome: Targeted, target: "25G72", due: "2026-08-21T12:00"},
+		},
+		{
+			"only its age stands in the way", soaks,
+			[]string{"26.6 25G72 2026-08-01 J1AP", "27.0 26A1 2026-08-12 J1AP", "27.1 26B1 2026-08-18 J1AP"},
+			"", mac("27.0", "26A1"), "2026-08-20",
+			want{outcome: Satisfied, reason: CodeSoaking},
+		},
 		{"above the track", soaks, []string{"26.6 25G72 2026-08-01 J1AP"}, "", mac("27.0", "26A1"), "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},
 		{"the own major is not in the catalogue: the upgrade all the same", latest, []string{"26.6 25G72 2026-08-01 J1AP"}, "", mac("15.7.9", "24G830"), "2026-08-20", want{outcome: Targeted, target: "25G72"}},
 		{"nor is there an upgrade", latest, []string{"14.8 23J1 2026-08-01 J1AP", "26.6 25G72 2026-08-01 J1AP gone"}, "", mac("15.7.9", "24G830"), "2026-08-20", want{outcome: Satisfied, reason: CodeAboveTrack}},

@@ -243,6 +243,8 @@ func (d *draft) ringEvidence(j *judged) map[string]any {
 }
 
 func frozenEvidence(f *policy.Freeze, deadline declarations.Local) map[string]any {
-	return map[string]any{"freeze": f.Name, "first": f.From.String(), "last": f.To.String(), "reason": f.Reason,
-		"deadline_local": deadline}
+	return map[string]any{
+		"freeze": f.Name, "first": f.From.String(), "last": f.To.String(), "reason": f.Reason,
+		"deadline_local": deadline,
+	}
 }

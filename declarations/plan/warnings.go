@@ -31,7 +31,8 @@ func LateWarnings(p *policy.Policy, freezes []policy.Freeze, now time.Time) []po
 }
 
 func late(p *policy.Policy, freezes []policy.Freeze, days policy.Weekdays, within, clock, notice int, part string,
-	now time.Time) []policy.Reason {
+	now time.Time,
+) []policy.Reason {
 	cal := calendar{days: days}
 	for i := range freezes {
 		if concerns(&freezes[i], p) {

@@ -51,12 +51,18 @@ var guards = map[string]struct {
 	name string
 	typ  reflect.Type
 }{
-	"serial": {"__text", reflect.TypeFor[string]()}, "name": {"__text", reflect.TypeFor[string]()}, "model": {"__text",
-		reflect.TypeFor[string]()},
-	"board": {"__text", reflect.TypeFor[string]()}, "build": {"__text", reflect.TypeFor[string]()}, "letter": {"__letter",
-		reflect.TypeFor[string]()},
-	"major": {"__number", reflect.TypeFor[int]()}, "max_major": {"__number", reflect.TypeFor[int]()}, "version": {"__version",
-		reflect.TypeFor[macVersion]()},
+	"serial": {"__text", reflect.TypeFor[string]()}, "name": {"__text", reflect.TypeFor[string]()}, "model": {
+		"__text",
+		reflect.TypeFor[string](),
+	},
+	"board": {"__text", reflect.TypeFor[string]()}, "build": {"__text", reflect.TypeFor[string]()}, "letter": {
+		"__letter",
+		reflect.TypeFor[string](),
+	},
+	"major": {"__number", reflect.TypeFor[int]()}, "max_major": {"__number", reflect.TypeFor[int]()}, "version": {
+		"__version",
+		reflect.TypeFor[macVersion](),
+	},
 }
 
 // allowedBuiltins have no clock, no randomness, and do not make large values out of small ones.

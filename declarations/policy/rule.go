@@ -88,8 +88,10 @@ func (p *Policy) Rule() Rule {
 
 // rule is Rule with a sentence for each part that makes no sense.
 func (p *Policy) rule() (r Rule, odd []string) {
-	r = Rule{Mode: ModeNone, Upgrade: UpgradeHold, UpgradeWithinDays: defaultUpgradeWithinDays, Time: defaultTime,
-		BSITime: defaultTime, NoticeDays: defaultNoticeDays}
+	r = Rule{
+		Mode: ModeNone, Upgrade: UpgradeHold, UpgradeWithinDays: defaultUpgradeWithinDays, Time: defaultTime,
+		BSITime: defaultTime, NoticeDays: defaultNoticeDays,
+	}
 	if err := p.updatesRule(&r); err != nil {
 		odd = append(odd, "updates are left out: "+err.Error())
 		r.Mode = ModeNone

@@ -247,8 +247,10 @@ func SmallRings(p *Policy, macs []int) []Reason {
 	var out []Reason
 	for i := range min(len(macs), len(r.Rings)-1) {
 		if r.Gate != nil && macs[i] < r.Gate.MinMacs {
-			out = append(out, texts.Reason(CodeRingTooSmall, map[string]any{"ring": r.Rings[i].Name, "macs": macs[i],
-				"min_macs": r.Gate.MinMacs}))
+			out = append(out, texts.Reason(CodeRingTooSmall, map[string]any{
+				"ring": r.Rings[i].Name, "macs": macs[i],
+				"min_macs": r.Gate.MinMacs,
+			}))
 		}
 	}
 	return out

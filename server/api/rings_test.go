@@ -49,8 +49,10 @@ func TestRings(t *testing.T) {
 	}
 	r.want(call{method: "GET", target: "/v1/policies/none/rings"}, 404, nil)
 	metrics := r.want(call{method: "GET", target: "/metrics", as: r.token("prometheus", "metrics")}, 200, nil).Body.String()
-	for _, line := range []string{`plimsoll_gate_halted{policy="ringed"} 0`,
-		`plimsoll_ring_devices{policy="ringed",ring="broad",state="failing"} 0`} {
+	for _, line := range []string{
+		`plimsoll_gate_halted{policy="ringed"} 0`,
+		`plimsoll_ring_devices{policy="ringed",ring="broad",state="failing"} 0`,
+	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("there is no line %s", line)
 		}

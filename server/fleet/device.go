@@ -62,7 +62,8 @@ type examined struct {
 // examine reads a Mac, plans and judges it now. explain asks for the explanation too. more reads what else is wanted in the
 // same view.
 func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool,
-	more func(*storage.Mac, *examined) error) (*examined, error) {
+	more func(*storage.Mac, *examined) error,
+) (*examined, error) {
 	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return nil, err
@@ -119,13 +120,16 @@ func (f *Fleet) Device(ctx context.Context, idOrSerial string) (Device, error) {
 
 // device is a Mac as the API shows it.
 func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Summary, reasons []policy.Reason,
-	now time.Time) Device {
+	now time.Time,
+) Device {
 	facts := &rec.Facts
 	d := Device{
 		ID: facts.ID, UDID: facts.UDID, Serial: facts.Serial, Name: facts.Name, Model: facts.Model,
 		ModelName: facts.ModelName, Board: facts.Board,
-		OS: OS{Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild,
-			Letter: facts.Letter},
+		OS: OS{
+			Version: string(facts.Version), Build: facts.Build, SupplementalBuild: facts.SupplementalBuild,
+			Letter: facts.Letter,
+		},
 		Groups: cur.GroupsOf(facts), BootstrapToken: facts.BootstrapToken, Enrolled: facts.Enrolled,
 		Phase: string(s.Phase), Reasons: reasons, DueLocal: plan.LocalText(s.Due), DeadlineLocal: plan.LocalText(s.Deadline),
 		EnrolledAt: instant(

@@ -89,7 +89,8 @@ func reasonFault(reason string) []policy.FieldError {
 // PutExemption keeps OS updates and BSIs from one Mac until a time, at most MaxExemption ahead (rules 12). A new end or reason
 // keeps the beginning.
 func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.Time, reason, by string) (
-	ExemptionResult, error) {
+	ExemptionResult, error,
+) {
 	now := f.now()
 	until = until.UTC().Truncate(time.Second)
 	faults := reasonFault(reason)
@@ -97,8 +98,10 @@ func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.
 	case !until.After(now):
 		faults = append(faults, policy.FieldError{Field: "until", Reason: "must be in the future"})
 	case until.After(latest):
-		faults = append(faults, policy.FieldError{Field: "until",
-			Reason: "must not be after " + latest.Format(time.RFC3339) + ", the longest that an exemption may last"})
+		faults = append(faults, policy.FieldError{
+			Field:  "until",
+			Reason: "must not be after " + latest.Format(time.RFC3339) + ", the longest that an exemption may last",
+		})
 	}
 	if len(faults) > 0 {
 		return ExemptionResult{}, answer.Invalid("the exemption is not valid", faults...)

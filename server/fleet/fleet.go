@@ -140,7 +140,8 @@ func New(o Options) (*Fleet, error) {
 	f.lead = lead.New(lead.Options{
 		Store: o.Store, Owner: rand.Text(), Alone: o.Alone, Index: f.index, Contacts: f.contacts, Book: f.desired, Memory: f.memory,
 		Waiting: f.pushes.Waiting, Change: f.change, Publish: func(ctx context.Context, id string,
-			n int) error {
+			n int,
+		) error {
 			return f.outbox.Publish(ctx, id, n)
 		},
 		Today: f.todayJSON, Gates: f.TurnGates, Took: func() { f.missing.Store(true) },

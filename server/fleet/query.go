@@ -26,8 +26,10 @@ func (f *Fleet) Devices(ctx context.Context, q DeviceQuery) (Page[Device], error
 	}
 	sort := cmp.Or(q.Sort, inventory.BySerial)
 	if !slices.Contains([]string{inventory.BySerial, inventory.ByDeadline, inventory.ByLastSeen}, sort) {
-		return Page[Device]{}, &Error{Kind: ErrInvalid, Code: "bad_parameter",
-			Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", sort)}
+		return Page[Device]{}, &Error{
+			Kind: ErrInvalid, Code: "bad_parameter",
+			Text: fmt.Sprintf("sort must be serial, deadline or last_seen, not %q", sort),
+		}
 	}
 	cur := f.Current()
 	now := f.now()
@@ -122,8 +124,10 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 		if t == nil {
 			t = &inventory.Tally{}
 		}
-		c.Policies = append(c.Policies, PolicyCount{Name: p.Name, Label: p.Label, Devices: t.Devices, States: t.States(),
-			Flags: t.Flags()})
+		c.Policies = append(c.Policies, PolicyCount{
+			Name: p.Name, Label: p.Label, Devices: t.Devices, States: t.States(),
+			Flags: t.Flags(),
+		})
 	}
 	stamped := c
 	stamped.AsOf = time.Time{}
@@ -165,9 +169,11 @@ func (f *Fleet) Stats() Stats {
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
-	s := Stats{Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c, Rings: f.RingCounts(),
+	s := Stats{
+		Counters: &f.counters, CatalogueSource: f.o.Catalogue.Fetch != nil, Compliance: c, Rings: f.RingCounts(),
 		LeftOut:      len(f.Current().Catalog.LeftOut),
-		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading()}
+		CatalogueAge: now.Sub(c.Catalogue.FetchedAt), Leading: f.lead.Leading(),
+	}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
 	s.Exempt = len(f.index.Exempt(now))
 	return s

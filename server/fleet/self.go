@@ -111,8 +111,10 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	const slack = 5 * time.Minute
 	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) ||
 		userNow > declarations.LocalAt(x.now.Add(slack), declarations.FirstZone) {
-		return Self{}, answer.Invalid("the delay is not valid", policy.FieldError{Field: "now",
-			Reason: "is not what any clock shows now; check the computer's date, time and time zone"})
+		return Self{}, answer.Invalid("the delay is not valid", policy.FieldError{
+			Field:  "now",
+			Reason: "is not what any clock shows now; check the computer's date, time and time zone",
+		})
 	}
 	switch s := f.self(x); {
 	case s.MaxHours == 0:

@@ -136,7 +136,8 @@ func (w *Web) dueOn(ctx context.Context, day string) (rows []deviceRow, more boo
 
 // monthsOf are this month and the next ones.
 func monthsOf(today release.Day, shown string, due map[string]int, freezes []policy.Freeze,
-	policies []policy.Policy) []monthModel {
+	policies []policy.Policy,
+) []monthModel {
 	var out []monthModel
 	first := today.Time().AddDate(0, 0, 1-today.Time().Day())
 	for n := range calendarMonths {

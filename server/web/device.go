@@ -52,7 +52,9 @@ type tabModel struct {
 
 // tabs are the parts of a Mac's page: by the word in the address, the first one shown without it.
 var tabs = []tabModel{
-	{Name: "Plan", Link: "plan"}, {Name: "Timeline", Link: "timeline"}, {Name: "Declarations", Link: "declarations"},
+	{Name: "Plan", Link: "plan"},
+	{Name: "Timeline", Link: "timeline"},
+	{Name: "Declarations", Link: "declarations"},
 	{Name: "Reports", Link: "reports"},
 }
 

@@ -9,8 +9,11 @@ import (
 func TestEqualEventsAreFolded(t *testing.T) {
 	at := func(s string) view.Moment { return view.Moment{ISO: s} }
 	got := folded([]eventModel{
-		{At: at("9"), Type: "failed", Text: "No space."}, {At: at("8"), Type: "failed", Text: "No space."}, {At: at("7"), Type: "failed", Text: "No space."},
-		{At: at("6"), Type: "failed", Text: "No battery."}, {At: at("5"), Type: "failed", Text: "No space."},
+		{At: at("9"), Type: "failed", Text: "No space."},
+		{At: at("8"), Type: "failed", Text: "No space."},
+		{At: at("7"), Type: "failed", Text: "No space."},
+		{At: at("6"), Type: "failed", Text: "No battery."},
+		{At: at("5"), Type: "failed", Text: "No space."},
 	})
 	if len(got) != 3 || got[0].Times != 3 || got[0].At.ISO != "9" || got[0].First.ISO != "7" || got[1].Times != 0 || got[2].Times != 0 {
 		t.Errorf("folded: %+v", got)

@@ -66,8 +66,12 @@ func TestWritesFromOtherSitesAreRefused(t *testing.T) {
 	paths := slices.Concat(writes, []string{"/login", "/logout", "/self/x/delay", "/self/x/upgrade"})
 	for _, path := range paths {
 		for _, from := range []struct{ header, value string }{
-			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", "nonsense"},
-			{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Origin", strings.Replace(w.srv.URL, "http:", "https:", 1) + "0"},
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Sec-Fetch-Site", "nonsense"},
+			{"Origin", "https://evil.example"},
+			{"Origin", "null"},
+			{"Origin", strings.Replace(w.srv.URL, "http:", "https:", 1) + "0"},
 		} {
 			if p := send(path, from.header, from.value); p.status != http.StatusForbidden || !strings.Contains(p.body, "another site") {
 				t.Errorf("POST %s with %s: %s is %d", path, from.header, from.value, p.status)

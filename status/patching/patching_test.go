@@ -27,8 +27,10 @@ func catalogue(t *testing.T, day release.Day) *Catalogue {
 		{Version: "26.3", Build: "25D125", Kind: release.KindOS, Posted: posted - 40, Devices: []string{board}},
 		{Version: "26.4", Build: "25E246", Kind: release.KindOS, Posted: posted, Exploited: true, Devices: []string{board}},
 		{Version: "26.4", Build: "25E247", Kind: release.KindOS, Posted: posted + 2, Devices: []string{"J999AP"}},
-		{Version: "26.4", Build: "25E246a", Kind: release.KindBSI, Letter: "a", PrerequisiteBuild: "25E246", Posted: posted + 5,
-			Devices: []string{board}},
+		{
+			Version: "26.4", Build: "25E246a", Kind: release.KindBSI, Letter: "a", PrerequisiteBuild: "25E246", Posted: posted + 5,
+			Devices: []string{board},
+		},
 		{Version: "27.0", Build: "26A100", Kind: release.KindOS, Posted: posted + 200, Devices: []string{board}},
 	}, day)
 }
@@ -203,11 +205,16 @@ func TestFreireich(t *testing.T) {
 		want             map[int]float64 // survival, to three places
 		median           *int
 	}{
-		{"6-MP", expand(6, 6, 6, 7, 10, 13, 16, 22, 23), expand(6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35),
-			map[int]float64{6: .857, 7: .807, 10: .753, 13: .690, 16: .627, 22: .538, 23: .448}, days(23)},
-		{"placebo", expand(1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23), nil,
+		{
+			"6-MP", expand(6, 6, 6, 7, 10, 13, 16, 22, 23), expand(6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35),
+			map[int]float64{6: .857, 7: .807, 10: .753, 13: .690, 16: .627, 22: .538, 23: .448},
+			days(23),
+		},
+		{
+			"placebo", expand(1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23), nil,
 			map[int]float64{1: .905, 2: .810, 3: .762, 4: .667, 5: .571, 8: .381, 11: .286, 12: .190, 15: .143, 17: .095, 22: .048, 23: 0},
-			days(8)},
+			days(8),
+		},
 	} {
 		curve := Curve(c.events, c.censored)
 		if len(curve) != len(c.want) {
@@ -352,7 +359,8 @@ func TestHistory(t *testing.T) {
 	h.Begin(on(12), time.Time{})
 	want := History{Lives: []Life{
 		{From: on(0), To: on(9), Last: on(5), Had: []Version{
-			{on(0), "26.3", "b", ""}, {on(2), "26.3", "b", "a"}, {on(2), "26.4", "c", ""}}},
+			{on(0), "26.3", "b", ""}, {on(2), "26.3", "b", "a"}, {on(2), "26.4", "c", ""},
+		}},
 		{From: on(9), To: on(9), Last: on(9)},
 		{From: on(12)},
 	}}
@@ -382,9 +390,18 @@ func TestParseSLA(t *testing.T) {
 		exploited string // the key for an exploited release
 		bad       bool
 	}{
-		{"21", 21, "21d", false}, {"1", 1, "1d", false}, {"cyber-essentials", 14, "14d", false}, {"essential-eight", 30, "30d", false},
-		{"essential-eight-ml3", 30, "48h", false}, {"cis", 30, "30d", false},
-		{"", 0, "", true}, {"0", 0, "", true}, {"366", 0, "", true}, {"07", 0, "", true}, {"-3", 0, "", true}, {"pci", 0, "", true},
+		{"21", 21, "21d", false},
+		{"1", 1, "1d", false},
+		{"cyber-essentials", 14, "14d", false},
+		{"essential-eight", 30, "30d", false},
+		{"essential-eight-ml3", 30, "48h", false},
+		{"cis", 30, "30d", false},
+		{"", 0, "", true},
+		{"0", 0, "", true},
+		{"366", 0, "", true},
+		{"07", 0, "", true},
+		{"-3", 0, "", true},
+		{"pci", 0, "", true},
 	} {
 		s, err := ParseSLA(c.in)
 		if (err != nil) != c.bad || s.Days != c.days {

@@ -25,15 +25,23 @@ type SLA struct {
 
 // Profiles are the published limits.
 var Profiles = []SLA{
-	{Profile: "cyber-essentials", Days: 14,
-		Source: "NCSC, Cyber Essentials: Requirements for IT Infrastructure v3.2, Security update management", SourceDate: "2025-04"},
-	{Profile: "essential-eight", Days: 30,
-		Source: "ASD, Essential Eight Maturity Model, Patch operating systems, maturity level one: one month", SourceDate: "2023-11"},
-	{Profile: "essential-eight-ml3", Days: 30, ExploitedDays: 2,
+	{
+		Profile: "cyber-essentials", Days: 14,
+		Source: "NCSC, Cyber Essentials: Requirements for IT Infrastructure v3.2, Security update management", SourceDate: "2025-04",
+	},
+	{
+		Profile: "essential-eight", Days: 30,
+		Source: "ASD, Essential Eight Maturity Model, Patch operating systems, maturity level one: one month", SourceDate: "2023-11",
+	},
+	{
+		Profile: "essential-eight-ml3", Days: 30, ExploitedDays: 2,
 		Source:     "ASD, Essential Eight Maturity Model, Patch operating systems, maturity level three: 48 hours or one month",
-		SourceDate: "2023-11"},
-	{Profile: "cis", Days: 30,
-		Source: "CIS Controls v8.1, safeguard 7.3: monthly, or more frequently", SourceDate: "2024-06"},
+		SourceDate: "2023-11",
+	},
+	{
+		Profile: "cis", Days: 30,
+		Source: "CIS Controls v8.1, safeguard 7.3: monthly, or more frequently", SourceDate: "2024-06",
+	},
 }
 
 const maxSLADays = 365

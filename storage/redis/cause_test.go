@@ -32,12 +32,24 @@ func TestRedisThatTakesNoWrites(t *testing.T) {
 		out, back [][]string
 		want      string
 	}{
-		{"out of memory", [][]string{{"CONFIG", "SET", "maxmemory", "1"}}, [][]string{{"CONFIG", "SET", "maxmemory", "0"}},
-			"Redis is out of memory: raise its maxmemory or make room: OOM "},
-		{"a replica", [][]string{{"REPLICAOF", "127.0.0.1", "1"}, {"CONFIG", "SET", "replica-serve-stale-data", "yes"}}, [][]string{{"REPLICAOF", "NO", "ONE"}},
-			"this Redis is a replica: the store URL must lead to the primary: READONLY "},
-		{"too few replicas", [][]string{{"CONFIG", "SET", "min-replicas-to-write", "1"}}, [][]string{{"CONFIG", "SET", "min-replicas-to-write", "0"}},
-			"Redis has too few replicas connected (min-replicas-to-write): NOREPLICAS "},
+		{
+			"out of memory",
+			[][]string{{"CONFIG", "SET", "maxmemory", "1"}},
+			[][]string{{"CONFIG", "SET", "maxmemory", "0"}},
+			"Redis is out of memory: raise its maxmemory or make room: OOM ",
+		},
+		{
+			"a replica",
+			[][]string{{"REPLICAOF", "127.0.0.1", "1"}, {"CONFIG", "SET", "replica-serve-stale-data", "yes"}},
+			[][]string{{"REPLICAOF", "NO", "ONE"}},
+			"this Redis is a replica: the store URL must lead to the primary: READONLY ",
+		},
+		{
+			"too few replicas",
+			[][]string{{"CONFIG", "SET", "min-replicas-to-write", "1"}},
+			[][]string{{"CONFIG", "SET", "min-replicas-to-write", "0"}},
+			"Redis has too few replicas connected (min-replicas-to-write): NOREPLICAS ",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := storagetest.RedisServer(t)

@@ -158,8 +158,13 @@ func TestCatalogues(t *testing.T) {
 		date, build string
 		known       bool
 	}{
-		{"2025-09-21", "25A354", true}, {"2025-09-29", "25A362", false}, {"2025-09-30", "25A362", true},
-		{"2025-11-03", "25B78", false}, {"2025-11-04", "25B78", true}, {"2025-12-12", "25C56", false}, {"2025-12-13", "25C56", true},
+		{"2025-09-21", "25A354", true},
+		{"2025-09-29", "25A362", false},
+		{"2025-09-30", "25A362", true},
+		{"2025-11-03", "25B78", false},
+		{"2025-11-04", "25B78", true},
+		{"2025-12-12", "25C56", false},
+		{"2025-12-13", "25C56", true},
 	} {
 		r := release.NewIndex(on(tt.date)).Build(tt.build)
 		if (r != nil) != tt.known {

@@ -211,8 +211,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 }
 
 // colours are those of the curves, in the order of the results.
-var colours = [...]string{"#888", "#c60", "#e93", "#036", "#06c", "#39f", "#6bf", "#a0a", "#080", "#0a8", "#c03",
-	"#963", "#630", "#333"}
+var colours = [...]string{
+	"#888", "#c60", "#e93", "#036", "#06c", "#39f", "#6bf", "#a0a", "#080", "#0a8", "#c03",
+	"#963", "#630", "#333",
+}
 
 // WriteSVG draws the curves.
 func (r *Report) WriteSVG(w io.Writer) error {

@@ -227,8 +227,10 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	kept, err := a.store.FirstToken(ctx, storage.Token{Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret),
-		CreatedAt: a.o.Now(), By: "plimsoll"})
+	kept, err := a.store.FirstToken(ctx, storage.Token{
+		Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret),
+		CreatedAt: a.o.Now(), By: "plimsoll",
+	})
 	if err != nil || !kept {
 		return "", err
 	}
@@ -241,13 +243,17 @@ var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewToken, error) {
 	var faults []policy.FieldError
 	if !tokenName.MatchString(w.Name) {
-		faults = append(faults, policy.FieldError{Field: "name",
-			Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"})
+		faults = append(faults, policy.FieldError{
+			Field:  "name",
+			Reason: "must be 1 to 63 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit",
+		})
 	}
 	unknown := func(s Scope) bool { return !slices.Contains(Scopes, s) }
 	if len(w.Scopes) == 0 || len(w.Scopes) > len(Scopes) || slices.ContainsFunc(w.Scopes, unknown) {
-		faults = append(faults, policy.FieldError{Field: "scopes",
-			Reason: "must be one or several of admin, read, operator, metrics, mdm and backup"})
+		faults = append(faults, policy.FieldError{
+			Field:  "scopes",
+			Reason: "must be one or several of admin, read, operator, metrics, mdm and backup",
+		})
 	}
 	if w.ExpiresAt != nil && !a.o.Now().Before(*w.ExpiresAt) {
 		faults = append(faults, policy.FieldError{Field: "expires_at", Reason: "must lie ahead"})

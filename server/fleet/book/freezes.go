@@ -41,7 +41,8 @@ func (k *Keeper) PutFreeze(ctx context.Context, f policy.Freeze, o answer.WriteO
 }
 
 func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *storage.Book,
-	ready *plan.Book) (FreezeResult, change, error) {
+	ready *plan.Book,
+) (FreezeResult, change, error) {
 	now := k.o.Now()
 	f.CreatedAt, f.UpdatedAt, f.By = now, now, o.By
 	res := FreezeResult{Freeze: f, ETag: freezeETag(f), Changed: true, Warnings: []policy.Reason{}}

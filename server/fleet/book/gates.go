@@ -107,8 +107,10 @@ func (k *Keeper) look(cur *Current) turns {
 		}
 		if d.Open != "" {
 			evidence := t.all
-			found.openings = append(found.openings, policy.Opening{Policy: at.policy, Build: at.build, Ring: d.Open, At: now,
-				Why: policy.OpenedByGate, Evidence: &evidence})
+			found.openings = append(found.openings, policy.Opening{
+				Policy: at.policy, Build: at.build, Ring: d.Open, At: now,
+				Why: policy.OpenedByGate, Evidence: &evidence,
+			})
 		}
 	}
 	return found

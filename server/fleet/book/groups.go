@@ -39,8 +39,10 @@ func members(devices []string) ([]string, error) {
 	for i, d := range devices {
 		devices[i] = strings.TrimSpace(d)
 		if d = devices[i]; d == "" || len(d) > 256 {
-			return nil, answer.Invalid("the group is not valid", policy.FieldError{Field: fmt.Sprintf("devices.%d", i),
-				Reason: "must be a serial number or an enrollment id of 1 to 256 characters"})
+			return nil, answer.Invalid("the group is not valid", policy.FieldError{
+				Field:  fmt.Sprintf("devices.%d", i),
+				Reason: "must be a serial number or an enrollment id of 1 to 256 characters",
+			})
 		}
 	}
 	slices.SortFunc(devices, func(a, b string) int {
@@ -51,7 +53,8 @@ func members(devices []string) ([]string, error) {
 
 // putGroup writes a group that edit makes out of the stored one (nil: none).
 func (k *Keeper) putGroup(ctx context.Context, name string, o answer.WriteOptions,
-	edit func(*policy.Group) (policy.Group, error)) (Group, bool, *answer.Impact, error) {
+	edit func(*policy.Group) (policy.Group, error),
+) (Group, bool, *answer.Impact, error) {
 	if !policy.ValidName(name) {
 		return Group{}, false, nil, answer.Invalid(
 			"the group is not valid",
@@ -96,7 +99,8 @@ func withoutGroup(groups []policy.Group, name string) []policy.Group {
 
 // PutGroup creates or replaces a group.
 func (k *Keeper) PutGroup(ctx context.Context, name string, devices []string, o answer.WriteOptions) (Group, bool,
-	*answer.Impact, error) {
+	*answer.Impact, error,
+) {
 	devices, err := members(devices)
 	if err != nil {
 		return Group{}, false, nil, err
@@ -108,7 +112,8 @@ func (k *Keeper) PutGroup(ctx context.Context, name string, devices []string, o 
 
 // EditGroup adds and removes members of a group that exists.
 func (k *Keeper) EditGroup(ctx context.Context, name string, add, remove []string, o answer.WriteOptions) (Group,
-	*answer.Impact, error) {
+	*answer.Impact, error,
+) {
 	g, _, impact, err := k.putGroup(ctx, name, o, func(before *policy.Group) (policy.Group, error) {
 		if before == nil {
 			return policy.Group{}, answer.NotFound(fmt.Sprintf("there is no group named %q", name))

@@ -27,7 +27,8 @@ type change struct {
 // in force. check runs against the book in force, and again against the book that is written to. With DryRun guard only
 // answers the impact.
 func (k *Keeper) guard(ctx context.Context, o answer.WriteOptions,
-	check func(*storage.Book, *plan.Book) (change, error)) (*answer.Impact, error) {
+	check func(*storage.Book, *plan.Book) (change, error),
+) (*answer.Impact, error) {
 	if err := k.ReloadBook(ctx); err != nil {
 		return nil, err
 	}

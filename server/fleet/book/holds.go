@@ -53,7 +53,8 @@ func withoutHold(holds []release.Hold, subject string) []release.Hold {
 
 // PutHold keeps a build, a version or a major version from being a target (rules 3). until nil: until let go.
 func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors bool, until *time.Time,
-	o answer.WriteOptions) (Hold, bool, *answer.Impact, error) {
+	o answer.WriteOptions,
+) (Hold, bool, *answer.Impact, error) {
 	now := k.o.Now()
 	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By}
 	var faults []policy.FieldError

@@ -35,8 +35,10 @@ func (k *Keeper) impact(cur *Current, apply func(*policy.Input)) (*answer.Impact
 	if err != nil {
 		return nil, fmt.Errorf("compile the book with the change: %w", err)
 	}
-	w := &weighing{before: cur, after: after, now: k.o.Now(), zone: k.o.Zone, targets: map[plan.Target]int{},
-		groups: map[string]*answer.ImpactGroup{}}
+	w := &weighing{
+		before: cur, after: after, now: k.o.Now(), zone: k.o.Zone, targets: map[plan.Target]int{},
+		groups: map[string]*answer.ImpactGroup{},
+	}
 	n, record := k.o.Macs.Records()
 	parts := make([]part, runtime.GOMAXPROCS(0))
 	var work errgroup.Group
@@ -103,8 +105,10 @@ func (w *weighing) weigh(rec *storage.Record, out *part) {
 		out.NewlyDueWithin7d++
 	}
 	if before, after := side(a), side(b); len(out.Sample) < sampleSize && !before.Same(after) {
-		out.Sample = append(out.Sample, answer.ImpactSample{Device: rec.Facts.ID, Serial: rec.Facts.Serial, Before: before,
-			After: after})
+		out.Sample = append(out.Sample, answer.ImpactSample{
+			Device: rec.Facts.ID, Serial: rec.Facts.Serial, Before: before,
+			After: after,
+		})
 	}
 	if !b.Enforced() {
 		return
@@ -131,8 +135,10 @@ func (w *weighing) stateAfter(rec *storage.Record, mac *plan.Mac, after *plan.Pl
 	if same && rec.Summary.State != "" {
 		return rec.Summary.StateNow(w.now)
 	}
-	v := compliance.Judge(compliance.Input{Mac: mac, Plan: after, Index: w.after.Index, Now: w.now, Zone: w.zone,
-		Before: rec.Summary})
+	v := compliance.Judge(compliance.Input{
+		Mac: mac, Plan: after, Index: w.after.Index, Now: w.now, Zone: w.zone,
+		Before: rec.Summary,
+	})
 	return v.Summary.StateNow(w.now)
 }
 
@@ -203,8 +209,10 @@ func (p *part) join(o *part) {
 
 func (w *weighing) sum(parts []part) *answer.Impact {
 	all := part{states: map[compliance.State]int{}}
-	total := &answer.Impact{StatesAfter: map[string]int{}, ByTarget: []answer.ImpactTarget{},
-		ByGroup: []answer.ImpactGroup{}, Sample: []answer.ImpactSample{}}
+	total := &answer.Impact{
+		StatesAfter: map[string]int{}, ByTarget: []answer.ImpactTarget{},
+		ByGroup: []answer.ImpactGroup{}, Sample: []answer.ImpactSample{},
+	}
 	for i := range parts {
 		p := &parts[i]
 		total.Devices += p.Devices

@@ -36,7 +36,8 @@ func (k *Keeper) PutPolicy(ctx context.Context, p policy.Policy, o answer.WriteO
 
 // policyChange checks a policy against the book, and makes what is stored of it.
 func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *storage.Book,
-	ready *plan.Book) (PolicyResult, change, error) {
+	ready *plan.Book,
+) (PolicyResult, change, error) {
 	now := k.o.Now()
 	res := PolicyResult{Policy: p, ETag: answer.ETag(p), Changed: true, Warnings: []policy.Reason{}}
 	before := book.Policy(p.Name)

@@ -203,8 +203,10 @@ func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string,
 		if at <= ready.OpenRing(rule, build) {
 			return change{}, nil
 		}
-		opening := policy.Opening{Policy: name, Build: build, Ring: ring, At: k.o.Now(), Why: policy.OpenedByHand,
-			Reason: reason, By: o.By}
+		opening := policy.Opening{
+			Policy: name, Build: build, Ring: ring, At: k.o.Now(), Why: policy.OpenedByHand,
+			Reason: reason, By: o.By,
+		}
 		res.Changed = true
 		return change{
 			apply: func(in *policy.Input) { in.Openings = append(slices.Clone(in.Openings), opening) },

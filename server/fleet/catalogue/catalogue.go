@@ -145,8 +145,10 @@ func (c *Catalogue) result(d decision, r *response, revision int) (RefreshResult
 	switch {
 	case r.failed():
 		c.o.Counters.FetchesFailed.Add(1)
-		failed := &answer.Error{Kind: answer.ErrUnavailable, Code: codeFetchFailed,
-			Text: "the catalogue could not be fetched: " + r.err.Error()}
+		failed := &answer.Error{
+			Kind: answer.ErrUnavailable, Code: codeFetchFailed,
+			Text: "the catalogue could not be fetched: " + r.err.Error(),
+		}
 		res.Refused = &failed.Text
 		return res, failed
 	case d.refused != nil:

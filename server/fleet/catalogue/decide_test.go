@@ -35,28 +35,40 @@ func TestDecide(t *testing.T) {
 		refused bool
 	}{
 		"the same again": {
-			first.state, response{source: url, same: true, next: Validators{ETag: "1"}},
-			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1"}, true, false, false,
+			first.state,
+			response{source: url, same: true, next: Validators{ETag: "1"}},
+			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1"},
+			true, false, false,
 		},
 		"a newer release": {
-			first.state, response{source: url, feed: feed("26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27"), next: Validators{ETag: "2"}},
-			storage.FetchState{From: url.Name, TriedAt: later, ETag: "2"}, true, true, false,
+			first.state,
+			response{source: url, feed: feed("26.5 25F71 2026-05-11", "26.6 25G72 2026-07-27"), next: Validators{ETag: "2"}},
+			storage.FetchState{From: url.Name, TriedAt: later, ETag: "2"},
+			true, true, false,
 		},
 		"down": {
-			first.state, response{source: url, err: down},
-			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1", Error: down.Error()}, false, false, false,
+			first.state,
+			response{source: url, err: down},
+			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1", Error: down.Error()},
+			false, false, false,
 		},
 		"down, and another source": {
-			first.state, response{source: Source{Name: "https://other", URL: true}, err: down},
-			storage.FetchState{From: "https://other", TriedAt: later, Error: down.Error()}, false, false, false,
+			first.state,
+			response{source: Source{Name: "https://other", URL: true}, err: down},
+			storage.FetchState{From: "https://other", TriedAt: later, Error: down.Error()},
+			false, false, false,
 		},
 		"no feed": {
-			first.state, response{source: url, err: &UnusableFeed{errors.New("it is HTML")}, next: Validators{ETag: "3"}},
-			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1", Refused: "it is HTML", RefusedAt: later}, false, false, true,
+			first.state,
+			response{source: url, err: &UnusableFeed{errors.New("it is HTML")}, next: Validators{ETag: "3"}},
+			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1", Refused: "it is HTML", RefusedAt: later},
+			false, false, true,
 		},
 		"up again": {
-			storage.FetchState{From: url.Name, Error: "down", Refused: "it is HTML", RefusedAt: testDay}, response{source: url, same: true, next: Validators{ETag: "1"}},
-			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1"}, true, false, false,
+			storage.FetchState{From: url.Name, Error: "down", Refused: "it is HTML", RefusedAt: testDay},
+			response{source: url, same: true, next: Validators{ETag: "1"}},
+			storage.FetchState{From: url.Name, TriedAt: later, ETag: "1"},
+			true, false, false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

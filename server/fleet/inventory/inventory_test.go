@@ -38,6 +38,7 @@ func revision(n int64) func(*storage.Record) { return func(r *storage.Record) { 
 func version(v string) func(*storage.Record) {
 	return func(r *storage.Record) { r.Facts.Version = release.Version(v) }
 }
+
 func governed(by string) func(*storage.Record) {
 	return func(r *storage.Record) { r.Summary.Policy = by }
 }

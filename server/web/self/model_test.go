@@ -56,15 +56,18 @@ func TestThePageSays(t *testing.T) {
 		},
 		{
 			"an exploited one", with(func(s *fleet.Self) { s.Exploited = true }),
-			[]string{"It fixes a vulnerability that is being actively exploited."}, nil,
+			[]string{"It fixes a vulnerability that is being actively exploited."},
+			nil,
 		},
 		{
 			"an overdue one", with(func(s *fleet.Self) { s.State, s.Overdue = "overdue", true }),
-			[]string{"An update is overdue.", "Save your work now.", "What happens next"}, []string{"before lunch"},
+			[]string{"An update is overdue.", "Save your work now.", "What happens next"},
+			[]string{"before lunch"},
 		},
 		{
 			"a Mac that cannot be told", with(func(s *fleet.Self) { s.State = "incompatible" }),
-			[]string{"This Mac needs macOS 26.6.2.", "cannot be updated by this service"}, []string{"4 December"},
+			[]string{"This Mac needs macOS 26.6.2.", "cannot be updated by this service"},
+			[]string{"4 December"},
 		},
 		{
 			"an upgrade that was asked for", with(func(s *fleet.Self) { s.Asked = true }), []string{"You asked for this upgrade."}, nil,
@@ -74,7 +77,8 @@ func TestThePageSays(t *testing.T) {
 			with(func(s *fleet.Self) {
 				s.Required, s.Letter = &plan.Target{Kind: release.KindBSI, Version: "26.6.2", Build: "25G90"}, "a"
 			}),
-			[]string{"the Background Security Improvement macOS 26.6.2 (a)", "Privacy &amp; Security"}, nil,
+			[]string{"the Background Security Improvement macOS 26.6.2 (a)", "Privacy &amp; Security"},
+			nil,
 		},
 		{
 			"downloading", with(func(s *fleet.Self) { s.Phase = "downloading" }), []string{"Progress", "Your Mac is downloading the update."}, []string{"How far"},
@@ -83,37 +87,50 @@ func TestThePageSays(t *testing.T) {
 			"reasons for users", with(func(s *fleet.Self) {
 				s.Reasons = []fleet.SelfReason{{Code: "failure_disk"}, {Code: "not_synced_yet", Text: "for admins"}}
 			}),
-			[]string{"lack of disk space"}, []string{"for admins"},
+			[]string{"lack of disk space"},
+			[]string{"for admins"},
 		},
 		{
 			"a delay that is possible", with(func(s *fleet.Self) { s.CanDelay, s.DelaysLeft, s.MaxHours = true, 1, 8 }),
-			[]string{"1 hour of 8 left", `action="/self/a%2fb/delay"`, "Thu 09:00 (UTC&#43;0)", `<option value="0" selected>`}, nil,
+			[]string{"1 hour of 8 left", `action="/self/a%2fb/delay"`, "Thu 09:00 (UTC&#43;0)", `<option value="0" selected>`},
+			nil,
 		},
 		{
 			"a delay that will be", with(func(s *fleet.Self) { s.DelayFromLocal, s.DelaysLeft = pointer("2026-12-03T12:00:00"), 8 }),
-			[]string{"From Thursday 3 December 2026, 12:00 on you can delay", "8 hours in all"}, []string{"<select"},
+			[]string{"From Thursday 3 December 2026, 12:00 on you can delay", "8 hours in all"},
+			[]string{"<select"},
 		},
 		{
-			"up to date", fleet.Self{State: "compliant", Fine: true, CurrentVersion: "26.6.2", Name: "Ada’s MacBook", ModelName: "MacBook Air"},
-			[]string{"This Mac is up to date.", "Ada’s MacBook · MacBook Air · macOS 26.6.2"}, []string{"What to do now"},
+			"up to date",
+			fleet.Self{State: "compliant", Fine: true, CurrentVersion: "26.6.2", Name: "Ada’s MacBook", ModelName: "MacBook Air"},
+			[]string{"This Mac is up to date.", "Ada’s MacBook · MacBook Air · macOS 26.6.2"},
+			[]string{"What to do now"},
 		},
 		{"unmanaged", fleet.Self{State: "unmanaged", Fine: true}, []string{"Nothing is asked of this Mac."}, []string{"macOS"}},
 		{"unknown", fleet.Self{State: "unknown"}, []string{"No update is asked for at the moment."}, nil},
 		{
-			"paused", fleet.Self{State: "unmanaged", Fine: true, Reasons: []fleet.SelfReason{{Code: "paused"}}},
-			[]string{"have paused all updates for now"}, nil,
+			"paused",
+			fleet.Self{State: "unmanaged", Fine: true, Reasons: []fleet.SelfReason{{Code: "paused"}}},
+			[]string{"have paused all updates for now"},
+			nil,
 		},
 		{
-			"an offer", fleet.Self{State: "compliant", Fine: true, Offered: &plan.Target{Kind: release.KindOS, Version: "27.0"}},
-			[]string{"An upgrade is offered", "Install macOS 27.0 now", `action="/self/a%2fb/upgrade"`}, nil,
+			"an offer",
+			fleet.Self{State: "compliant", Fine: true, Offered: &plan.Target{Kind: release.KindOS, Version: "27.0"}},
+			[]string{"An upgrade is offered", "Install macOS 27.0 now", `action="/self/a%2fb/upgrade"`},
+			nil,
 		},
 		{
-			"an offer that was taken", fleet.Self{State: "compliant", Fine: true, Asked: true, Offered: &plan.Target{Kind: release.KindOS, Version: "27.0"}},
-			nil, []string{"An upgrade is offered"},
+			"an offer that was taken",
+			fleet.Self{State: "compliant", Fine: true, Asked: true, Offered: &plan.Target{Kind: release.KindOS, Version: "27.0"}},
+			nil,
+			[]string{"An upgrade is offered"},
 		},
 		{
-			"a name that is a script", fleet.Self{Fine: true, Name: `<script>alert(1)</script>`, ModelName: `"><img src=x onerror=alert(1)>`},
-			[]string{"&lt;script&gt;"}, []string{"<script>alert", "<img"},
+			"a name that is a script",
+			fleet.Self{Fine: true, Name: `<script>alert(1)</script>`, ModelName: `"><img src=x onerror=alert(1)>`},
+			[]string{"&lt;script&gt;"},
+			[]string{"<script>alert", "<img"},
 		},
 		{
 			"a policy that is a script", with(func(s *fleet.Self) { s.Policy = `</dd><script>alert(1)</script>` }), []string{"&lt;script&gt;"}, []string{"<script>alert"},

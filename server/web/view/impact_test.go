@@ -16,11 +16,13 @@ func TestTheImpactInOneSentence(t *testing.T) {
 	}{
 		{"nothing", fleet.Impact{}, "No Mac restarts because of this."},
 		{
-			"one Mac", fleet.Impact{Devices: 1, Restarting: 1, FirstRestartLocal: &first, LastRestartLocal: &first},
+			"one Mac",
+			fleet.Impact{Devices: 1, Restarting: 1, FirstRestartLocal: &first, LastRestartLocal: &first},
 			"1 Mac restarts by Friday 28 August 2026, 12:00.",
 		},
 		{
-			"more, not all of which can", fleet.Impact{
+			"more, not all of which can",
+			fleet.Impact{
 				Devices: 9, Restarting: 3, NoLongerAsked: 2, Cannot: 1, FirstRestartLocal: &first, LastRestartLocal: &last,
 			},
 			"3 Macs restart by Monday 31 August 2026, 12:00, the first by Friday 28 August 2026, 12:00; 2 are no longer asked; " +
