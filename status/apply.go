@@ -158,10 +158,16 @@ func (f *Facts) takeOS(s system) {
 	if s.supplemental == f.Build {
 		s.supplemental = "" // no BSI: the system runs its own build
 	}
-	switch {
-	case changed:
+	if changed {
 		f.SupplementalBuild, f.Letter = s.supplemental, s.letter
 		return
+	}
+	f.takeSupplement(s)
+}
+
+// takeSupplement takes the build and the letter of an improvement for a system that is the one known already.
+func (f *Facts) takeSupplement(s system) {
+	switch {
 	case s.hasSupplemental && !s.hasLetter && f.SupplementalBuild != "" && f.SupplementalBuild != s.supplemental:
 		f.Letter = "" // it was the letter of the build that is gone
 	case s.hasLetter && !s.hasSupplemental && f.Letter != "" && f.Letter != s.letter:

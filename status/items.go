@@ -74,7 +74,6 @@ type shape struct {
 
 var (
 	aString = &shape{kind: stringKind}
-	aNumber = &shape{kind: numberKind}
 	aBool   = &shape{kind: boolKind}
 	strs    = &shape{kind: arrayKind, elem: aString}
 	object  = &shape{kind: objectKind}

@@ -102,8 +102,9 @@ func (s *Store) UpdateBook(ctx context.Context, fn func(*BookTx) error) error {
 	})
 }
 
-// RaiseBook commits to the book, without a change, until its revision is at least the given one. It is for a database that lost the newest
-// writes, as a failover can that did not wait for replicas: else revisions that Macs and replicas know already would be given again, to other content.
+// RaiseBook commits to the book, without a change, until its revision is at least the given one. It is for a database that lost
+// the newest writes, as a failover can that did not wait for replicas: else revisions that Macs and replicas know already would
+// be given again, to other content.
 func (s *Store) RaiseBook(ctx context.Context, revision uint64) error {
 	for {
 		var b *Book

@@ -15,9 +15,9 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// Every value in a database begins with one byte that says how the rest is kept: as it is, which stays readable for an
-// operator who looks into the database, or compressed against a dictionary of what Macs say: status reports, and what is merged from them, make
-// up most of what is written, and say mostly the same.
+// Every value in a database begins with one byte that says how the rest is kept: as it is, which stays readable for an operator
+// who looks into the database, or compressed against a dictionary of what Macs say: status reports, and what is merged from
+// them, make up most of what is written, and say mostly the same.
 const (
 	packedPlain = '='
 	packedS2    = '^'

@@ -18,8 +18,8 @@ var (
 	ErrUnavailable = errors.New("unavailable") // the database cannot be reached or did not acknowledge in time
 )
 
-// ErrNoWrites wraps ErrUnavailable: a database that several replicas share answers, and refuses to write (out of memory, a replica, a disk that
-// is full). What only reads goes on, so that a replica need not be taken out.
+// ErrNoWrites wraps ErrUnavailable: a database that several replicas share answers, and refuses to write (out of memory, a
+// replica, a disk that is full). What only reads goes on, so that a replica need not be taken out.
 var ErrNoWrites = fmt.Errorf("takes no writes: %w", ErrUnavailable)
 
 // Timeout bounds every call of a DB whose context has no earlier deadline.
@@ -54,8 +54,8 @@ type Reader interface {
 // Tx is a Reader that also writes. Reads see the writes made before them in the same transaction.
 type Tx interface {
 	Reader
-	// Set stores val under key; an empty, non-nil value is kept as such. The Tx keeps val: the caller must not change it afterwards.
-	// After a value longer than MaxValue the Update fails with an error that wraps ErrInvalid.
+	// Set stores val under key; an empty, non-nil value is kept as such. The Tx keeps val: the caller must not change it
+	// afterwards. After a value longer than MaxValue the Update fails with an error that wraps ErrInvalid.
 	Set(key string, val []byte)
 	// Delete removes key; it is no error when there is none.
 	Delete(key string)
@@ -63,31 +63,34 @@ type Tx interface {
 
 // DB is a database cut into partitions, the units of atomicity. Every implementation passes storagetest.
 //
-// All methods return an error that wraps ErrUnavailable when the database cannot be reached or does not answer within
-// the context's deadline or Timeout, whichever is earlier; an error of the function is returned as it is, and nothing is written then.
+// All methods return an error that wraps ErrUnavailable when the database cannot be reached or does not answer within the
+// context's deadline or Timeout, whichever is earlier; an error of the function is returned as it is, and nothing is written
+// then.
 //
-// A function that View or Update runs must not call the DB, nor wait for somebody who does: bolt, when its file has outgrown what is mapped,
-// lets nobody begin until all who have begun are done.
+// A function that View or Update runs must not call the DB, nor wait for somebody who does: bolt, when its file has outgrown
+// what is mapped, lets nobody begin until all who have begun are done.
 type DB interface {
 	// View runs fn over one revision of the partition. fn may run more than once.
 	View(ctx context.Context, partition string, fn func(Reader) error) error
 	// Update runs fn and commits what it wrote, atomically and only if nobody else committed to the partition since fn read it;
-	// otherwise fn runs again. A commit that writes nothing changes no revision. When Update returns nil the commit is acknowledged by the database
-	// (bolt: fsync; Redis: as configured there, and by wait=N replicas). What fn has read is committed when Update returns, also when fn
-	// wrote nothing or returned an error; with wait=N that costs as much as a commit, so whoever only looks takes View.
-	// A commit whose answer was lost is recognised when it is retried, and reported as done, not run twice.
+	// otherwise fn runs again. A commit that writes nothing changes no revision. When Update returns nil the commit is
+	// acknowledged by the database (bolt: fsync; Redis: as configured there, and by wait=N replicas). What fn has read is
+	// committed when Update returns, also when fn wrote nothing or returned an error; with wait=N that costs as much as a commit,
+	// so whoever only looks takes View. A commit whose answer was lost is recognised when it is retried, and reported as done, not
+	// run twice.
 	Update(ctx context.Context, partition string, fn func(Tx) error) error
 	// Revisions returns the revision of each partition, in one round trip (one per cluster node).
 	Revisions(ctx context.Context, partitions ...string) ([]uint64, error)
 	// Collect reads one key (the same) of many partitions, nil where there is none, in as few round trips as possible.
 	Collect(ctx context.Context, partitions []string, key string) ([][]byte, error)
-	// Partitions calls fn with the names of all partitions that had been written when it was called, in pages: each name at least once, in any
-	// order, those that were dropped too. Partitions that are written first meanwhile may be among them. fn may call the DB; its error ends it.
-	// Timeout bounds each page, not the whole.
+	// Partitions calls fn with the names of all partitions that had been written when it was called, in pages: each name at least
+	// once, in any order, those that were dropped too. Partitions that are written first meanwhile may be among them. fn may call
+	// the DB; its error ends it. Timeout bounds each page, not the whole.
 	Partitions(ctx context.Context, fn func(names []string) error) error
-	// Load writes values over what the partition holds, and makes its revision the given one, higher or lower than it was; atomically, and whoever else
-	// commits. It is for a restore, into a database that nobody else uses: a large partition may be loaded in parts, with the same revision,
-	// and who does not know whether a part was loaded loads it again. Revision 0 is ErrInvalid.
+	// Load writes values over what the partition holds, and makes its revision the given one, higher or lower than it was;
+	// atomically, and whoever else commits. It is for a restore, into a database that nobody else uses: a large partition may be
+	// loaded in parts, with the same revision, and who does not know whether a part was loaded loads it again. Revision 0 is
+	// ErrInvalid.
 	Load(ctx context.Context, partition string, revision uint64, entries []Entry) error
 	// Drop deletes everything in the partition, atomically. Its revision grows.
 	Drop(ctx context.Context, partition string) error

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Format is the number of the format in which this program writes the store. Each field that a stored value gains raises it, because an older
-// replica would drop the field when it writes the value again:
+// Format is the number of the format in which this program writes the store. Each field that a stored value gains raises it,
+// because an older replica would drop the field when it writes the value again:
 //
 //	0   the stores of November 2026, which have no number
 //	1   the store has a number and an id
@@ -60,7 +60,8 @@ func readFormat(r Reader) (*FormatRecord, error) {
 	return rec, nil
 }
 
-// UpdateFormat changes the format record; fn is given nil when there is none, may run more than once, and returns nil to leave all as it is.
+// UpdateFormat changes the format record; fn is given nil when there is none, may run more than once, and returns nil to leave
+// all as it is.
 func (s *Store) UpdateFormat(ctx context.Context, fn func(*FormatRecord) (*FormatRecord, error)) error {
 	return s.db.Update(ctx, FormatPartition, func(tx Tx) error {
 		rec, err := readFormat(tx)

@@ -67,9 +67,15 @@ func counter(r Reader) (uint64, error) {
 	return n, nil
 }
 
-// AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline.
-// A Mac's older entry is deleted, so that whoever lists the changes sees each Mac once. before and after are the shard's counter around it.
-func (s *Store) AddToIndex(ctx context.Context, shard int, macs []Changed, events []compliance.Event) (before, after uint64, err error) {
+// AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline. A
+// Mac's older entry is deleted, so that whoever lists the changes sees each Mac once. before and after are the shard's counter
+// around it.
+func (s *Store) AddToIndex(
+	ctx context.Context,
+	shard int,
+	macs []Changed,
+	events []compliance.Event,
+) (before, after uint64, err error) {
 	err = s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
 		n, err := counter(tx)
 		if err != nil {
@@ -202,8 +208,8 @@ func (s *Store) TrimFleetEvents(ctx context.Context, shard int, before time.Time
 	})
 }
 
-// DropFromIndex forgets Macs of a shard that are known no more, by id with the entries that were seen before: who has another one now
-// has enrolled meanwhile.
+// DropFromIndex forgets Macs of a shard that are known no more, by id with the entries that were seen before: who has another
+// one now has enrolled meanwhile.
 func (s *Store) DropFromIndex(ctx context.Context, shard int, gone map[string]Member) error {
 	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
 		for id, seen := range gone {

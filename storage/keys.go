@@ -27,7 +27,8 @@ const (
 	PatchingPartition = "patching"
 )
 
-// What a backup knows of a Mac's certificates (storage/nano): whose one is stands in a partition of its own, and the Mac's says which it has.
+// What a backup knows of a Mac's certificates (storage/nano): whose one is stands in a partition of its own, and the Mac's says
+// which it has.
 const (
 	KeyCertificates = "n/cert" // in a Mac's partition
 	KeyCertOwner    = "id"     // in the partition of a certificate
@@ -73,14 +74,12 @@ const (
 	prefixManifests = "mh/"
 	prefixBodies    = "b/"
 	prefixReports   = "r/"
-	prefixRaw       = "rb/"
 	prefixEvents    = "e/"
 )
 
 func manifestKey(at time.Time) string   { return fmt.Sprintf("%s%020d", prefixManifests, at.UnixNano()) }
 func bodyKey(serverToken string) string { return prefixBodies + serverToken }
 func reportKey(number int) string       { return fmt.Sprintf("%s%010d", prefixReports, number) }
-func rawKey(number int) string          { return fmt.Sprintf("%s%010d", prefixRaw, number) }
 func eventKey(id string) string         { return prefixEvents + id }
 
 // Keys of the book.

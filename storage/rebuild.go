@@ -10,8 +10,8 @@ import (
 	"plimsoll/status/compliance"
 )
 
-// RebuildShard makes an index shard anew from the partitions of its Macs, given by id: their events in the order of time, then the Macs. It is for a
-// store that no server uses. It holds no more than a page of each Mac's events.
+// RebuildShard makes an index shard anew from the partitions of its Macs, given by id: their events in the order of time, then
+// the Macs. It is for a store that no server uses. It holds no more than a page of each Mac's events.
 func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error {
 	if err := s.db.Drop(ctx, ShardPartition(shard)); err != nil {
 		return err

@@ -21,8 +21,8 @@ type Record struct {
 	BackAt  time.Time // the last contact that ended a silence of more than 7 days
 	Delayed *plan.Delayed
 	Wish    *plan.Wish
-	// Exemption and UpdateNow are an admin's (rules 12); nil when there is none. Their reasons and makers are not part of the encoded
-	// record: State fills them in.
+	// Exemption and UpdateNow are an admin's (rules 12); nil when there is none. Their reasons and makers are not part of the
+	// encoded record: State fills them in.
 	Exemption *plan.Exemption
 	UpdateNow *plan.UpdateNow
 
@@ -80,13 +80,19 @@ func (r *Record) Encode() ([]byte, error) {
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
-		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt),
+		Told: same(
+			r.Told,
+			r.Advertised,
+		), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt),
 		Family: f.Family, IDEnds: c.put(f.IdentityEnds), IDChanged: c.put(f.IdentityChangedAt), RefusedAt: c.put(f.RefusedAt), Refused: f.Refused,
 		Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
 		Sum: wireSummary{
 			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
 			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
-			Due: putLocal(r.Summary.Due, r.Summary.Deadline), Deadline: int64(r.Summary.Deadline), Overdue: putOverdue(c, r), Codes: r.Summary.Codes,
+			Due: putLocal(
+				r.Summary.Due,
+				r.Summary.Deadline,
+			), Deadline: int64(r.Summary.Deadline), Overdue: putOverdue(c, r), Codes: r.Summary.Codes,
 			Past: c.put(r.Summary.PastAt), TargetAt: c.put(r.Summary.TargetAt), ServedAt: c.put(r.Summary.ServedAt),
 			Letter: r.Summary.Letter, Fails: r.Summary.Fails, Gone: r.Summary.Withdrawn,
 		},
@@ -98,7 +104,9 @@ func (r *Record) Encode() ([]byte, error) {
 	for l, s := range r.Lanes {
 		if s != (plan.LaneState{}) {
 			w.Lanes = append(w.Lanes, wireLane{
-				Lane: plan.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
+				Lane: plan.Lane(
+					l,
+				), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
 				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2), Told: toldBeside(s),
 			})
 		}
@@ -123,7 +131,12 @@ func DecodeRecord(b []byte) (*Record, error) {
 		Facts: status.Facts{
 			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board, BoardFrom: w.BoardFrom,
 			Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
-			Capabilities: status.Capabilities{Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items},
+			Capabilities: status.Capabilities{
+				Known:       w.Bits&1 != 0,
+				Enforcement: w.Bits&2 != 0,
+				Settings:    w.Bits&4 != 0,
+				Items:       w.Items,
+			},
 			AppleSilicon: truthOf(w.Bits, 64, 128), Supervised: truthOf(w.Bits, 256, 512),
 			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
 			EnrolledAt: c.get(w.Enrolled), LastContactAt: c.get(w.Contact), LastReportAt: c.get(w.Reported),
@@ -132,11 +145,17 @@ func DecodeRecord(b []byte) (*Record, error) {
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
-		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, Events: w.Events, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
+		Told: unsame(
+			w.Told,
+			w.Adv,
+		), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, Events: w.Events, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
 		Summary: compliance.Summary{
 			Phase: w.Sum.Phase, PhaseAt: c.get(w.Sum.PhaseAt), StateAt: c.get(w.Sum.StateAt), Flags: w.Sum.Flags,
 			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,
-			Due: getLocal(w.Sum.Due, deadline), Deadline: deadline, OverdueAt: getOverdue(c, w.Sum.Overdue, deadline), Codes: w.Sum.Codes,
+			Due: getLocal(
+				w.Sum.Due,
+				deadline,
+			), Deadline: deadline, OverdueAt: getOverdue(c, w.Sum.Overdue, deadline), Codes: w.Sum.Codes,
 			PastAt: c.get(w.Sum.Past), TargetAt: c.get(w.Sum.TargetAt), ServedAt: c.get(w.Sum.ServedAt),
 			Letter: w.Sum.Letter, Fails: w.Sum.Fails, Withdrawn: w.Sum.Gone,
 		},
@@ -160,8 +179,8 @@ func DecodeRecord(b []byte) (*Record, error) {
 	return r, nil
 }
 
-// Same tells whether two records say the same, times compared as the database keeps them (whole seconds), LookedAt and Revision aside: these
-// say when a record was written, not what of.
+// Same tells whether two records say the same, times compared as the database keeps them (whole seconds), LookedAt and Revision
+// aside: these say when a record was written, not what of.
 func (r *Record) Same(o *Record) bool {
 	f, g := r.Facts, o.Facts
 	for _, facts := range []*status.Facts{&f, &g} {
@@ -169,10 +188,32 @@ func (r *Record) Same(o *Record) bool {
 		facts.IdentityEnds, facts.IdentityChangedAt, facts.RefusedAt = time.Time{}, time.Time{}, time.Time{}
 	}
 	if f != g || !sameTimes(
-		r.Facts.EnrolledAt, o.Facts.EnrolledAt, r.Facts.LastContactAt, o.Facts.LastContactAt, r.Facts.LastReportAt, o.Facts.LastReportAt,
-		r.Facts.IdentityEnds, o.Facts.IdentityEnds, r.Facts.IdentityChangedAt, o.Facts.IdentityChangedAt, r.Facts.RefusedAt, o.Facts.RefusedAt,
-		r.BackAt, o.BackAt, r.RaisedAt, o.RaisedAt, r.AdvertisedAt, o.AdvertisedAt, r.ServedAt, o.ServedAt, r.ToldAt, o.ToldAt,
-		r.NextAt, o.NextAt, r.NotedAt, o.NotedAt,
+		r.Facts.EnrolledAt,
+		o.Facts.EnrolledAt,
+		r.Facts.LastContactAt,
+		o.Facts.LastContactAt,
+		r.Facts.LastReportAt,
+		o.Facts.LastReportAt,
+		r.Facts.IdentityEnds,
+		o.Facts.IdentityEnds,
+		r.Facts.IdentityChangedAt,
+		o.Facts.IdentityChangedAt,
+		r.Facts.RefusedAt,
+		o.Facts.RefusedAt,
+		r.BackAt,
+		o.BackAt,
+		r.RaisedAt,
+		o.RaisedAt,
+		r.AdvertisedAt,
+		o.AdvertisedAt,
+		r.ServedAt,
+		o.ServedAt,
+		r.ToldAt,
+		o.ToldAt,
+		r.NextAt,
+		o.NextAt,
+		r.NotedAt,
+		o.NotedAt,
 	) {
 		return false
 	}
@@ -188,13 +229,17 @@ func (r *Record) Same(o *Record) bool {
 	}
 	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book && r.Manifest == o.Manifest &&
 		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports && r.Events == o.Events &&
-		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameExceptions(r, o) && sameSummary(&r.Summary, &o.Summary)
+		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) &&
+		sameExceptions(r, o) &&
+		sameSummary(&r.Summary, &o.Summary)
 }
 
 func sameSummary(a, b *compliance.Summary) bool {
 	return sameTimes(a.PhaseAt, b.PhaseAt, a.StateAt, b.StateAt, a.OverdueAt, b.OverdueAt, a.PastAt, b.PastAt, a.TargetAt, b.TargetAt, a.ServedAt, b.ServedAt) &&
 		a.State == b.State && a.Phase == b.Phase && a.Flags == b.Flags && a.Policy == b.Policy && a.Kind == b.Kind && a.Version == b.Version &&
-		a.Letter == b.Letter && a.Build == b.Build && a.Due == b.Due && a.Deadline == b.Deadline && a.Fails == b.Fails && a.Withdrawn == b.Withdrawn &&
+		a.Letter == b.Letter && a.Build == b.Build && a.Due == b.Due && a.Deadline == b.Deadline &&
+		a.Fails == b.Fails &&
+		a.Withdrawn == b.Withdrawn &&
 		slices.Equal(a.Codes, b.Codes)
 }
 

@@ -89,8 +89,9 @@ type lease struct {
 	Counter uint64 `json:"counter"`
 }
 
-// Lease tries to take or renew the lease of that name for owner. seen is what the candidate saw last ("" at first) and changed tells
-// whether the lease has moved since: a candidate may pass steal only after it saw the lease unchanged for the whole lease time by its own monotonic clock.
+// Lease tries to take or renew the lease of that name for owner. seen is what the candidate saw last ("" at first) and changed
+// tells whether the lease has moved since: a candidate may pass steal only after it saw the lease unchanged for the whole lease
+// time by its own monotonic clock.
 func (s *Store) Lease(ctx context.Context, name, owner, seen string, steal bool) (held bool, now string, err error) {
 	err = s.db.Update(ctx, LeasePartition(name), func(tx Tx) error {
 		var l lease

@@ -28,8 +28,8 @@ type wireRecord struct {
 	Build     string          `json:"B,omitempty"`
 	SupBuild  string          `json:"sb,omitempty"`
 	Letter    string          `json:"l,omitempty"`
-	// 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and yes,
-	// 256 and 512 supervised no and yes, 1024 contradicted
+	// 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and
+	// yes, 256 and 512 supervised no and yes, 1024 contradicted
 	Bits     int           `json:"c,omitempty"`
 	Items    uint32        `json:"ci,omitempty"`
 	Enrolled int64         `json:"e,omitempty"`
@@ -40,7 +40,8 @@ type wireRecord struct {
 	Back     int64         `json:"ba,omitempty"`
 	Delayed  *plan.Delayed `json:"de,omitempty"`
 	Wish     *plan.Wish    `json:"wi,omitempty"`
-	// An exemption: its end and beginning; an update now: its moment, lane and release, "=" when build or version are the summary's.
+	// An exemption: its end and beginning; an update now: its moment, lane and release, "=" when build or version are the
+	// summary's.
 	ExUntil   int64       `json:"xu,omitempty"`
 	ExSince   int64       `json:"xs,omitempty"`
 	NowAt     int64       `json:"ua,omitempty"`
@@ -137,7 +138,9 @@ var (
 	usualBoards = []string{status.BoardFromReport, status.BoardFromTable, status.BoardFromQuery}
 	usualKinds  = []string{string(release.KindOS), string(release.KindBSI)}
 	usualPhases = []string{
-		string(compliance.Served), string(compliance.Active), string(compliance.Downloading), string(compliance.Prepared), string(compliance.Planned),
+		string(
+			compliance.Served,
+		), string(compliance.Active), string(compliance.Downloading), string(compliance.Prepared), string(compliance.Planned),
 	}
 )
 

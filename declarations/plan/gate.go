@@ -122,7 +122,11 @@ type RingOpening struct {
 
 // RingOpenings tells of each of the releases that the Mac's board and major have, by build, since when it is open for the
 // Mac's ring, whatever the Mac runs and was told. Without rings there is none.
-func (b *Book) RingOpenings(m *Mac, builds []string, now time.Time) (rule *policy.Compiled, ring int, open map[string]RingOpening) {
+func (b *Book) RingOpenings(
+	m *Mac,
+	builds []string,
+	now time.Time,
+) (rule *policy.Compiled, ring int, open map[string]RingOpening) {
 	in := b.look(m, now)
 	in.governedBy(b.Govern(&m.Facts, false).Rule)
 	if rule = in.rule; rule == nil || len(rule.Rings) == 0 || in.table == nil {

@@ -294,7 +294,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ended: // the store is not one to run on any more: nothing in flight may be finished
 		s.stop()
 		_ = s.http.Close()
-		<-served
+		_ = <-served // that it was closed
 	case <-ctx.Done():
 		s.log.Info("stopping: finishing what is in flight")
 		s.stop()

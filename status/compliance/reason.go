@@ -48,6 +48,15 @@ func (t teller) known(key string) any {
 		return t.s.Fails
 	case "withdrawn_build":
 		return t.s.Withdrawn
+	default:
+		return t.fact(key)
+	}
+	return nil
+}
+
+// fact is evidence from the facts about the Mac; nil for a key that is none.
+func (t teller) fact(key string) any {
+	switch key {
 	case "macos":
 		return t.f.Version
 	case "macos_build":

@@ -18,8 +18,8 @@ import (
 //	value       'V', key, value; for each value of the partition before it
 //	end         'E', number of partitions, number of values; the SHA-256 of all before it
 //
-// Numbers and lengths are unsigned varints; names, keys and values have their length before them. Partitions are in the order of sequence, and
-// values in that of their keys, each once. So whoever reads needs no memory to find one that is there twice.
+// Numbers and lengths are unsigned varints; names, keys and values have their length before them. Partitions are in the order
+// of sequence, and values in that of their keys, each once. So whoever reads needs no memory to find one that is there twice.
 const (
 	magic = "plimsoll backup 1\n"
 
@@ -49,8 +49,8 @@ type Summary struct {
 	Checksum   string // SHA-256, hex
 }
 
-// stage is when partitions are read: Macs, then certificates, then the rest, the book last. So no Mac was planned with a newer book than the
-// backup's, and the identity of each is there.
+// stage is when partitions are read: Macs, then certificates, then the rest, the book last. So no Mac was planned with a newer
+// book than the backup's, and the identity of each is there.
 type stage int
 
 const (

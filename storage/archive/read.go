@@ -40,8 +40,8 @@ type visitor interface {
 	value(key string, n int, r io.Reader) error
 }
 
-// Check reads a backup to its end and tells what it holds. An error wraps storage.ErrInvalid when it cannot be restored, and says why. It needs no more
-// memory for a large or hostile one. ids open one that is encrypted.
+// Check reads a backup to its end and tells what it holds. An error wraps storage.ErrInvalid when it cannot be restored, and
+// says why. It needs no more memory for a large or hostile one. ids open one that is encrypted.
 func Check(r io.Reader, ids []age.Identity) (Summary, error) {
 	return visit(r, ids, ignore{})
 }
@@ -61,7 +61,12 @@ func visit(r io.Reader, ids []age.Identity, v visitor) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	unpacked, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	unpacked, err := zstd.NewReader(
+		plain,
+		zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow),
+	)
 	if err != nil {
 		return Summary{}, invalid("this is not a backup of Plimsoll: %v", err)
 	}
@@ -167,7 +172,12 @@ func (r *reader) header() error {
 		return invalid("the header of the backup cannot be read: %v", err)
 	}
 	if r.Format > storage.Format {
-		return invalid("the backup is one of a newer Plimsoll (%s, store format %d; this one knows up to %d)", r.Version, r.Format, storage.Format)
+		return invalid(
+			"the backup is one of a newer Plimsoll (%s, store format %d; this one knows up to %d)",
+			r.Version,
+			r.Format,
+			storage.Format,
+		)
 	}
 	if r.Format < 0 {
 		return invalid("the backup has store format %d, which there is not", r.Format)
@@ -212,7 +222,13 @@ func (r *reader) value() error {
 	case r.keyed && compareKeys(r.key, key) >= 0:
 		return invalid("the backup holds key %q after %q in %q, in no order or twice", key, r.key, r.name)
 	case n > storage.MaxValue:
-		return invalid("the backup holds a value of %d bytes (key %q in %q), and no value has more than %d", n, key, r.name, storage.MaxValue)
+		return invalid(
+			"the backup holds a value of %d bytes (key %q in %q), and no value has more than %d",
+			n,
+			key,
+			r.name,
+			storage.MaxValue,
+		)
 	}
 	if !r.keyed && stageOf(r.name) == macs {
 		r.Macs++
@@ -239,7 +255,13 @@ func (r *reader) end() error {
 	}
 	switch {
 	case partitions != uint64(r.Partitions) || values != uint64(r.Values):
-		return invalid("the backup should hold %d partitions and %d values, and holds %d and %d", partitions, values, r.Partitions, r.Values)
+		return invalid(
+			"the backup should hold %d partitions and %d values, and holds %d and %d",
+			partitions,
+			values,
+			r.Partitions,
+			r.Values,
+		)
 	case !bytes.Equal(got, want):
 		return invalid("the backup was changed or is damaged: its checksum is not that of what it holds")
 	}

@@ -27,9 +27,10 @@ type RestoreOptions struct {
 	Now           time.Time
 }
 
-// Restore reads a backup whole, and then writes it into a database that has no partition. From the first write to the last the store is marked, so that
-// no server starts on it; when the restore was broken off, the same one may be run again. open is called twice. An error wraps
-// storage.ErrInvalid when the backup cannot be restored, and storage.ErrConflict when it cannot be into this database; nothing was written then.
+// Restore reads a backup whole, and then writes it into a database that has no partition. From the first write to the last the
+// store is marked, so that no server starts on it; when the restore was broken off, the same one may be run again. open is
+// called twice. An error wraps storage.ErrInvalid when the backup cannot be restored, and storage.ErrConflict when it cannot be
+// into this database; nothing was written then.
 func Restore(ctx context.Context, open func() (io.ReadCloser, error), db storage.DB, o RestoreOptions) (Summary, error) {
 	checked, err := visitFile(open, o.Identities, ignore{})
 	if err != nil {
@@ -95,19 +96,28 @@ func mark(ctx context.Context, store *storage.Store, backup string, now time.Tim
 	return store.UpdateFormat(ctx, func(rec *storage.FormatRecord) (*storage.FormatRecord, error) {
 		switch {
 		case rec == nil:
-			return &storage.FormatRecord{ID: storage.NewStoreID(), Restoring: &storage.Restoring{Backup: backup, Since: now.UTC()}}, nil
+			return &storage.FormatRecord{
+				ID:        storage.NewStoreID(),
+				Restoring: &storage.Restoring{Backup: backup, Since: now.UTC()},
+			}, nil
 		case rec.Restoring == nil:
 			return nil, notEmpty()
 		case rec.Restoring.Backup != backup:
-			return nil, fmt.Errorf("%w: the restore of another backup (SHA-256 %s) into this store was broken off: run that one again, or take an empty store",
-				storage.ErrConflict, rec.Restoring.Backup)
+			return nil, fmt.Errorf(
+				"%w: the restore of another backup (SHA-256 %s) into this store was broken off: run that one again, or take an empty store",
+				storage.ErrConflict,
+				rec.Restoring.Backup,
+			)
 		}
 		return nil, nil
 	})
 }
 
 func notEmpty() error {
-	return fmt.Errorf("%w: the store is not empty: a backup is restored only into one that no server has used", storage.ErrConflict)
+	return fmt.Errorf(
+		"%w: the store is not empty: a backup is restored only into one that no server has used",
+		storage.ErrConflict,
+	)
 }
 
 // empty sees that a database has no partition.

@@ -35,8 +35,8 @@ type Options struct {
 	Recipients []age.Recipient // whom it is encrypted to; none: it is not
 }
 
-// Write writes a backup of everything in the database, which may be in use. When it returns an error, what was written is not a whole backup, and
-// no restore takes it.
+// Write writes a backup of everything in the database, which may be in use. When it returns an error, what was written is not a
+// whole backup, and no restore takes it.
 func Write(ctx context.Context, w io.Writer, db storage.DB, o Options) (Summary, error) {
 	rec, err := storage.New(db).FormatRecord(ctx)
 	if err != nil {
@@ -45,7 +45,10 @@ func Write(ctx context.Context, w io.Writer, db storage.DB, o Options) (Summary,
 	h := Header{Version: o.Version, CreatedAt: o.Now.UTC().Truncate(time.Second)}
 	if rec != nil {
 		if rec.Restoring != nil {
-			return Summary{}, fmt.Errorf("%w: a restore into the store was broken off: there is nothing whole to back up", storage.ErrConflict)
+			return Summary{}, fmt.Errorf(
+				"%w: a restore into the store was broken off: there is nothing whole to back up",
+				storage.ErrConflict,
+			)
 		}
 		h.Format, h.Store = rec.Format, rec.ID
 	}
@@ -81,7 +84,8 @@ type writer struct {
 	sum hash.Hash
 	buf []byte
 
-	// missing are the certificates of the Macs so far, each with its Mac. That of a Mac that is deleted meanwhile may be revoked when it is read.
+	// missing are the certificates of the Macs so far, each with its Mac. That of a Mac that is deleted meanwhile may be revoked
+	// when it is read.
 	missing map[string]string
 	reread  int // how many Macs were read again
 }
@@ -113,7 +117,8 @@ func (w *writer) all(ctx context.Context) error {
 	return err
 }
 
-// names lists the partitions of some stages in the order in which they are written; the certificates of the Macs that were written are among them.
+// names lists the partitions of some stages in the order in which they are written; the certificates of the Macs that were
+// written are among them.
 func (w *writer) names(ctx context.Context, stages []stage) ([]string, error) {
 	var names []string
 	if err := w.db.Partitions(ctx, func(found []string) error {
@@ -228,8 +233,8 @@ func (w *writer) partition(ctx context.Context, p partition) error {
 	return nil
 }
 
-// settle waits for the deletion of a Mac, of which the identity goes a moment before the rest: a Mac without one could not sync. A fleet may be full of
-// Macs without one, so not many are waited for.
+// settle waits for the deletion of a Mac, of which the identity goes a moment before the rest: a Mac without one could not
+// sync. A fleet may be full of Macs without one, so not many are waited for.
 func (w *writer) settle(ctx context.Context, p *partition) error {
 	const most, tries = 500, 3
 	for range tries {
@@ -279,7 +284,10 @@ func (w *writer) own(p *partition) {
 		return
 	}
 	p.revision = max(p.revision, 1)
-	p.entries = slices.DeleteFunc(p.entries, func(e storage.Entry) bool { return e.Key == storage.KeyCertRevoked || e.Key == storage.KeyCertOwner })
+	p.entries = slices.DeleteFunc(
+		p.entries,
+		func(e storage.Entry) bool { return e.Key == storage.KeyCertRevoked || e.Key == storage.KeyCertOwner },
+	)
 	p.entries = append(p.entries, storage.Entry{Key: storage.KeyCertOwner, Value: []byte(mac)})
 	slices.SortFunc(p.entries, func(a, b storage.Entry) int { return compareKeys(a.Key, b.Key) })
 }

@@ -48,11 +48,12 @@ const (
 	fillPercent = 0.9
 	// allocStep is by how much the file grows. It bounds what a small fleet's file wastes.
 	allocStep = 2 << 20
-	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers and lets no other begin.
-	// Where so much cannot be had (RLIMIT_AS), it is mmapLess.
+	// mmapSize is address space, not memory. The file is remapped when it outgrows this, which waits for all readers and lets no
+	// other begin. Where so much cannot be had (RLIMIT_AS), it is mmapLess.
 	mmapSize = min(64<<30, math.MaxInt)
 	mmapLess = 1 << 30
-	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot keep up.
+	// logFull bounds what lies in memory and is read again after a crash: twice as much, or logMost times when the file cannot
+	// keep up.
 	logFull = 4 << 20
 	logMost = 4
 	// moveBytes bounds what bbolt needs for a commit, which grows with it.
@@ -61,7 +62,8 @@ const (
 	moveEvery = 10 * time.Second
 )
 
-// DB is a storage.DB in a file. A commit goes into the log, and is then read from memory until it is moved into the file, many at once.
+// DB is a storage.DB in a file. A commit goes into the log, and is then read from memory until it is moved into the file, many
+// at once.
 type DB struct {
 	path  string
 	bolt  *bbolt.DB
@@ -87,7 +89,8 @@ type updater interface {
 	Update(fn func(*bbolt.Tx) error) error
 }
 
-// Open opens or creates the file. The error wraps storage.ErrUnavailable when another process uses it, and when the file lacks its log.
+// Open opens or creates the file. The error wraps storage.ErrUnavailable when another process uses it, and when the file lacks
+// its log.
 func Open(path string) (*DB, error) {
 	return openOn(wal.OS, path, func(b *bbolt.DB) updater { return b })
 }
@@ -147,8 +150,8 @@ func openFile(path string) (*bbolt.DB, error) {
 	return b, err
 }
 
-// Close commits what the writer has taken, brings everything into the file, waits for the readers, and closes it. It may be called again.
-// After an error what is not in the file is still in the log, which the next Open reads.
+// Close commits what the writer has taken, brings everything into the file, waits for the readers, and closes it. It may be
+// called again. After an error what is not in the file is still in the log, which the next Open reads.
 func (db *DB) Close() error { return db.close() }
 
 // View runs fn once, over one snapshot.
@@ -230,7 +233,8 @@ func (db *DB) view(ctx context.Context, partition string, fn func(*tx) error) er
 	return db.views(ctx, []string{partition}, func(_ int, t *tx) error { return fn(t) })
 }
 
-// views runs fn over one snapshot of the partitions, one after the other. Reading memory does not block, so the context is only looked at before.
+// views runs fn over one snapshot of the partitions, one after the other. Reading memory does not block, so the context is only
+// looked at before.
 func (db *DB) views(ctx context.Context, partitions []string, fn func(int, *tx) error) error {
 	if err := db.usable(ctx); err != nil {
 		return err
@@ -264,5 +268,10 @@ func closed(path string) error {
 }
 
 func tooLong(key string) error {
-	return fmt.Errorf("%w: database key of %d bytes (%q…) is too long", storage.ErrInvalid, len(key), strings.ToValidUTF8(key[:20], "?"))
+	return fmt.Errorf(
+		"%w: database key of %d bytes (%q…) is too long",
+		storage.ErrInvalid,
+		len(key),
+		strings.ToValidUTF8(key[:20], "?"),
+	)
 }

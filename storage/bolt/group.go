@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// A group of the log is for each commit: kind, name of the partition, its revision after it, number of values, and each: key, length + 1 and value;
-// 0: deleted. Zeros, where nothing is committed.
+// A group of the log is for each commit: kind, name of the partition, its revision after it, number of values, and each: key,
+// length + 1 and value; 0: deleted. Zeros, where nothing is committed.
 const (
 	kindNothing = 0
 	kindCommit  = 1

@@ -55,8 +55,8 @@ func (p *part) with(revision uint64, puts []pair) *part {
 	return &part{revision: revision, dropped: p.dropped, pairs: append(all, old...)}
 }
 
-// move writes the layer into the file, about so many bytes with each commit; seq is the number of its last group. Partitions that are written before it fails, or the machine does,
-// are written again, and become the same.
+// move writes the layer into the file, about so many bytes with each commit; seq is the number of its last group. Partitions
+// that are written before it fails, or the machine does, are written again, and become the same.
 func (l layer) move(db updater, seq uint64, moveBytes int) error {
 	names := slices.Sorted(maps.Keys(l))
 	for {

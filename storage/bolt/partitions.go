@@ -12,7 +12,8 @@ import (
 // namesPage is how many names are read with one snapshot: a longer one would keep pages of the file from being used again.
 const namesPage = 1000
 
-// Partitions lists what is not in the file yet, and then the file. What a layer holds when its names are taken is in the file later, if not now.
+// Partitions lists what is not in the file yet, and then the file. What a layer holds when its names are taken is in the file
+// later, if not now.
 func (db *DB) Partitions(ctx context.Context, fn func(names []string) error) error {
 	if err := db.usable(ctx); err != nil {
 		return err

@@ -203,7 +203,7 @@ func (m *machine) live() {
 		return nil
 	}
 	for range m.dice.IntN(12) {
-		m.wait(m.begin(func() error {
+		_ = m.wait(m.begin(func() error {
 			return inTurn(m.T, m.db, func() {
 				m.db.logFull, m.db.moveBytes = []int64{300, 2000, logFull}[m.dice.IntN(3)], []int{1, moveBytes}[m.dice.IntN(2)]
 			})

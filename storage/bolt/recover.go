@@ -10,8 +10,8 @@ import (
 	"plimsoll/storage/bolt/wal"
 )
 
-// livesBucket says whether a process has the database open, or has left it without an orderly end: then the file alone is not the whole.
-// A file of an older version does not say.
+// livesBucket says whether a process has the database open, or has left it without an orderly end: then the file alone is not
+// the whole. A file of an older version does not say.
 var (
 	livesBucket = []byte("plimsoll-log")
 	livesKey    = []byte("open")

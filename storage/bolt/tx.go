@@ -136,7 +136,8 @@ func (t *tx) ListDesc(prefix, before string, limit int) ([]storage.Entry, error)
 	return all.ListDesc(file, prefix, before, limit)
 }
 
-// unmoved returns what is not in the file of the keys with that prefix, the writes of this transaction included, and what of the file lies below.
+// unmoved returns what is not in the file of the keys with that prefix, the writes of this transaction included, and what of
+// the file lies below.
 func (t *tx) unmoved(prefix string, file storage.Lister) (*storage.Staged, storage.Lister, error) {
 	all := new(storage.Staged)
 	for _, p := range slices.Backward(t.over) {

@@ -117,8 +117,8 @@ func (j *job) take(t *tx) (err error) {
 type writer struct {
 	log   *wal.Log // the file that rests has the frozen layer
 	frame []byte   // room for the next group
-	// tooLarge is the length of the last frame that could not be written, until one as long could be: on a disk that is nearly full
-	// nothing is taken, not the small commits alone. What a Mac does next would find the half of it done.
+	// tooLarge is the length of the last frame that could not be written, until one as long could be: on a disk that is nearly
+	// full nothing is taken, not the small commits alone. What a Mac does next would find the half of it done.
 	tooLarge int
 
 	// A frozen layer is on its way into the file, or could not be moved there.
@@ -140,7 +140,8 @@ func (db *DB) write() {
 		case err := <-db.w.moved:
 			db.settle(err)
 		case <-tick.C:
-			if !db.w.moving && db.w.stuck == nil && len(db.active) > 0 { // groups in which nothing is committed stay where they are
+			if !db.w.moving && db.w.stuck == nil &&
+				len(db.active) > 0 { // groups in which nothing is committed stay where they are
 				db.freeze()
 			}
 		case j := <-db.jobs:

@@ -235,7 +235,8 @@ func final(err error) bool {
 		return false
 	}
 	return !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) && !redis.IsClusterDownError(err) && !redis.IsTryAgainError(err) &&
-		!redis.IsMasterDownError(err) && !redis.IsMaxClientsError(err) &&
+		!redis.IsMasterDownError(err) &&
+		!redis.IsMaxClientsError(err) &&
 		!redis.HasErrorPrefix(err, "BUSY") &&
 		!redis.HasErrorPrefix(err, "UNBLOCKED")
 }

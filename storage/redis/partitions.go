@@ -117,8 +117,9 @@ var tagUnescaper = strings.NewReplacer("%25", "%", "%7D", "}")
 
 // partitionOf is the partition whose hash is under a key of Redis; false for the list of its keys, and what is not ours.
 func partitionOf(key string) (string, bool) {
-	tag, ok := strings.CutPrefix(key, keyPrefix+"{")
-	if tag, ok = strings.CutSuffix(tag, "}"); !ok || strings.Contains(tag, "}") {
+	tag, ours := strings.CutPrefix(key, keyPrefix+"{")
+	tag, closed := strings.CutSuffix(tag, "}")
+	if !ours || !closed || strings.Contains(tag, "}") {
 		return "", false
 	}
 	if tag == "%" {

@@ -171,9 +171,9 @@ func TestPutPolicy(t *testing.T) {
 		t.Error("deleted although it is not the one that If-Match names")
 	}
 	d.must(second(d.DeletePolicy(t.Context(), "calm", answer.WriteOptions{IfMatch: tag})))
-	wantCode(t, "deleted twice", second(d.DeletePolicy(t.Context(), "calm", answer.WriteOptions{})), "not_found")
+	_ = wantCode(t, "deleted twice", second(d.DeletePolicy(t.Context(), "calm", answer.WriteOptions{})), "not_found")
 	_, _, err = d.Policy(t.Context(), "calm")
-	wantCode(t, "read after its deletion", err, "not_found")
+	_ = wantCode(t, "read after its deletion", err, "not_found")
 	page, err := d.Policies(t.Context(), 0, "")
 	if err != nil || len(page.Items) != 0 {
 		t.Errorf("listed: %+v, %v", page, err)
@@ -295,21 +295,21 @@ func TestGroups(t *testing.T) {
 		"not the one":  {"lab", nil, answer.WriteOptions{IfMatch: `"old"`}, "precondition_failed"},
 	} {
 		_, _, _, err := d.PutGroup(ctx, c.group, c.devices, c.o)
-		wantCode(t, name, err, c.code)
+		_ = wantCode(t, name, err, c.code)
 	}
 	_, _, err = d.EditGroup(ctx, "none", nil, nil, answer.WriteOptions{})
-	wantCode(t, "edit what is not there", err, "not_found")
+	_ = wantCode(t, "edit what is not there", err, "not_found")
 	if read, err := d.Group(ctx, "lab"); err != nil || read.ETag != g.ETag {
 		t.Errorf("read: %+v, %v", read, err)
 	}
 	if page, err := d.Groups(ctx, 0, ""); err != nil || len(page.Items) != 1 {
 		t.Errorf("listed: %+v, %v", page, err)
 	}
-	wantCode(t, "not the one", second(d.DeleteGroup(ctx, "lab", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
+	_ = wantCode(t, "not the one", second(d.DeleteGroup(ctx, "lab", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
 	d.must(second(d.DeleteGroup(ctx, "lab", answer.WriteOptions{})))
-	wantCode(t, "deleted twice", second(d.DeleteGroup(ctx, "lab", answer.WriteOptions{})), "not_found")
+	_ = wantCode(t, "deleted twice", second(d.DeleteGroup(ctx, "lab", answer.WriteOptions{})), "not_found")
 	_, err = d.Group(ctx, "lab")
-	wantCode(t, "read after its deletion", err, "not_found")
+	_ = wantCode(t, "read after its deletion", err, "not_found")
 }
 
 // A hold covers its subject and, with successors, what follows it; it keeps its beginning, and ends by itself or by an admin.
@@ -343,15 +343,15 @@ func TestHolds(t *testing.T) {
 		t.Errorf("put again: %+v, created %v, %v", again, created, err)
 	}
 	_, _, _, err = d.PutHold(ctx, "26.6.2", "r", false, nil, answer.WriteOptions{IfMatch: `"old"`})
-	wantCode(t, "not the one", err, "precondition_failed")
+	_ = wantCode(t, "not the one", err, "precondition_failed")
 	now = later
 	page, err := d.Holds(ctx, 0, "")
 	if err != nil || len(page.Items) != 1 || len(page.Items[0].Releases) != 0 {
 		t.Errorf("after its end: %+v, %v", page.Items, err)
 	}
-	wantCode(t, "not the one", second(d.DeleteHold(ctx, "26.6.2", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
+	_ = wantCode(t, "not the one", second(d.DeleteHold(ctx, "26.6.2", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
 	d.must(second(d.DeleteHold(ctx, "26.6.2", answer.WriteOptions{})))
-	wantCode(t, "deleted twice", second(d.DeleteHold(ctx, "26.6.2", answer.WriteOptions{})), "not_found")
+	_ = wantCode(t, "deleted twice", second(d.DeleteHold(ctx, "26.6.2", answer.WriteOptions{})), "not_found")
 }
 
 // The pause withdraws all enforcement, keeps its beginning, and ends.
@@ -366,7 +366,7 @@ func TestPause(t *testing.T) {
 		t.Fatal("nothing is enforced before the pause")
 	}
 	_, _, err := d.SetPause(ctx, "", answer.WriteOptions{})
-	wantCode(t, "no reason", err, "invalid")
+	_ = wantCode(t, "no reason", err, "invalid")
 	_, impact, err := d.SetPause(ctx, "incident", answer.WriteOptions{DryRun: true})
 	if p, _ := d.Pause(ctx); err != nil || impact.TokensChanged != 3 || p.Paused {
 		t.Errorf("a dry run: %+v, %v", impact, err)
@@ -430,7 +430,7 @@ func TestCheckedAgainInTheTransaction(t *testing.T) {
 		}
 		return change{write: func(*storage.BookTx) error { t.Error("written"); return nil }}, nil
 	})
-	wantCode(t, "a write that another replica overtook", err, "exists")
+	_ = wantCode(t, "a write that another replica overtook", err, "exists")
 	if len(release.Snapshot().Releases) == 0 || a.Current().Catalog == nil {
 		t.Error("there is no catalogue to plan with")
 	}
@@ -467,7 +467,7 @@ func TestMovePolicy(t *testing.T) {
 		}
 	}
 	_, err := d.MovePolicy(t.Context(), "none", true, answer.WriteOptions{})
-	wantCode(t, "a policy that is none", err, "not_found")
+	_ = wantCode(t, "a policy that is none", err, "not_found")
 }
 
 // While the store is away nothing is written and the book in force stays; when it is back, writing goes on.

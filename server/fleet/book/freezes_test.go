@@ -67,10 +67,10 @@ func TestFreezeMovesDeadlines(t *testing.T) {
 		t.Errorf("a freeze of others moves the deadline to %s", got)
 	}
 
-	wantCode(t, "not the one", second(d.DeleteFreeze(ctx, "launch", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
+	_ = wantCode(t, "not the one", second(d.DeleteFreeze(ctx, "launch", answer.WriteOptions{IfMatch: `"old"`})), "precondition_failed")
 	d.must(second(d.DeleteFreeze(ctx, "launch", answer.WriteOptions{Confirm: true})))
-	wantCode(t, "deleted twice", second(d.DeleteFreeze(ctx, "launch", answer.WriteOptions{})), "not_found")
-	wantCode(t, "read when it is gone", third(d.Freeze(ctx, "launch")), "not_found")
+	_ = wantCode(t, "deleted twice", second(d.DeleteFreeze(ctx, "launch", answer.WriteOptions{})), "not_found")
+	_ = wantCode(t, "read when it is gone", third(d.Freeze(ctx, "launch")), "not_found")
 }
 
 // A freeze that makes many Macs due within days, because it ends, asks for confirmation as any other write does.

@@ -200,7 +200,7 @@ func TestValidationSeesTheBook(t *testing.T) {
 		return tx.SetCatalog(&cat, true, testDay)
 	}))
 	_, err = d.put(named, answer.WriteOptions{})
-	wantCode(t, "once the catalogue has it", err, "")
+	_ = wantCode(t, "once the catalogue has it", err, "")
 	if p := d.Current().Stored.Policy("v"); p == nil || !p.CreatedAt.Equal(testDay) || !p.UpdatedAt.Equal(testDay) {
 		t.Errorf("stored: %+v", p)
 	}

@@ -78,7 +78,7 @@ func TestRings(t *testing.T) {
 	if got := d.ringsOf("plain"); got != "no releases" {
 		t.Errorf("without rings: %s", got)
 	}
-	wantCode(t, "no such policy", second(d.Rings(ctx, "none")), "not_found")
+	_ = wantCode(t, "no such policy", second(d.Rings(ctx, "none")), "not_found")
 }
 
 // An opening by hand goes before a halt, holds for the rings before it, and reaches the Macs.
@@ -104,7 +104,7 @@ func TestOpenRing(t *testing.T) {
 		{"no such build", "stepped", "25Z999", "early", "not_found"},
 		{"no such ring", "stepped", "25G83", "late", "invalid"},
 	} {
-		wantCode(t, c.name, second(d.OpenRing(ctx, c.policy, c.build, c.ring, "why not", answer.WriteOptions{})), c.code)
+		_ = wantCode(t, c.name, second(d.OpenRing(ctx, c.policy, c.build, c.ring, "why not", answer.WriteOptions{})), c.code)
 	}
 	res, err := d.OpenRing(ctx, "stepped", "25G83", "canary", "x", answer.WriteOptions{})
 	if err != nil || res.Changed {

@@ -105,8 +105,8 @@ func reached(f *status.Facts, u *plan.UpdateNow, book *Book) bool {
 	return r != nil && f.Letter >= r.Letter
 }
 
-// nextAt is the next instant at which the Mac changes by the passing of time alone: of the plan, or the end of an exception, which
-// is told even if nothing would be asked of the Mac.
+// nextAt is the next instant at which the Mac changes by the passing of time alone: of the plan, or the end of an exception,
+// which is told even if nothing would be asked of the Mac.
 func (o *Outcome) nextAt() time.Time {
 	next := o.Plan.NextAt
 	wait := func(at time.Time) {

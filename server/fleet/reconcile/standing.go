@@ -68,7 +68,8 @@ func (o *Outcome) disown(report *status.Report) {
 	contradicts := report.Disown(*f)
 	if contradicts && !f.Contradicted {
 		o.Events = append(o.Events, compliance.Event{
-			Type: compliance.EventContradicted, Text: "The Mac reports another serial number or UDID than it enrolled with; that is not taken.",
+			Type: compliance.EventContradicted,
+			Text: "The Mac reports another serial number or UDID than it enrolled with; that is not taken.",
 			Data: map[string]any{"odd": strings.Join(report.Odd, "; ")},
 		})
 	}

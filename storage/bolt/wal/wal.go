@@ -12,16 +12,16 @@ import (
 	"slices"
 )
 
-// A database has a log before it because one sync of a few contiguous blocks is cheaper than two of many. While the groups of one file are moved
-// into the database, the other file is written; then the first is written again from its beginning.
+// A database has a log before it because one sync of a few contiguous blocks is cheaper than two of many. While the groups of
+// one file are moved into the database, the other file is written; then the first is written again from its beginning.
 //
 // A file is its header and frames:
 //
 //	header   magic, salt
 //	frame    length of the group, its number, checksum of salt, both and the group; the group
 //
-// Numbers grow without a gap, over both files and over restarts, so that a frame that an earlier turn has left behind the last one is not mistaken
-// for a new one. The salt is made anew with every file: what stands in a group cannot be taken for a frame.
+// Numbers grow without a gap, over both files and over restarts, so that a frame that an earlier turn has left behind the last
+// one is not mistaken for a new one. The salt is made anew with every file: what stands in a group cannot be taken for a frame.
 const (
 	magic      = "plimlog1"
 	saltSize   = 16
@@ -103,15 +103,16 @@ func frames(b []byte) []group {
 	return groups
 }
 
-// Replay calls fn with the groups after the number "after", in order, and returns the number of the last group, or "after" when there is none.
-// A gap between them is an error: what comes after it would be changes onto something that is not there.
+// Replay calls fn with the groups after the number "after", in order, and returns the number of the last group, or "after" when
+// there is none. A gap between them is an error: what comes after it would be changes onto something that is not there.
 func (l *Log) Replay(after uint64, fn func(group []byte) error) (last uint64, err error) {
 	first, second := l.found[0], l.found[1]
 	if len(first) > 0 && len(second) > 0 && first[0].seq > second[0].seq {
 		first, second = second, first
 	}
 	if len(first) > 0 && len(second) > 0 {
-		// A group whose sync failed may be whole all the same. When the other file took its turn then, its first group was committed in that one's place.
+		// A group whose sync failed may be whole all the same. When the other file took its turn then, its first group was committed
+		// in that one's place.
 		first = slices.DeleteFunc(slices.Clone(first), func(g group) bool { return g.seq >= second[0].seq })
 	}
 	last = after
@@ -120,8 +121,13 @@ func (l *Log) Replay(after uint64, fn func(group []byte) error) (last uint64, er
 		case g.seq <= last:
 			continue
 		case g.seq > last+1:
-			return last, fmt.Errorf("the log lacks group %d, and goes on with %d: restore a copy, or make %s and %s empty to do without the newest writes",
-				last+1, g.seq, l.paths[0], l.paths[1])
+			return last, fmt.Errorf(
+				"the log lacks group %d, and goes on with %d: restore a copy, or make %s and %s empty to do without the newest writes",
+				last+1,
+				g.seq,
+				l.paths[0],
+				l.paths[1],
+			)
 		}
 		if err := fn(g.data); err != nil {
 			return last, fmt.Errorf("group %d: %w", g.seq, err)
@@ -160,8 +166,8 @@ func (l *Log) create(path string) (*file, error) {
 	return to, nil
 }
 
-// Append makes a group durable. frame is Room bytes, which are written over, and the group. After an error nothing was appended, although a crash
-// may find the group; the next one is written in its place.
+// Append makes a group durable. frame is Room bytes, which are written over, and the group. After an error nothing was
+// appended, although a crash may find the group; the next one is written in its place.
 func (l *Log) Append(frame []byte) error {
 	f := l.files[l.turn]
 	binary.BigEndian.PutUint64(frame, uint64(len(frame)-Room))
@@ -190,8 +196,9 @@ func (l *Log) Last() uint64 { return l.seq }
 // Size is how long the file that is written has become, in bytes.
 func (l *Log) Size() int64 { return l.files[l.turn].end }
 
-// Rotate lets the other file take its turn; what that one held must have been released. A file without a group keeps its turn (false): one that failed
-// there could not be told from the one that is committed in its place, when both are the first of their files.
+// Rotate lets the other file take its turn; what that one held must have been released. A file without a group keeps its turn
+// (false): one that failed there could not be told from the one that is committed in its place, when both are the first of
+// their files.
 func (l *Log) Rotate() bool {
 	if l.Size() == int64(headerSize) {
 		return false

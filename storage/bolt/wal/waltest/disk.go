@@ -55,8 +55,8 @@ func (d *Disk) Files() map[string][]byte {
 	return files
 }
 
-// Crash makes up the files that a power failure leaves: each sector that was not synced is lost, kept or torn, each name that was not synced
-// is there or not.
+// Crash makes up the files that a power failure leaves: each sector that was not synced is lost, kept or torn, each name that
+// was not synced is there or not.
 func (d *Disk) Crash() map[string][]byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,7 +75,8 @@ func (d *Disk) Crash() map[string][]byte {
 	return files
 }
 
-// some is what was synced, with any sectors of what was written since. The three outcomes of "all", "nothing" and "anything" are equally likely.
+// some is what was synced, with any sectors of what was written since. The three outcomes of "all", "nothing" and "anything"
+// are equally likely.
 func (d *Disk) some(f *inode) []byte {
 	switch d.dice.IntN(3) {
 	case 0:
