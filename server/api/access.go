@@ -1,7 +1,10 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -70,7 +73,17 @@ func (a *API) listCodes(c echo.Context) error {
 
 func (a *API) createCode(c echo.Context) error {
 	var in CodeBody
-	err := decodeJudged(c, "code-write", &in, nil, func() error { return a.fleet.CheckCode(in.Label, in.ExpiresAt, in.Uses) })
+	// What is left out is not null: null and 0 ask for a code without end.
+	limited := func(obj map[string]any) []FieldError {
+		if _, given := obj["expires_at"]; !given {
+			obj["expires_at"] = a.fleet.CodeEnd().Format(time.RFC3339)
+		}
+		if _, given := obj["uses"]; !given {
+			obj["uses"] = json.Number(strconv.Itoa(fleet.CodeUses))
+		}
+		return nil
+	}
+	err := decodeJudged(c, "code-write", &in, limited, func() error { return a.fleet.CheckCode(in.Label, in.ExpiresAt, in.Uses) })
 	if err != nil {
 		return err
 	}

@@ -61,9 +61,9 @@ type TokenBody struct {
 // CodeBody is what POST /v1/enrollment-codes takes.
 type CodeBody struct {
 	Label string `json:"label,omitempty"`
-	// ExpiresAt is when the code stops working; null or left out: never.
+	// ExpiresAt is when the code stops working; null: never. Left out: after 30 days.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	Uses      int        `json:"uses,omitempty"` // how many Macs may enrol with it; 0 or left out: any number
+	Uses      int        `json:"uses,omitempty"` // how many Macs may enrol with it; 0: any number. Left out: 50
 }
 
 // ErrorBody is the body of every error.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -444,5 +445,28 @@ func TestPatchReports(t *testing.T) {
 		"?as_of=now&release=99.1": 404, "?policie=a": 400,
 	} {
 		r.want(call{method: "GET", target: "/v1/reports/patching" + target}, want, nil)
+	}
+}
+
+// A code ends after 30 days and 50 uses, unless its request says otherwise; left out is not null. The rig's day is 2026-08-25.
+func TestCodesEnd(t *testing.T) {
+	r := newRig(t)
+	end := today.AddDate(0, 0, 30)
+	for _, tt := range []struct {
+		body    string
+		expires *time.Time
+		uses    int
+	}{
+		{`{}`, &end, 50},
+		{`{"uses":0}`, &end, 0},
+		{`{"expires_at":null}`, nil, 50},
+		{`{"expires_at":null,"uses":0}`, nil, 0},
+		{`{"uses":3}`, &end, 3},
+	} {
+		var code fleet.CodeInfo
+		r.want(call{method: "POST", target: "/v1/enrollment-codes", body: tt.body}, 201, &code)
+		if code.Uses != tt.uses || (code.ExpiresAt == nil) != (tt.expires == nil) || tt.expires != nil && !code.ExpiresAt.Equal(*tt.expires) {
+			t.Errorf("%s: %+v", tt.body, code)
+		}
 	}
 }

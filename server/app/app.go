@@ -294,7 +294,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ended: // the store is not one to run on any more: nothing in flight may be finished
 		s.stop()
 		_ = s.http.Close()
-		_ = <-served // that it was closed
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			s.log.Warn("the listener did not end as asked", "error", err)
+		}
 	case <-ctx.Done():
 		s.log.Info("stopping: finishing what is in flight")
 		s.stop()

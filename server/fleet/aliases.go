@@ -68,6 +68,9 @@ const (
 	ScopeBackup   = access.ScopeBackup
 )
 
+// CodeUses is how many Macs a code enrols whose request does not say.
+const CodeUses = access.CodeUses
+
 // Scopes are all scopes.
 var Scopes = access.Scopes
 

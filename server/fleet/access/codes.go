@@ -71,6 +71,15 @@ func (a *Access) CreateCode(ctx context.Context, by, label string, expires *time
 	return codeInfo(c), a.ReloadTokens(ctx)
 }
 
+// CodeUses is how many Macs a code enrols, and codeLasts for how long, when its request says neither.
+const (
+	CodeUses  = 50
+	codeLasts = 30 * 24 * time.Hour
+)
+
+// CodeEnd is when a code ends that is made now by a request that does not say.
+func (a *Access) CodeEnd() time.Time { return a.o.Now().Add(codeLasts).UTC() }
+
 // ListCodes lists the enrolment codes.
 func (a *Access) ListCodes(ctx context.Context, limit int, cursor string) (answer.Page[CodeInfo], error) {
 	auth, err := a.store.Auth(ctx)
