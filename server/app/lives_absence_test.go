@@ -123,7 +123,7 @@ func TestLifeReEnrols(t *testing.T) {
 	m.live(
 		moment{ // repaired and erased: a new life, and a new obligation (August 27 at 10:00 at UTC+14, 5 days, noon)
 			at: "2026-08-26T20:00", do: func() { m.Erase(); m.enrol() }, state: "pending", phase: "planned", deadline: "2026-09-01T12:00:00",
-			reasons: []string{"never_synced", "deadline_ahead"}, flags: []string{"not_synced"}, events: []string{"re_enrolled", "policy_changed", "target_set"},
+			reasons: []string{"never_synced", "deadline_ahead"}, flags: []string{"not_synced"}, events: []string{"identity_changed", "re_enrolled", "policy_changed", "target_set"},
 		},
 		moment{
 			at: "2026-08-26T20:01", do: m.poll, state: "pending", phase: "active", deadline: "2026-09-01T12:00:00",
@@ -143,7 +143,7 @@ func TestLifeReEnrols(t *testing.T) {
 		}},
 		moment{
 			at: "2026-08-28T20:00", do: func() { m.enrol(); m.poll() }, state: "pending", phase: "active", deadline: "2026-09-03T12:00:00",
-			reasons: []string{"deadline_ahead"}, events: []string{"re_enrolled", "policy_changed", "target_set", "manifest_served", "declaration_active"},
+			reasons: []string{"deadline_ahead"}, events: []string{"identity_changed", "re_enrolled", "policy_changed", "target_set", "manifest_served", "declaration_active"},
 		},
 	)
 }
@@ -155,7 +155,7 @@ func TestLifeDuplicateSerial(t *testing.T) {
 	m := l.air("C02TWICE", "26.6.1", "25G76")
 	synced(l, m)
 	spec := m.Spec()
-	spec.UDID, spec.OS, spec.Name = "00008112-TWIN", sim.OS{Version: "26.6.2", Build: "25G83"}, "Board swapped"
+	spec.UDID, spec.OS, spec.Name = "00008112-000000000000711A", sim.OS{Version: "26.6.2", Build: "25G83"}, "Board swapped"
 	twin := &simMac{l: l, opt: m.opt, Mac: sim.New(spec, sim.Faults{}, m.opt)}
 	twin.live(moment{
 		at: "2026-08-23T09:00", do: func() { twin.enrol(); twin.poll() }, state: "compliant",

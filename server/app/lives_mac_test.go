@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
+	"hash/crc64"
 	"math/big"
 	"net/http"
 	"slices"
@@ -26,7 +28,7 @@ type simMac struct {
 // air is a MacBook Air (M2) with that macOS; its wall clock is UTC.
 func (l *lives) air(serial, version, build string) *simMac {
 	spec := sim.Spec{
-		Serial: serial, UDID: "0000" + serial, Name: "Ada's " + serial, OS: sim.OS{Version: release.Version(version), Build: build}, Eager: true,
+		Serial: serial, UDID: udidOf(serial), Name: "Ada's " + serial, OS: sim.OS{Version: release.Version(version), Build: build}, Eager: true,
 		Hardware: sim.Hardware{Board: "J413AP", Model: "Mac14,2", Name: "MacBook Air (M2, 2022)", AppleSilicon: true},
 	}
 	m := &simMac{l: l, opt: sim.Options{URL: l.srv.URL, HTTP: l.srv.Client(), Now: l.now, World: l.world, CertHeader: l.header, Stats: &sim.Stats{}}}
@@ -185,4 +187,9 @@ func statusOf(err error) int {
 		return he.Status
 	}
 	return 0
+}
+
+// udidOf is a UDID such as Macs have, made of a serial number.
+func udidOf(serial string) string {
+	return fmt.Sprintf("00008112-%016X", crc64.Checksum([]byte(serial), crc64.MakeTable(crc64.ISO)))
 }

@@ -106,7 +106,7 @@ func TestSortedByDeadline(t *testing.T) {
 	l.known(3, "26.6.1", "25G76") // August 31
 	l.known(4, "26.6.1", "25G76") // September 16
 	ids, next := l.devices("sort=deadline")
-	if want := []string{"0000SER003", "0000SER001", "0000SER004", "0000SER002"}; !slices.Equal(ids, want) || next != "" {
+	if want := []string{udidOf("SER003"), udidOf("SER001"), udidOf("SER004"), udidOf("SER002")}; !slices.Equal(ids, want) || next != "" {
 		t.Errorf("%q and %q, want %q", ids, next, want)
 	}
 }
@@ -123,7 +123,7 @@ func TestFiltersCombined(t *testing.T) {
 		"state=pending", "flag=not_synced", "policy=everyone", "group=lab", "version=26.6.1", "model=Mac14,2", "q=ser001", "seen_before=2026-08-22T20:00:01Z", "enrolled=true",
 	}
 	for _, sort := range []string{"", "&sort=deadline", "&sort=last_seen"} {
-		if ids, _ := l.devices(strings.Join(fits, "&") + sort); !slices.Equal(ids, []string{"0000SER001"}) {
+		if ids, _ := l.devices(strings.Join(fits, "&") + sort); !slices.Equal(ids, []string{udidOf("SER001")}) {
 			t.Errorf("all filters together find %q", ids)
 		}
 	}
@@ -137,7 +137,7 @@ func TestFiltersCombined(t *testing.T) {
 		}
 	}
 	_, _, body := l.request(adminToken, "GET", "/v1/devices?"+strings.Join(fits, "&"), "", "Accept", "text/csv")
-	if lines := strings.Split(strings.TrimSpace(string(body)), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], "0000SER001,SER001,Ada's SER001,\"Mac14,2\",J413AP,26.6.1,25G76,,pending,planned,") {
+	if lines := strings.Split(strings.TrimSpace(string(body)), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], udidOf("SER001")+",SER001,Ada's SER001,\"Mac14,2\",J413AP,26.6.1,25G76,,pending,planned,") {
 		t.Errorf("as CSV: %q", lines)
 	}
 }
@@ -181,7 +181,7 @@ func TestPollersAreToldOfChangesOnly(t *testing.T) {
 func TestHistoryTellsVersions(t *testing.T) {
 	t.Parallel()
 	l := newLives(t, begins, summerFeed(t))
-	l.call("PUT", "/v1/groups/lab", `{"devices":["0000SER002"]}`, http.StatusCreated, nil)
+	l.call("PUT", "/v1/groups/lab", `{"devices":["`+udidOf("SER002")+`"]}`, http.StatusCreated, nil)
 	l.call("POST", "/v1/policies", fortnight, http.StatusCreated, nil)
 	l.call("POST", "/v1/policies", strings.NewReplacer(`"everyone"`, `"lab"`, `"priority":10`, `"priority":20,"assign":{"groups":["lab"]}`).Replace(fortnight), http.StatusCreated, nil)
 	l.known(1, "26.6.1", "25G76")
