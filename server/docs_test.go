@@ -142,7 +142,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// The README stays a door: everything else is a page of its own.
+// The README stays an entrance: everything else is a page of its own.
 func TestReadmeIsShort(t *testing.T) {
 	if n := strings.Count(read(t, "README.md"), "\n"); n > 200 {
 		t.Errorf("README.md has %d lines; at most 200", n)

@@ -35,7 +35,7 @@ type Server struct {
 	log      *slog.Logger
 	db       storage.DB
 	fleet    *fleet.Fleet
-	teller   *mdm.Teller
+	notifier *mdm.Notifier
 	listener net.Listener
 	http     *http.Server
 	token    string // the generated admin token, if one was
@@ -103,12 +103,12 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error) {
 	store := storage.New(s.db)
 	nanoStore := nano.New(s.db)
-	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: nanoStore, Log: s.log})
+	notifier, err := mdm.NewNotifier(mdm.NotifierOptions{Store: nanoStore, Log: s.log})
 	if err != nil {
 		return nil, fmt.Errorf("prepare pushing: %w", err)
 	}
 	o := fleet.Options{
-		Store: store, Notifier: teller, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
+		Store: store, Notifier: notifier, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
 		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, KeepPatching: s.keepPatching, Alone: alone,
 		MaxExemption: s.maxExemption,
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
@@ -126,14 +126,14 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 			return nil, source("exploited", err)
 		}
 	}
-	s.teller = teller
+	s.notifier = notifier
 	if s.fleet, err = fleet.New(o); err != nil {
 		return nil, err
 	}
 	if err := s.fleet.Start(ctx); err != nil {
 		return nil, err
 	}
-	door, err := s.door(ctx, teller)
+	macs, err := s.mdmServer(ctx, notifier)
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +147,13 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	}
 	others := make(slots, inFlight)
 	rest := api.New(api.Options{
-		Enter: others.enter, Counts: counts(door.Counters()),
+		Enter: others.enter, Counts: counts(macs.Counters()),
 		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
-		Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler(), BackupTo: s.backupTo,
+		Push: macs.PushHandler(), Enqueue: macs.EnqueueHandler(), PushCert: macs.PushCertHandler(), BackupTo: s.backupTo,
 	})
 	context.AfterFunc(s.stopping, rest.Close)
 	mux := http.NewServeMux()
-	for p, h := range map[string]http.Handler{"/mdm": door.MDM(), "/scep": door.SCEP(), "/enroll": door.Enroll()} {
+	for p, h := range map[string]http.Handler{"/mdm": macs.MDM(), "/scep": macs.SCEP(), "/enroll": macs.Enroll()} {
 		mux.Handle(p, rest.Measure(p, h))
 	}
 	for _, p := range []string{"/v1/", "/healthz", "/readyz", "/version", "/openapi.json", "/schemas/", "/metrics"} {
@@ -191,14 +191,14 @@ func sourceOf(spec string) (fleet.Source, error) {
 	}, nil
 }
 
-// door makes the Macs' side, with the device CA of --data or the generated one.
-func (s *Server) door(ctx context.Context, teller *mdm.Teller) (*mdm.Door, error) {
+// mdmServer makes the Macs' side, with the device CA of --data or the generated one.
+func (s *Server) mdmServer(ctx context.Context, notifier *mdm.Notifier) (*mdm.Server, error) {
 	ca, err := s.deviceCA(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o := mdm.Options{
-		Fleet: s.fleet, Teller: teller, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
+		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
 		ListenLoopback: isLoopback(s.listener.Addr().String()), Enter: make(slots, inFlightMacs).enter,
 	}
 	if s.ProfileIdentity != "" {
@@ -318,8 +318,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) close() {
 	s.stop()
-	if s.teller != nil {
-		s.teller.Close()
+	if s.notifier != nil {
+		s.notifier.Close()
 	}
 	if s.listener != nil {
 		_ = s.listener.Close()

@@ -166,12 +166,12 @@ func fill(t *testing.T, db storage.DB, n int, certs map[int]*x509.Certificate) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	store := nano.New(db)
-	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: store, Log: log})
+	notifier, err := mdm.NewNotifier(mdm.NotifierOptions{Store: store, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer teller.Close()
-	f, err := fleet.New(fleet.Options{Store: storage.New(db), Notifier: teller, Log: log, Alone: true})
+	defer notifier.Close()
+	f, err := fleet.New(fleet.Options{Store: storage.New(db), Notifier: notifier, Log: log, Alone: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	l.db = db
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	store := nano.New(db, nano.WithClock(l.now))
-	teller, err := mdm.NewTeller(mdm.TellerOptions{Store: store, Log: log, Now: l.now})
+	notifier, err := mdm.NewNotifier(mdm.NotifierOptions{Store: store, Log: log, Now: l.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 		t.Fatal(err)
 	}
 	l.fleet, err = fleet.New(fleet.Options{
-		Store: storage.New(db), Notifier: teller, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
+		Store: storage.New(db), Notifier: notifier, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
 		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
 		Catalogue: fleet.Source{Name: src.String(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
@@ -174,17 +174,17 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	}
 	mux := http.NewServeMux()
 	l.srv = httptest.NewServer(mux)
-	door, err := mdm.New(mdm.Options{Teller: teller, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, CertHeader: l.header, ListenLoopback: true, Log: log, Now: l.now})
+	macs, err := mdm.New(mdm.Options{Notifier: notifier, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, CertHeader: l.header, ListenLoopback: true, Log: log, Now: l.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door.Mount(mux)
-	rest := api.New(api.Options{Fleet: l.fleet, Log: log, Version: "test", Push: door.PushHandler(), Enqueue: door.EnqueueHandler(), PushCert: door.PushCertHandler()})
+	macs.Mount(mux)
+	rest := api.New(api.Options{Fleet: l.fleet, Log: log, Version: "test", Push: macs.PushHandler(), Enqueue: macs.EnqueueHandler(), PushCert: macs.PushCertHandler()})
 	mux.Handle("/", rest.Handler())
 	t.Cleanup(func() {
 		rest.Close()
 		l.srv.Close()
-		teller.Close()
+		notifier.Close()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}

@@ -18,7 +18,7 @@ import (
 func crowd(b *testing.B, n int) *world {
 	b.Helper()
 	t := &testing.T{}
-	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: b.TempDir() + "/p.db"}
+	w := &world{t: t, notifier: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: b.TempDir() + "/p.db"}
 	w.open()
 	b.Cleanup(func() { _ = w.db.Close() })
 	boards := release.Snapshot().Releases[len(release.Snapshot().Releases)-1].Devices

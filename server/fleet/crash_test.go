@@ -20,7 +20,7 @@ func (w *world) faulty() *storagetest.FaultyDB {
 	w.t.Helper()
 	db := storagetest.Faulty(w.db)
 	var err error
-	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.notifier, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
 	w.must(err)
 	w.must(w.Start(context.Background()))
 	return db
@@ -71,7 +71,7 @@ func TestLostAnswers(t *testing.T) {
 		for _, repeated := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, ", repeated ", repeated), func(t *testing.T) {
 				w := newWorld(t)
-				w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+				w.notifier.push = func([]string) (map[string]error, error) { return nil, nil }
 				db := w.faulty()
 				tt.before(w)
 				w.outbox.Flush(ctx)
@@ -168,11 +168,11 @@ func (p *poison) Queue(tx storage.Tx, id string, tokens []byte) error {
 // A Mac that cannot be settled is tried again, ever more rarely, and no other one is looked at for it.
 func TestOneMacThatCannotBeSettled(t *testing.T) {
 	w := newWorld(t)
-	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.notifier.push = func([]string) (map[string]error, error) { return nil, nil }
 	w.enrol("MAC-1", "S1", "26.5", "25F71")
 	w.enrol("MAC-2", "S2", "26.5", "25F71")
 	w.pushWaiting()
-	bad := &poison{Notifier: w.teller, id: "MAC-1"}
+	bad := &poison{Notifier: w.notifier, id: "MAC-1"}
 	w.o.Notifier = bad
 	if _, err := w.putPolicy(floor, WriteOptions{Confirm: true}); err != nil {
 		t.Fatal(err)
@@ -187,11 +187,11 @@ func TestOneMacThatCannotBeSettled(t *testing.T) {
 	if bad.n < 5 || bad.n > 12 {
 		t.Errorf("in ten minutes the Mac was tried %d times", bad.n)
 	}
-	w.o.Notifier = w.teller
+	w.o.Notifier = w.notifier
 	w.pass(5 * time.Minute)
-	commands := w.teller.commands("MAC-1")
-	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
-		t.Errorf("when it can be told again, %d commands", w.teller.commands("MAC-1")-commands)
+	commands := w.notifier.commands("MAC-1")
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.notifier.commands("MAC-1") != commands+1 {
+		t.Errorf("when it can be told again, %d commands", w.notifier.commands("MAC-1")-commands)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestOneMacThatCannotBeSettled(t *testing.T) {
 func TestPushesThatWait(t *testing.T) {
 	w := newWorld(t)
 	var down error
-	w.teller.push = func([]string) (map[string]error, error) { return nil, down }
+	w.notifier.push = func([]string) (map[string]error, error) { return nil, down }
 	db := w.faulty()
 	w.enrol("MAC-1", "S1", "26.5", "25F71")
 	w.pushWaiting()
@@ -226,10 +226,10 @@ func TestPushesThatWait(t *testing.T) {
 	db.Set(storagetest.Fault{Down: true})
 	w.pushWaiting()
 	db.Set(storagetest.Fault{})
-	pushed := len(w.teller.pushed)
+	pushed := len(w.notifier.pushed)
 	w.pushWaiting()
-	if rec := w.index.Get("MAC-1"); len(w.teller.pushed) != pushed+1 || rec.Tries != 2 {
-		t.Errorf("a push that could not be noted: pushed %d more, told %d times", len(w.teller.pushed)-pushed, rec.Tries)
+	if rec := w.index.Get("MAC-1"); len(w.notifier.pushed) != pushed+1 || rec.Tries != 2 {
+		t.Errorf("a push that could not be noted: pushed %d more, told %d times", len(w.notifier.pushed)-pushed, rec.Tries)
 	}
 }
 
@@ -241,8 +241,8 @@ func quiet(t *testing.T, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, db: db}
-	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now})
+	w := &world{t: t, notifier: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, db: db}
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.notifier, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now})
 	w.must(err)
 	w.must(w.Start(context.Background()))
 	return w

@@ -24,13 +24,13 @@ func TestNormalUpdate(t *testing.T) {
 	if _, err := w.putPolicy(floor, WriteOptions{Create: true}); err != nil {
 		t.Fatal(err)
 	}
-	before := w.teller.commands("MAC-1")
+	before := w.notifier.commands("MAC-1")
 	w.reconcileAll()
-	if n := w.teller.commands("MAC-1") - before; n != 1 {
+	if n := w.notifier.commands("MAC-1") - before; n != 1 {
 		t.Fatalf("a policy queued %d commands, want 1", n)
 	}
 	w.reconcileAll()
-	if n := w.teller.commands("MAC-1") - before; n != 1 {
+	if n := w.notifier.commands("MAC-1") - before; n != 1 {
 		t.Fatalf("sweeping again queued another command: %d", n)
 	}
 	d := w.device("MAC-1")
@@ -148,9 +148,9 @@ func TestNewLife(t *testing.T) {
 	if _, err := w.Declaration(ctx, "MAC-1", declarations.KindConfiguration, declarations.IDOSUpdate); errors.Is(err, ErrNotFound) || err == nil {
 		t.Errorf("a declaration of the old life: %v; it must be neither served nor called unknown", err)
 	}
-	n := w.teller.commands("MAC-1")
+	n := w.notifier.commands("MAC-1")
 	w.must(w.TokenUpdate(ctx, "MAC-1"))
-	if w.teller.commands("MAC-1") != n+1 {
+	if w.notifier.commands("MAC-1") != n+1 {
 		t.Error("re-enrolment queues no command")
 	}
 	st, err := w.Status(ctx, "MAC-1")
@@ -315,7 +315,7 @@ func TestTooOldForDeclarations(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reconcileAll()
-	if n := w.teller.commands("OLD"); n != 0 {
+	if n := w.notifier.commands("OLD"); n != 0 {
 		t.Errorf("%d DeclarativeManagement commands were queued", n)
 	}
 	d := w.device("OLD")

@@ -23,20 +23,20 @@ func TestTelling(t *testing.T) {
 	w := newWorld(t)
 	var failed map[string]error
 	var down error
-	w.teller.push = func([]string) (map[string]error, error) { return failed, down }
+	w.notifier.push = func([]string) (map[string]error, error) { return failed, down }
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
 	w.pushWaiting()
 	w.sync("MAC-1")
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	n := w.teller.commands("MAC-1")
+	n := w.notifier.commands("MAC-1")
 	w.reconcileAll()
-	if got := w.teller.commands("MAC-1") - n; got != 1 || w.index.Get("MAC-1").Told != "" {
+	if got := w.notifier.commands("MAC-1") - n; got != 1 || w.index.Get("MAC-1").Told != "" {
 		t.Fatalf("%d commands queued, told %q before the push", got, w.index.Get("MAC-1").Told)
 	}
 	w.reconcileAll()
-	if got := w.teller.commands("MAC-1") - n; got != 1 {
+	if got := w.notifier.commands("MAC-1") - n; got != 1 {
 		t.Fatalf("while the push waits %d commands were queued", got)
 	}
 	down = errors.New("APNs cannot be reached")
@@ -53,12 +53,12 @@ func TestTelling(t *testing.T) {
 	again := func(wait time.Duration, want int, what string) {
 		t.Helper()
 		w.pass(wait)
-		before := w.teller.commands("MAC-1")
+		before := w.notifier.commands("MAC-1")
 		if failed := w.lead.Sweep(context.Background(), false); failed > 0 {
 			t.Fatal("the sweep failed")
 		}
 		w.pushWaiting()
-		if got := w.teller.commands("MAC-1") - before; got != want {
+		if got := w.notifier.commands("MAC-1") - before; got != want {
 			t.Errorf("%s: %d commands, want %d", what, got, want)
 		}
 	}
@@ -74,10 +74,10 @@ func TestTelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reconcileAll()
-	before := w.teller.commands("MAC-1")
+	before := w.notifier.commands("MAC-1")
 	w.reopen()
 	w.reconcileAll()
-	if got := w.teller.commands("MAC-1") - before; got != 1 {
+	if got := w.notifier.commands("MAC-1") - before; got != 1 {
 		t.Errorf("after a restart with the push not noted %d commands were queued, want 1", got)
 	}
 	failed = map[string]error{"MAC-1": errors.New("BadDeviceToken: the device token is not valid")}
@@ -85,13 +85,13 @@ func TestTelling(t *testing.T) {
 	if d := w.device("MAC-1"); w.index.Get("MAC-1").Push == "" {
 		t.Errorf("the reason why the push failed is not kept: %+v", d.Reasons)
 	}
-	told := w.teller.commands("MAC-1")
+	told := w.notifier.commands("MAC-1")
 	w.reconcileAll()
-	if got := w.teller.commands("MAC-1") - told; got != 0 {
+	if got := w.notifier.commands("MAC-1") - told; got != 0 {
 		t.Errorf("a failed push was followed by %d commands with nothing having changed", got)
 	}
 	w.must(w.BootstrapToken(context.Background(), "MAC-1", !w.index.Get("MAC-1").Facts.BootstrapToken))
-	if got := w.teller.commands("MAC-1") - told; got != 1 {
+	if got := w.notifier.commands("MAC-1") - told; got != 1 {
 		t.Errorf("after a failed push a change of the Mac queued %d commands, want 1: nothing is outstanding", got)
 	}
 	w.pushWaiting()
@@ -100,7 +100,7 @@ func TestTelling(t *testing.T) {
 	if rec := w.index.Get("MAC-1"); rec.Push != "" || rec.Told != "" {
 		t.Errorf("a new push token does not end the failure: %q, told %q", rec.Push, rec.Told)
 	}
-	if got := w.teller.commands("MAC-1") - told; got != 2 {
+	if got := w.notifier.commands("MAC-1") - told; got != 2 {
 		t.Errorf("with a new push token %d commands were queued, want one more", got-1)
 	}
 	w.pushWaiting()
@@ -112,7 +112,7 @@ func TestTelling(t *testing.T) {
 // A Mac that answers the command with an error is told again: at the next change of it, or with the patience of one whose push failed.
 func TestCommandFailed(t *testing.T) {
 	w := newWorld(t)
-	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.notifier.push = func([]string) (map[string]error, error) { return nil, nil }
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
 	w.pushWaiting()
 	w.sync("MAC-1")
@@ -121,13 +121,13 @@ func TestCommandFailed(t *testing.T) {
 	}
 	w.reconcileAll()
 	w.pushWaiting()
-	commands := w.teller.commands("MAC-1")
+	commands := w.notifier.commands("MAC-1")
 	want := func(what string, n int) {
 		t.Helper()
-		if got := w.teller.commands("MAC-1") - commands; got != n {
+		if got := w.notifier.commands("MAC-1") - commands; got != n {
 			t.Errorf("%s %d commands were queued, want %d", what, got, n)
 		}
-		commands = w.teller.commands("MAC-1")
+		commands = w.notifier.commands("MAC-1")
 	}
 	w.must(w.CommandFailed(context.Background(), "MAC-1", refusedSync("1")))
 	if d := w.device("MAC-1"); !slices.ContainsFunc(d.Reasons, func(r policy.Reason) bool { return r.Code == compliance.CommandFailed }) {
@@ -163,11 +163,11 @@ func refusedSync(uuid string) CommandFailure {
 // A full queue is no reason to refuse what a Mac sends: it is woken, and told later.
 func TestFullQueue(t *testing.T) {
 	w := newWorld(t)
-	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.notifier.push = func([]string) (map[string]error, error) { return nil, nil }
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
 	w.pushWaiting()
 	w.sync("MAC-1")
-	w.teller.full = true
+	w.notifier.full = true
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,27 +176,27 @@ func TestFullQueue(t *testing.T) {
 	if d := w.device("MAC-1"); d.OS.Version != "26.6" {
 		t.Errorf("the report was not taken: %+v", d.OS)
 	}
-	pushed := len(w.teller.pushed)
+	pushed := len(w.notifier.pushed)
 	w.pushWaiting()
-	if len(w.teller.pushed) == pushed {
+	if len(w.notifier.pushed) == pushed {
 		t.Error("the Mac was not woken")
 	}
-	w.teller.full = false
-	commands := w.teller.commands("MAC-1")
+	w.notifier.full = false
+	commands := w.notifier.commands("MAC-1")
 	w.pass(4 * time.Hour)
-	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.teller.commands("MAC-1") != commands+1 {
-		t.Errorf("4 h later %d commands were queued, want 1", w.teller.commands("MAC-1")-commands)
+	if failed := w.lead.Sweep(context.Background(), false); failed > 0 || w.notifier.commands("MAC-1") != commands+1 {
+		t.Errorf("4 h later %d commands were queued, want 1", w.notifier.commands("MAC-1")-commands)
 	}
 }
 
 // Two changes in a row tell a Mac once, and a re-enrolment forgets what was to be pushed.
 func TestCoalescing(t *testing.T) {
 	w := newWorld(t)
-	w.teller.push = func([]string) (map[string]error, error) { return nil, nil }
+	w.notifier.push = func([]string) (map[string]error, error) { return nil, nil }
 	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
 	w.pushWaiting()
 	w.sync("MAC-1")
-	n := w.teller.commands("MAC-1")
+	n := w.notifier.commands("MAC-1")
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestCoalescing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reconcileAll()
-	if got := w.teller.commands("MAC-1") - n; got != 0 {
+	if got := w.notifier.commands("MAC-1") - n; got != 0 {
 		t.Errorf("a policy that came and went told the Mac %d times", got)
 	}
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
@@ -212,9 +212,9 @@ func TestCoalescing(t *testing.T) {
 	}
 	w.reconcileAll()
 	w.must(w.CheckOut(context.Background(), "MAC-1"))
-	pushed := len(w.teller.pushed)
+	pushed := len(w.notifier.pushed)
 	w.pushWaiting()
-	if len(w.teller.pushed) != pushed {
+	if len(w.notifier.pushed) != pushed {
 		t.Error("a Mac that checked out was pushed")
 	}
 }

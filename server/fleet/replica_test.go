@@ -16,9 +16,9 @@ import (
 // replica is one of several fleets on the same Redis, with its loops running.
 type replica struct {
 	*Fleet
-	teller *fakeNotifier
-	db     *storagetest.FaultyDB
-	stop   func()
+	notifier *fakeNotifier
+	db       *storagetest.FaultyDB
+	stop     func()
 }
 
 func startReplica(t *testing.T, url string) *replica {
@@ -28,8 +28,8 @@ func startReplica(t *testing.T, url string) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{db: storagetest.Faulty(db), teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}}
-	r.Fleet, err = New(Options{Store: storage.New(r.db), Notifier: r.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
+	r := &replica{db: storagetest.Faulty(db), notifier: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}}
+	r.Fleet, err = New(Options{Store: storage.New(r.db), Notifier: r.notifier, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestReplicas(t *testing.T) {
 		return err == nil
 	})
 	eventually(t, "the leader told both Macs", func() bool {
-		return a.teller.commands("MAC-1")+b.teller.commands("MAC-1") >= 2 && a.teller.commands("MAC-2")+b.teller.commands("MAC-2") >= 2
+		return a.notifier.commands("MAC-1")+b.notifier.commands("MAC-1") >= 2 && a.notifier.commands("MAC-2")+b.notifier.commands("MAC-2") >= 2
 	})
 	for _, f := range []*replica{a, b} {
 		eventually(t, "both count the same", func() bool {

@@ -150,7 +150,7 @@ func TestCursorsOfAStore(t *testing.T) {
 func TestReadyWithoutWrites(t *testing.T) {
 	w := newWorld(t)
 	faulty := storagetest.Faulty(w.db)
-	f, err := New(Options{Store: storage.New(faulty), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	f, err := New(Options{Store: storage.New(faulty), Notifier: w.notifier, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
 	if err == nil {
 		err = f.Start(t.Context())
 	}

@@ -19,7 +19,7 @@ import (
 func TestEventsWhileAShardIsDown(t *testing.T) {
 	w := newWorld(t)
 	db := storagetest.Faulty(w.db)
-	f, err := New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), Now: w.now, Alone: true})
+	f, err := New(Options{Store: storage.New(db), Notifier: w.notifier, Log: slog.New(slog.DiscardHandler), Now: w.now, Alone: true})
 	w.must(err)
 	w.must(f.Start(t.Context()))
 	db.Set(storagetest.Fault{Down: true, Partition: storage.ShardPartition(3)})

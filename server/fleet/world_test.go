@@ -76,12 +76,12 @@ func (t *fakeNotifier) commands(id string) int {
 // world is a fleet on bolt with a clock that stands still until it is set.
 type world struct {
 	*Fleet
-	t      *testing.T
-	teller *fakeNotifier
-	clock  time.Time
-	mu     sync.Mutex
-	path   string
-	db     storage.DB
+	t        *testing.T
+	notifier *fakeNotifier
+	clock    time.Time
+	mu       sync.Mutex
+	path     string
+	db       storage.DB
 }
 
 func (w *world) now() time.Time {
@@ -100,7 +100,7 @@ func (w *world) pass(d time.Duration) {
 var testDay = time.Date(2026, 8, 19, 9, 0, 0, 0, time.UTC)
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, teller: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: filepath.Join(t.TempDir(), "p.db")}
+	w := &world{t: t, notifier: &fakeNotifier{queued: map[string][]string{}, asked: map[string][]string{}}, clock: testDay, path: filepath.Join(t.TempDir(), "p.db")}
 	w.open()
 	t.Cleanup(func() { _ = w.db.Close() })
 	return w
@@ -113,7 +113,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.db = db
-	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.teller, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
+	w.Fleet, err = New(Options{Store: storage.New(db), Notifier: w.notifier, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Now: w.now, Alone: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}

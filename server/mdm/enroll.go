@@ -19,9 +19,9 @@ var (
 )
 
 // Enroll is the handler of the enrolment profile.
-func (d *Door) Enroll() http.Handler { return d.guarded(d.serveEnroll) }
+func (d *Server) Enroll() http.Handler { return d.guarded(d.serveEnroll) }
 
-func (d *Door) serveEnroll(w http.ResponseWriter, r *http.Request) {
+func (d *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET")
 		refuse(w, http.StatusMethodNotAllowed)
@@ -53,7 +53,7 @@ func (d *Door) serveEnroll(w http.ResponseWriter, r *http.Request) {
 }
 
 // enroll makes a profile for whoever is allowed one. A code is counted last, when there is a profile to deliver.
-func (d *Door) enroll(r *http.Request) ([]byte, error) {
+func (d *Server) enroll(r *http.Request) ([]byte, error) {
 	ctx, code := r.Context(), r.URL.Query().Get("code")
 	needed := !d.local || forwarded(r)
 	if needed {
@@ -83,7 +83,7 @@ func (d *Door) enroll(r *http.Request) ([]byte, error) {
 }
 
 // checkCode looks whether a code may be used, without counting: strangers must not be able to fill the store with challenges.
-func (d *Door) checkCode(ctx context.Context, code string) error {
+func (d *Server) checkCode(ctx context.Context, code string) error {
 	if code == "" {
 		return errNoCode
 	}
@@ -150,8 +150,8 @@ func loopback(host string) bool {
 }
 
 // topic is the one of the push certificate that was stored last.
-func (d *Door) topic(ctx context.Context) (string, error) {
-	certs, err := d.o.Teller.store.PushCerts(ctx)
+func (d *Server) topic(ctx context.Context) (string, error) {
+	certs, err := d.o.Notifier.store.PushCerts(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -21,7 +21,7 @@ import (
 
 const placeholder = "com.apple.mgmt.External.00000000-0000-0000-0000-000000000000"
 
-// public makes the door one that others can reach.
+// public makes the server one that others can reach.
 func public(s *setup) { s.URL, s.ListenLoopback = "https://mdm.example.com/", false }
 
 func (w *world) code(uses int, expires *time.Time) fleet.CodeInfo {
@@ -179,7 +179,7 @@ func TestEnrolmentCodes(t *testing.T) {
 	want(t, "in time", w.get("/enroll?code="+short.Code), http.StatusOK)
 	w.pass(2 * time.Hour)
 	refused("an expired code", "/enroll?code="+short.Code, "expired")
-	if n := w.door.Counters().ProfilesRefused.Load(); n != 8 {
+	if n := w.mdm.Counters().ProfilesRefused.Load(); n != 8 {
 		t.Errorf("%d refusals counted, want 8", n)
 	}
 }

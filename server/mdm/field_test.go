@@ -196,8 +196,8 @@ func TestUnawaitedAnswers(t *testing.T) {
 		"Status": "Acknowledged", "CommandUUID": "99999999-9999-4999-8999-999999999999",
 		"QueryResponses": map[string]any{"OSVersion": "27.9", "BuildVersion": "99Z999"},
 	}), http.StatusOK)
-	if d := w.one(macID); d.OS != before || w.door.Counters().Unawaited.Load() != 1 {
-		t.Errorf("%+v, counted %d", d.OS, w.door.Counters().Unawaited.Load())
+	if d := w.one(macID); d.OS != before || w.mdm.Counters().Unawaited.Load() != 1 {
+		t.Errorf("%+v, counted %d", d.OS, w.mdm.Counters().Unawaited.Load())
 	}
 }
 

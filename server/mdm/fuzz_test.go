@@ -18,10 +18,10 @@ import (
 func FuzzMessage(f *testing.F) {
 	w := newWorld(f, func(s *setup) {
 		s.CertHeader = "X-Client-Cert"
-		s.Options.Log, s.TellerOptions.Log = slog.New(slog.DiscardHandler), slog.New(slog.DiscardHandler)
+		s.Options.Log, s.NotifierOptions.Log = slog.New(slog.DiscardHandler), slog.New(slog.DiscardHandler)
 	})
 	header := ":" + base64.StdEncoding.EncodeToString(issue(f, deviceCA(), macID, nil).Raw) + ":"
-	handler := w.door.MDM()
+	handler := w.mdm.MDM()
 	send := func(contentType string, body []byte) *httptest.ResponseRecorder {
 		req := httptest.NewRequest(http.MethodPut, "/mdm", bytes.NewReader(body))
 		req.Header.Set("Content-Type", contentType)

@@ -23,26 +23,26 @@ import (
 // the store is away.
 
 // PushCertHandler is PUT /v1/pushcert: certificate and unencrypted key in one PEM file.
-func (d *Door) PushCertHandler() http.Handler {
+func (d *Server) PushCertHandler() http.Handler {
 	return d.api("", false, func(a *attempt) http.Handler { return nanoapi.NewStorePushCertHandler(a, nanoLog{d.log}) })
 }
 
 // PushHandler is GET /v1/push/{ids}, mounted with its whole path.
-func (d *Door) PushHandler() http.Handler {
+func (d *Server) PushHandler() http.Handler {
 	return d.api("/v1/push/", false, func(a *attempt) http.Handler {
 		return nanoapi.PushToIDsHandler(a, nanoLog{d.log}, nanoapi.PathIDGetter)
 	})
 }
 
 // EnqueueHandler is PUT /v1/enqueue/{ids}, mounted with its whole path; ?nopush=1 only queues.
-func (d *Door) EnqueueHandler() http.Handler {
+func (d *Server) EnqueueHandler() http.Handler {
 	return d.api("/v1/enqueue/", true, func(a *attempt) http.Handler {
 		return nanoapi.RawCommandEnqueueToIDsHandler(a, a, nanoLog{d.log}, nanoapi.PathIDGetter)
 	})
 }
 
 // api reads the body first, since NanoMDM reads without a limit and answers 500 whatever is wrong with it.
-func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Handler) http.Handler {
+func (d *Server) api(prefix string, isPlist bool, handler func(*attempt) http.Handler) http.Handler {
 	return d.guarded(func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, maxBody)
 		if err == nil && isPlist && len(body) > 0 {
@@ -64,7 +64,7 @@ func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Hand
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		a := &attempt{ResponseWriter: w, teller: d.o.Teller, fleet: d.o.Fleet}
+		a := &attempt{ResponseWriter: w, notifier: d.o.Notifier, fleet: d.o.Fleet}
 		http.StripPrefix(prefix, handler(a)).ServeHTTP(a, r)
 		if a.away != nil {
 			d.log.Warn(
@@ -84,10 +84,10 @@ func (d *Door) api(prefix string, isPlist bool, handler func(*attempt) http.Hand
 // any other, a 500 with hosts and files in its text: the one who asks is to come back, and the rest is for the log.
 type attempt struct {
 	http.ResponseWriter
-	teller *Teller
-	fleet  *fleet.Fleet
-	away   error // what the store said
-	status int   // in place of a 500 that is the client's own mistake; 0: none is
+	notifier *Notifier
+	fleet    *fleet.Fleet
+	away     error // what the store said
+	status   int   // in place of a 500 that is the client's own mistake; 0: none is
 }
 
 // mistakes are the kinds of error that the one who queues a command can mend, with their statuses.
@@ -137,7 +137,7 @@ func (a *attempt) WriteHeader(status int) {
 
 // EnqueueCommand is the store's.
 func (a *attempt) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Command) (map[string]error, error) {
-	failed, err := a.teller.store.EnqueueCommand(ctx, ids, cmd)
+	failed, err := a.notifier.store.EnqueueCommand(ctx, ids, cmd)
 	errs := slices.Collect(maps.Values(failed))
 	if err != nil {
 		errs = append(errs, err)
@@ -155,13 +155,13 @@ func (a *attempt) EnqueueCommand(ctx context.Context, ids []string, cmd *mdm.Com
 
 // Push is the push service's.
 func (a *attempt) Push(ctx context.Context, ids []string) (map[string]*push.Response, error) {
-	answers, err := a.teller.pusher.Push(ctx, ids)
+	answers, err := a.notifier.pusher.Push(ctx, ids)
 	return answers, a.told(err)
 }
 
 // StorePushCert keeps a push certificate, and lets the fleet know that pushes are possible now.
 func (a *attempt) StorePushCert(ctx context.Context, pemCert, pemKey []byte) error {
-	if err := a.teller.store.StorePushCert(ctx, pemCert, pemKey); err != nil {
+	if err := a.notifier.store.StorePushCert(ctx, pemCert, pemKey); err != nil {
 		return a.told(err)
 	}
 	a.fleet.PushReady()

@@ -86,17 +86,17 @@ func newCA(name string, key *rsa.PrivateKey) *mdm.CA {
 	return &mdm.CA{Cert: cert, Key: key}
 }
 
-// world is a door with the fleet behind it, on bolt.
+// world is a Server with the fleet behind it, on bolt.
 type world struct {
-	t      *testing.T
-	db     *storagetest.FaultyDB
-	nano   *nano.Store
-	store  *storage.Store
-	fleet  *fleet.Fleet
-	teller *mdm.Teller
-	door   *mdm.Door
-	srv    *httptest.Server
-	logged *buffer
+	t        *testing.T
+	db       *storagetest.FaultyDB
+	nano     *nano.Store
+	store    *storage.Store
+	fleet    *fleet.Fleet
+	notifier *mdm.Notifier
+	mdm      *mdm.Server
+	srv      *httptest.Server
+	logged   *buffer
 
 	mu   sync.Mutex
 	time time.Time
@@ -104,7 +104,7 @@ type world struct {
 
 type setup struct {
 	mdm.Options
-	mdm.TellerOptions
+	mdm.NotifierOptions
 }
 
 func newWorld(t testing.TB, change ...func(*setup)) *world {
@@ -120,26 +120,26 @@ func newWorld(t testing.TB, change ...func(*setup)) *world {
 
 	w.srv = httptest.NewUnstartedServer(nil)
 	s := setup{
-		Options:       mdm.Options{CA: deviceCA(), URL: "http://" + w.srv.Listener.Addr().String(), ListenLoopback: true, Log: log, Now: w.now},
-		TellerOptions: mdm.TellerOptions{Store: w.nano, Log: log, Now: w.now},
+		Options:         mdm.Options{CA: deviceCA(), URL: "http://" + w.srv.Listener.Addr().String(), ListenLoopback: true, Log: log, Now: w.now},
+		NotifierOptions: mdm.NotifierOptions{Store: w.nano, Log: log, Now: w.now},
 	}
 	for _, f := range change {
 		f(&s)
 	}
-	w.teller, err = mdm.NewTeller(s.TellerOptions)
+	w.notifier, err = mdm.NewNotifier(s.NotifierOptions)
 	check(t, err)
-	t.Cleanup(w.teller.Close)
-	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.teller, Log: log, URL: s.URL, Now: w.now, Alone: true})
+	t.Cleanup(w.notifier.Close)
+	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.notifier, Log: log, URL: s.URL, Now: w.now, Alone: true})
 	check(t, err)
 	check(t, w.fleet.Start(context.Background()))
-	s.Teller, s.Fleet = w.teller, w.fleet
-	w.door, err = mdm.New(s.Options)
+	s.Notifier, s.Fleet = w.notifier, w.fleet
+	w.mdm, err = mdm.New(s.Options)
 	check(t, err)
 	mux := http.NewServeMux()
-	w.door.Mount(mux)
-	mux.Handle("/v1/pushcert", w.door.PushCertHandler())
-	mux.Handle("/v1/push/", w.door.PushHandler())
-	mux.Handle("/v1/enqueue/", w.door.EnqueueHandler())
+	w.mdm.Mount(mux)
+	mux.Handle("/v1/pushcert", w.mdm.PushCertHandler())
+	mux.Handle("/v1/push/", w.mdm.PushHandler())
+	mux.Handle("/v1/enqueue/", w.mdm.EnqueueHandler())
 	w.srv.Config.Handler = mux
 	w.srv.Start()
 	t.Cleanup(w.srv.Close)

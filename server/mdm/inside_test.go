@@ -117,7 +117,7 @@ func TestDiscreetDecrypter(t *testing.T) {
 
 func TestPanicsStayInside(t *testing.T) {
 	var log bytes.Buffer
-	d := &Door{log: slog.New(slog.NewTextHandler(&log, nil))}
+	d := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
 	rec := httptest.NewRecorder()
 	d.guarded(func(http.ResponseWriter, *http.Request) { panic("oh") }).ServeHTTP(rec, httptest.NewRequest("PUT", "/mdm", nil))
 	if rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "oh") || !strings.Contains(log.String(), "oh") {

@@ -52,7 +52,7 @@ func TestReplayedHeaderFillsNothing(t *testing.T) {
 			req := httptest.NewRequest(http.MethodPut, "/mdm", &stalled{left: 3 << 20, sent: once, end: end})
 			req.Header, req.ContentLength = replayed.Clone(), 3<<20
 			rec := httptest.NewRecorder()
-			w.door.MDM().ServeHTTP(rec, req)
+			w.mdm.MDM().ServeHTTP(rec, req)
 			if rec.Code == http.StatusTooManyRequests {
 				mu.Lock()
 				defer mu.Unlock()

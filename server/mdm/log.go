@@ -9,7 +9,7 @@ import (
 	"github.com/micromdm/nanolib/log"
 )
 
-// nanoLog hands NanoMDM's log lines to slog. NanoMDM calls every check-in "info"; here the door tells what matters, once,
+// nanoLog hands NanoMDM's log lines to slog. NanoMDM calls every check-in "info"; here the handlers log what matters, once,
 // so that all of them are for debugging.
 type nanoLog struct{ log *slog.Logger }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/micromdm/plist"
 )
 
-// taker is a service that reads of a message what the door's own services read.
+// taker is a service that reads of a message what this package's own services read.
 type taker struct{ service.NopService }
 
 func (*taker) Authenticate(_ *mdm.Request, m *mdm.Authenticate) error {

@@ -70,7 +70,7 @@ type mdmPayload struct {
 }
 
 // profile is an enrolment profile, signed when there is an identity to sign with.
-func (d *Door) profile(topic, challenge string) ([]byte, error) {
+func (d *Server) profile(topic, challenge string) ([]byte, error) {
 	scep := scepPayload{head("com.apple.security.scep", "plimsoll.enrollment.scep", "Device identity"), scepContent{
 		URL: d.url + "/scep", Name: "Plimsoll", Challenge: challenge,
 		Subject: [][][]string{{{"O", "Plimsoll"}}, {{"CN", "%HardwareUUID%"}}},
@@ -103,7 +103,7 @@ func (d *Door) profile(topic, challenge string) ([]byte, error) {
 }
 
 // sign wraps a profile in CMS, with the certificates that lead to the signer's root.
-func (d *Door) sign(b []byte) ([]byte, error) {
+func (d *Server) sign(b []byte) ([]byte, error) {
 	id := d.o.ProfileIdentity
 	if len(id.Certificate) == 0 {
 		return nil, errors.New("sign the enrolment profile: there is no certificate")

@@ -28,7 +28,7 @@ const (
 
 // Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that nothing
 // was pushed: fleet.ErrNoPush when there is no push certificate, fleet.ErrUnavailable, or that APNs cannot be reached.
-func (t *Teller) Push(ctx context.Context, ids []string) (map[string]error, error) {
+func (t *Notifier) Push(ctx context.Context, ids []string) (map[string]error, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}

@@ -122,11 +122,11 @@ func TestPush(t *testing.T) {
 	w := newWorld(t, a.use)
 	ctx := context.Background()
 	ids := w.enrolled(100)
-	if _, err := w.teller.Push(ctx, ids); !errors.Is(err, fleet.ErrNoPush) {
+	if _, err := w.notifier.Push(ctx, ids); !errors.Is(err, fleet.ErrNoPush) {
 		t.Errorf("without a certificate: %v", err)
 	}
 	w.storePushCert(pushTopic)
-	failed, err := w.teller.Push(ctx, ids)
+	failed, err := w.notifier.Push(ctx, ids)
 	if err != nil || len(failed) != 0 {
 		t.Fatalf("failed: %v, %v", failed, err)
 	}
@@ -136,10 +136,10 @@ func TestPush(t *testing.T) {
 	if a.conns > 2 || a.proto["HTTP/2.0"] != 100 {
 		t.Errorf("%d connections, protocols %v", a.conns, a.proto)
 	}
-	if failed, err := w.teller.Push(ctx, nil); err != nil || len(failed) != 0 {
+	if failed, err := w.notifier.Push(ctx, nil); err != nil || len(failed) != 0 {
 		t.Errorf("nobody: %v, %v", failed, err)
 	}
-	if failed, err := w.teller.Push(ctx, ids[:1]); err != nil || len(failed) != 0 || a.conns > 2 {
+	if failed, err := w.notifier.Push(ctx, ids[:1]); err != nil || len(failed) != 0 || a.conns > 2 {
 		t.Errorf("again: %v, %v, %d connections", failed, err, a.conns)
 	}
 }
@@ -160,7 +160,7 @@ func TestPushTellsWhy(t *testing.T) {
 	for id, reason := range reasons {
 		a.reason[tokenOf(id)] = reason
 	}
-	failed, err := w.teller.Push(context.Background(), append(ids, "NOBODY", foreignID))
+	failed, err := w.notifier.Push(context.Background(), append(ids, "NOBODY", foreignID))
 	check(t, err)
 	for id, part := range map[string]string{
 		ids[0]: "APNs does not know the Mac's push token (BadDeviceToken)", ids[1]: "another push topic", ids[2]: "throttles", ids[3]: "erased or unenrolled",
@@ -173,12 +173,12 @@ func TestPushTellsWhy(t *testing.T) {
 	if len(failed) != 7 || a.pushed[tokenOf(ids[5])] == "" {
 		t.Errorf("failed: %v", failed)
 	}
-	c := w.door.Counters()
+	c := w.mdm.Counters()
 	if c.PushesSent.Load() != 1 || c.PushesFailed.Load() != 7 {
 		t.Errorf("counted %d sent, %d failed", c.PushesSent.Load(), c.PushesFailed.Load())
 	}
 	// One Mac alone goes another way through NanoMDM.
-	failed, err = w.teller.Push(context.Background(), []string{foreignID})
+	failed, err = w.notifier.Push(context.Background(), []string{foreignID})
 	if err != nil || failed[foreignID] == nil || !strings.Contains(failed[foreignID].Error(), "no push certificate for the topic") {
 		t.Errorf("a foreign topic alone: %v, %v", failed, err)
 	}
@@ -190,13 +190,13 @@ func TestPushNotPossible(t *testing.T) {
 	ids := w.enrolled(3)
 	w.storePushCert(pushTopic)
 	w.db.Set(storagetest.Fault{Down: true})
-	if _, err := w.teller.Push(context.Background(), ids); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := w.notifier.Push(context.Background(), ids); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("with the store down: %v", err)
 	}
 	w.db.Set(storagetest.Fault{})
 	a.Close()
 	for _, some := range [][]string{ids, ids[:1]} {
-		if failed, err := w.teller.Push(context.Background(), some); err == nil || errors.Is(err, fleet.ErrNoPush) || !strings.Contains(err.Error(), "cannot be reached") {
+		if failed, err := w.notifier.Push(context.Background(), some); err == nil || errors.Is(err, fleet.ErrNoPush) || !strings.Contains(err.Error(), "cannot be reached") {
 			t.Errorf("with APNs away: %v, %v", failed, err)
 		}
 	}
@@ -209,7 +209,7 @@ func TestPushCertificateIsReplaced(t *testing.T) {
 	ids := w.enrolled(2)
 	w.storePushCert(pushTopic)
 	for range 2 {
-		if failed, err := w.teller.Push(context.Background(), ids); err != nil || len(failed) != 0 {
+		if failed, err := w.notifier.Push(context.Background(), ids); err != nil || len(failed) != 0 {
 			t.Fatalf("failed: %v, %v", failed, err)
 		}
 		w.storePushCert(pushTopic)

@@ -60,7 +60,7 @@ type traced struct{ id, cause string }
 
 // refused counts a refusal by its cause, and leaves a trace of it on the Mac's record. Only a certificate that the Mac really
 // had names it: anybody can claim an id.
-func (d *Door) refused(ctx context.Context, v *visit, cert *x509.Certificate, status int, err error) {
+func (d *Server) refused(ctx context.Context, v *visit, cert *x509.Certificate, status int, err error) {
 	var own *refusal
 	cause := causeMalformed
 	switch {
@@ -104,9 +104,9 @@ func (d *Door) refused(ctx context.Context, v *visit, cert *x509.Certificate, st
 }
 
 // attribute finds the Mac that a refusal concerns, and makes its cause exact.
-func (d *Door) attribute(ctx context.Context, v *visit, cert *x509.Certificate, cause string) (id, exact string, known bool) {
+func (d *Server) attribute(ctx context.Context, v *visit, cert *x509.Certificate, cause string) (id, exact string, known bool) {
 	print := fingerprintOf(cert)
-	owner, revoked, err := d.o.Teller.store.CertOwner(ctx, hex.EncodeToString(print[:]))
+	owner, revoked, err := d.o.Notifier.store.CertOwner(ctx, hex.EncodeToString(print[:]))
 	claimed, _, _ := strings.Cut(v.id, ":")
 	if err != nil {
 		return "", cause, false
@@ -140,7 +140,7 @@ func (c *Counters) refuse(cause string) {
 }
 
 // skewed notes a Mac whose clock is wrong: it decides nothing here, but the Mac will not trust Apple's servers either.
-func (d *Door) skewed(by *signer, id string) {
+func (d *Server) skewed(by *signer, id string) {
 	if by.at.IsZero() {
 		return
 	}

@@ -145,13 +145,13 @@ func TestRefused(t *testing.T) {
 	for name, req := range tests {
 		t.Run(name, func(t *testing.T) {
 			w.pass(10 * time.Second) // not to meet the limit
-			refused := w.door.Counters().Refused.Load()
+			refused := w.mdm.Counters().Refused.Load()
 			a := w.do(req())
 			want(t, name, a, http.StatusBadRequest)
 			if a.body != "bad request\n" || !strings.HasPrefix(a.contentType(), "text/plain") {
 				t.Errorf("answered %q as %q", a.body, a.contentType())
 			}
-			if n := w.door.Counters().Refused.Load() - refused; n != 1 {
+			if n := w.mdm.Counters().Refused.Load() - refused; n != 1 {
 				t.Errorf("counted %d times", n)
 			}
 		})

@@ -44,9 +44,9 @@ const (
 )
 
 // SCEP is the handler of SCEP.
-func (d *Door) SCEP() http.Handler { return d.guarded(d.serveSCEP) }
+func (d *Server) SCEP() http.Handler { return d.guarded(d.serveSCEP) }
 
-func (d *Door) serveSCEP(w http.ResponseWriter, r *http.Request) {
+func (d *Server) serveSCEP(w http.ResponseWriter, r *http.Request) {
 	contentType, answer, err := d.scep(w, r)
 	var failure *scepFailed
 	if errors.As(err, &failure) { // SCEP says no in a message of its own, with status 200; for the metrics it is refused
@@ -75,7 +75,7 @@ func levelOf(status int) slog.Level {
 
 func badRequest(err error) error { return service.NewHTTPStatusError(http.StatusBadRequest, err) }
 
-func (d *Door) scep(w http.ResponseWriter, r *http.Request) (contentType string, answer []byte, err error) {
+func (d *Server) scep(w http.ResponseWriter, r *http.Request) (contentType string, answer []byte, err error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "GET, POST")
 		return "", nil, service.NewHTTPStatusError(http.StatusMethodNotAllowed, fmt.Errorf("the method is %s", r.Method))
@@ -153,7 +153,7 @@ func messageOf(text string) ([]byte, error) {
 
 // pkiOperation answers one PKCSReq: with an identity, with a SCEP failure, or with an error when there is nobody to answer
 // to in SCEP, or the server is to blame.
-func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error) {
+func (d *Server) pkiOperation(ctx context.Context, message []byte) ([]byte, error) {
 	cms, err := parseCMS(message)
 	if err == nil && !wellNested(cms.Content) { // the envelope, which is CMS too
 		err = errNesting
@@ -210,7 +210,7 @@ func (d *Door) pkiOperation(ctx context.Context, message []byte) ([]byte, error)
 	return answer.Raw, nil
 }
 
-func (d *Door) scepFailure(ctx context.Context, msg *scep.PKIMessage, info scep.FailInfo, why error) ([]byte, error) {
+func (d *Server) scepFailure(ctx context.Context, msg *scep.PKIMessage, info scep.FailInfo, why error) ([]byte, error) {
 	d.count.IdentitiesRefused.Add(1)
 	d.log.InfoContext(ctx, "no identity was issued", "failInfo", string(info), "error", why)
 	answer, err := msg.Fail(d.o.CA.Cert, d.o.CA.Key, info)
@@ -242,7 +242,7 @@ func usableKey(key any) error {
 
 // openEnvelope decrypts the certificate request in a message. Content that does not come out right makes the library panic,
 // which is an error like any other.
-func (d *Door) openEnvelope(msg *scep.PKIMessage) (err error) {
+func (d *Server) openEnvelope(msg *scep.PKIMessage) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the content is damaged: %v", p)

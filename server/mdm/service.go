@@ -116,9 +116,9 @@ func (v *visit) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (
 // kept it. A message whose telling failed is answered with an error, so that the Mac repeats it; the core takes it twice.
 type lives struct {
 	service.CheckinAndCommandService
-	fleet  *fleet.Fleet
-	teller *Teller
-	log    *slog.Logger
+	fleet    *fleet.Fleet
+	notifier *Notifier
+	log      *slog.Logger
 }
 
 // device is the id of the device channel, and whether the message came on it.
@@ -215,12 +215,12 @@ func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (
 
 // answered tells the fleet of an answer to a command that is awaited.
 func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) error {
-	requestType, awaited, err := s.teller.store.Awaited(ctx, id, m.CommandUUID)
+	requestType, awaited, err := s.notifier.store.Awaited(ctx, id, m.CommandUUID)
 	switch {
 	case err != nil:
 		return err
 	case !awaited:
-		s.teller.count.Unawaited.Add(1)
+		s.notifier.count.Unawaited.Add(1)
 		s.log.Info(
 			"a Mac answered a command that is not awaited",
 			"mac",

@@ -188,7 +188,7 @@ func TestStrangersAreCheap(t *testing.T) {
 			req.Header.Set("Mdm-Signature", signature)
 		}
 		rec := httptest.NewRecorder()
-		w.door.MDM().ServeHTTP(rec, req)
+		w.mdm.MDM().ServeHTTP(rec, req)
 		if rec.Code != http.StatusBadRequest {
 			t.Errorf("%s: answered %d", name, rec.Code)
 		}
@@ -259,7 +259,7 @@ func TestPushTokensAreNotNamed(t *testing.T) {
 	ids := w.enrolled(2)
 	w.storePushCert(pushTopic)
 	a.Close()
-	_, err := w.teller.Push(context.Background(), ids)
+	_, err := w.notifier.Push(context.Background(), ids)
 	said := fmt.Sprint(err, w.get("/v1/push/"+ids[0]).body, w.get("/v1/push/"+strings.Join(ids, ",")).body, w.logged.String())
 	if err == nil || strings.Contains(said, tokenOf(ids[0])) || strings.Contains(said, tokenOf(ids[1])) {
 		t.Errorf("APNs is away, and what is said: %s", said)

@@ -28,13 +28,13 @@ import (
 	"plimsoll/storage/bolt"
 )
 
-// teller is a Teller that tells nobody: the Macs of the tests sync when a test says so.
-type teller struct{}
+// notifier is a Notifier that tells nobody: the Macs of the tests sync when a test says so.
+type notifier struct{}
 
-func (teller) Queue(storage.Tx, string, []byte) error                   { return nil }
-func (teller) Query(storage.Tx, string, ...string) error                { return nil }
-func (teller) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
-func (teller) Forget(context.Context, string) error                     { return nil }
+func (notifier) Queue(storage.Tx, string, []byte) error                   { return nil }
+func (notifier) Query(storage.Tx, string, ...string) error                { return nil }
+func (notifier) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
+func (notifier) Forget(context.Context, string) error                     { return nil }
 
 // counted is a database that counts how often it is asked whether it is there.
 type counted struct {
@@ -94,7 +94,7 @@ func newWorld(t testing.TB) *world {
 	w.zone, err = time.LoadLocation("Europe/Berlin")
 	w.must(err)
 	w.Fleet, err = fleet.New(fleet.Options{
-		Store: w.store, Notifier: teller{}, Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
+		Store: w.store, Notifier: notifier{}, Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
 		Catalogue: fleet.Source{Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return feed, fleet.Validators{File: "the feed"}, prev.File != "", nil
 		}},

@@ -336,7 +336,7 @@ func (d *diff) evidence(code string, s *Summary) map[string]any {
 			return r.Evidence
 		}
 	}
-	return teller{s, d.after.Facts}.reason(code, nil).Evidence
+	return notifier{s, d.after.Facts}.reason(code, nil).Evidence
 }
 
 // standing tells of states that no other event implies.

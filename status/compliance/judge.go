@@ -34,7 +34,7 @@ func Judge(in Input) Verdict {
 	j.refused = j.refusedOthers()
 	j.summarise()
 	fixed := j.why()
-	t := teller{&j.s, j.f}
+	t := notifier{&j.s, j.f}
 	// Arranged without time first: what is kept must not depend on when it was judged.
 	for _, r := range arrange(&j.s, false, fixed, nil) {
 		if len(j.s.Codes) < keptCodes && !slices.Contains(j.s.Codes, r.Code) {

@@ -72,7 +72,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // timed are the reasons that come with the passing of time.
-func (t teller) timed(now time.Time, catalogueStale bool) []policy.Reason {
+func (t notifier) timed(now time.Time, catalogueStale bool) []policy.Reason {
 	var out []policy.Reason
 	add := func(code string) { out = append(out, t.reason(code, nil)) }
 	s := t.s

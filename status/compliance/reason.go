@@ -13,14 +13,14 @@ import (
 // keptCodes is how many codes a Summary keeps.
 const keptCodes = 4
 
-// teller writes reasons about one Mac from what its summary and its facts hold.
-type teller struct {
+// notifier writes reasons about one Mac from what its summary and its facts hold.
+type notifier struct {
 	s *Summary
 	f *status.Facts
 }
 
 // known is the evidence that every reason can draw on; nil when there is none under that key.
-func (t teller) known(key string) any {
+func (t notifier) known(key string) any {
 	switch key {
 	case "version":
 		return t.s.Version
@@ -55,7 +55,7 @@ func (t teller) known(key string) any {
 }
 
 // fact is evidence from the facts about the Mac; nil for a key that is none.
-func (t teller) fact(key string) any {
+func (t notifier) fact(key string) any {
 	switch key {
 	case "macos":
 		return t.f.Version
@@ -109,7 +109,7 @@ func present(v any) bool {
 }
 
 // reason writes the reason with that code. What the documentation of the code does not list is left out of the evidence.
-func (t teller) reason(code string, extra map[string]any) policy.Reason {
+func (t notifier) reason(code string, extra map[string]any) policy.Reason {
 	i, ok := ranks[code]
 	if !ok {
 		return policy.Reason{Code: code, Text: code + ".", Evidence: map[string]any{}}
@@ -134,7 +134,7 @@ func (t teller) reason(code string, extra map[string]any) policy.Reason {
 }
 
 // adopt completes a reason of the plan: its own sentence and evidence stay.
-func (t teller) adopt(r policy.Reason) policy.Reason {
+func (t notifier) adopt(r policy.Reason) policy.Reason {
 	if r.Text != "" && r.Advice != "" && r.Evidence != nil {
 		return r
 	}
@@ -215,7 +215,7 @@ func (s *Summary) fallback() string {
 // ReasonsAt are the reasons as far as the summary tells them, for the rows of a list: its codes and those that the passing of
 // time brings, the most decisive first. Only a compliant Mac may have none.
 func ReasonsAt(s Summary, f *status.Facts, now time.Time, catalogueStale bool) []policy.Reason {
-	t := teller{&s, f}
+	t := notifier{&s, f}
 	fixed := make([]policy.Reason, 0, len(s.Codes))
 	for _, code := range s.Codes {
 		fixed = append(fixed, t.reason(code, nil))
@@ -224,7 +224,7 @@ func ReasonsAt(s Summary, f *status.Facts, now time.Time, catalogueStale bool) [
 }
 
 // all completes the fixed reasons by those that depend on time.
-func (t teller) all(fixed []policy.Reason, now time.Time, catalogueStale bool) []policy.Reason {
+func (t notifier) all(fixed []policy.Reason, now time.Time, catalogueStale bool) []policy.Reason {
 	all := arrange(t.s, t.s.past(now), fixed, t.timed(now, catalogueStale))
 	if len(all) == 0 {
 		if code := t.s.fallback(); code != "" {

@@ -18,7 +18,7 @@ const keptReasons = 16
 
 // why collects the reasons that do not come with the passing of time: first what made the state, then the others by their order.
 func (j *judge) why() []policy.Reason {
-	w := &why{judge: j, t: teller{&j.s, j.f}}
+	w := &why{judge: j, t: notifier{&j.s, j.f}}
 	switch j.s.State {
 	case Unmanaged:
 		w.plan(j.unmanaged())
@@ -52,7 +52,7 @@ func (j *judge) why() []policy.Reason {
 // why is the list of reasons in the making.
 type why struct {
 	*judge
-	t   teller
+	t   notifier
 	out []policy.Reason
 }
 

@@ -16,7 +16,7 @@ import (
 	"plimsoll/storage/storagetest"
 )
 
-// TestNanoMDM runs NanoMDM's own suite through its front door.
+// TestNanoMDM runs NanoMDM's own suite over its HTTP interface.
 func TestNanoMDM(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/micromdm/nanomdm").Output()
 	if err != nil {

@@ -26,13 +26,13 @@ import (
 // adminToken is the token of the command line.
 const adminToken = "the-token-of-the-command-line"
 
-// teller tells nobody: there are no Macs here.
-type teller struct{}
+// notifier tells nobody: there are no Macs here.
+type notifier struct{}
 
-func (teller) Queue(storage.Tx, string, []byte) error                   { return nil }
-func (teller) Query(storage.Tx, string, ...string) error                { return nil }
-func (teller) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
-func (teller) Forget(context.Context, string) error                     { return nil }
+func (notifier) Queue(storage.Tx, string, []byte) error                   { return nil }
+func (notifier) Query(storage.Tx, string, ...string) error                { return nil }
+func (notifier) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
+func (notifier) Forget(context.Context, string) error                     { return nil }
 
 // world is a fleet with a clock that stands still until it is set, and a site whose pages are in plain text.
 type world struct {
@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	t.Cleanup(func() { _ = db.Close() })
 	w.Fleet, err = fleet.New(fleet.Options{
-		Store: storage.New(db), Notifier: teller{}, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Zone: time.UTC,
+		Store: storage.New(db), Notifier: notifier{}, Log: slog.New(slog.DiscardHandler), URL: "https://mdm.example.com", Zone: time.UTC,
 		Now: w.now, Alone: true, AdminToken: adminToken,
 	})
 	w.must(err)

@@ -87,10 +87,10 @@ func flatSeeds(t testing.TB) map[string][]byte {
 	return seeds
 }
 
-// checkFlat fails if readFlat took what the present way would not, or took it for something else.
-func checkFlat(t rapid.TB, body []byte) (taken bool) {
+// checkPlainPlist fails if readPlainPlist took what the present way would not, or took it for something else.
+func checkPlainPlist(t rapid.TB, body []byte) (taken bool) {
 	t.Helper()
-	got := readFlat(body)
+	got := readPlainPlist(body)
 	if got == nil {
 		return false
 	}
@@ -107,15 +107,15 @@ func checkFlat(t rapid.TB, body []byte) (taken bool) {
 	return true
 }
 
-func TestFlatReads(t *testing.T) {
+func TestPlainPlistReads(t *testing.T) {
 	for name, body := range flatSeeds(t) {
-		if !checkFlat(t, body) {
+		if !checkPlainPlist(t, body) {
 			t.Errorf("%s: not read: %q", name, body)
 		}
 	}
 }
 
-func TestFlatLeavesAlone(t *testing.T) {
+func TestPlainPlistLeavesAlone(t *testing.T) {
 	edit := func(old, new string) []byte {
 		body := string(flatMessage("tokens", "<key>Data</key><data>e30=</data>"))
 		if !strings.Contains(body, old) {
@@ -185,33 +185,33 @@ func TestFlatLeavesAlone(t *testing.T) {
 		"a text after the end":  edit("</plist>", "</plist>a"),
 		"not closed":            edit("</plist>", ""),
 	} {
-		if checkFlat(t, body) {
+		if checkPlainPlist(t, body) {
 			t.Errorf("%s: was read: %q", name, body)
 		}
 	}
 	body := flatMessage("tokens", dataField([]byte("{}")))
 	for i := range len(body) - 1 { // the line feed at the end may be missing
-		if readFlat(body[:i]) != nil {
+		if readPlainPlist(body[:i]) != nil {
 			t.Errorf("the first %d bytes of %d were read", i, len(body))
 		}
 	}
 }
 
-// FuzzFlat reads whatever comes: what is read, NanoMDM reads too, and takes it for the same message.
-func FuzzFlat(f *testing.F) {
+// FuzzPlainPlist reads whatever comes: what is read, NanoMDM reads too, and takes it for the same message.
+func FuzzPlainPlist(f *testing.F) {
 	for _, body := range flatSeeds(f) {
 		f.Add(body)
 		inner := strings.TrimPrefix(string(body), flatStart)
 		f.Add([]byte(strings.TrimSuffix(inner, "</dict>\n</plist>\n")))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		checkFlat(t, body)
-		checkFlat(t, slices.Concat([]byte(flatStart), body, []byte("</dict></plist>")))
+		checkPlainPlist(t, body)
+		checkPlainPlist(t, slices.Concat([]byte(flatStart), body, []byte("</dict></plist>")))
 	})
 }
 
 // Pieces of messages in any order come closer to what is read than bytes do.
-func TestFlatOfPieces(t *testing.T) {
+func TestPlainPlistOfPieces(t *testing.T) {
 	pieces := []string{
 		"<key>UDID</key>", "<key>Endpoint</key>", "<key>MessageType</key>", "<key>Data</key>", "<key>Other</key>", "<key>", "</key>",
 		"<string>DeclarativeManagement</string>", "<string>tokens</string>", "<string></string>", "<string>", "</string>", "<data>", "</data>",
@@ -227,7 +227,7 @@ func TestFlatOfPieces(t *testing.T) {
 		parts := slices.Concat(rapid.SliceOfNDistinct(rapid.SampledFrom(whole), 1, -1, rapid.ID).Draw(t, "fields"),
 			rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 4).Draw(t, "pieces"))
 		parts = rapid.Permutation(parts).Draw(t, "order")
-		if checkFlat(t, []byte(flatStart+strings.Join(parts, "")+"</dict></plist>")) {
+		if checkPlainPlist(t, []byte(flatStart+strings.Join(parts, "")+"</dict></plist>")) {
 			read++
 		}
 	})
@@ -247,7 +247,7 @@ func (a *answering) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeMana
 }
 
 // Whichever way a message is read, it is answered the same, and refused with the same words.
-func TestFlatIsServedAlike(t *testing.T) {
+func TestPlainPlistIsServedAlike(t *testing.T) {
 	for name, tt := range map[string]struct {
 		body []byte
 		err  error
@@ -257,7 +257,7 @@ func TestFlatIsServedAlike(t *testing.T) {
 		"failed":    {flatMessage("tokens"), errors.New("the store is down")},
 		"of nobody": {[]byte(strings.Replace(string(flatMessage("tokens")), "UDID", "OtherID", 1)), nil},
 	} {
-		if readFlat(tt.body) == nil {
+		if readPlainPlist(tt.body) == nil {
 			t.Errorf("%s: not read", name)
 		}
 		slow := []byte(strings.Replace(string(tt.body), "<dict>", "<dict><!-- -->", 1))
@@ -274,7 +274,7 @@ func TestFlatIsServedAlike(t *testing.T) {
 }
 
 // What the command channel brings is no check-in, whatever it says.
-func TestFlatIsACheckin(t *testing.T) {
+func TestPlainPlistIsACheckin(t *testing.T) {
 	v := &visit{CheckinAndCommandService: &answering{err: errors.New("taken for a check-in")}}
 	answer, err := serve(v, mdm.NewRequestWithContext(context.Background(), nil), "application/x-apple-aspen-mdm", flatMessage("tokens", "<key>Status</key><string>Idle</string>"))
 	if len(answer) > 0 || err != nil {
@@ -290,7 +290,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(name+"/flat", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if readFlat(body) == nil {
+				if readPlainPlist(body) == nil {
 					b.Fatal("not read")
 				}
 			}

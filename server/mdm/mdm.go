@@ -1,4 +1,4 @@
-// Package mdm is the Macs' door: NanoMDM embedded, check-in, the four endpoints of declarative management, enrolment, SCEP and
+// Package mdm serves the Macs: NanoMDM embedded, check-in, the four endpoints of declarative management, enrolment, SCEP and
 // pushes.
 package mdm
 
@@ -35,11 +35,11 @@ const (
 	typeCheckin = "application/x-apple-aspen-mdm-checkin" // what tells check-ins from the command channel
 )
 
-// Options are what a Door is made of.
+// Options are what a Server is made of.
 type Options struct {
-	Teller *Teller
-	Fleet  *fleet.Fleet
-	CA     *CA // issues identities, and is trusted
+	Notifier *Notifier
+	Fleet    *fleet.Fleet
+	CA       *CA // issues identities, and is trusted
 	// DeviceCAs are further CAs whose identities are trusted.
 	DeviceCAs []*x509.Certificate
 	// CertHeader is the header in which a proxy hands over the client certificate; then nothing else is read. Empty: requests are
@@ -60,7 +60,7 @@ type Options struct {
 	Now func() time.Time // nil: time.Now
 }
 
-// Counters count what came through the door since the process started. Safe for concurrent use.
+// Counters count what came from Macs since the process started. Safe for concurrent use.
 type Counters struct {
 	Messages                       atomic.Int64 // check-ins and command channel, all answers
 	Refused, TooLarge, TooMany     atomic.Int64 // of those: 400 and other 4xx, 413, 429
@@ -74,8 +74,8 @@ type Counters struct {
 	Unawaited atomic.Int64 // answers to commands that were not awaited
 }
 
-// Door answers Macs. Safe for concurrent use.
-type Door struct {
+// Server answers Macs. Safe for concurrent use.
+type Server struct {
 	o         Options
 	log       *slog.Logger
 	url       string
@@ -90,10 +90,10 @@ type Door struct {
 	count     *Counters
 }
 
-// New makes a Door.
-func New(o Options) (*Door, error) {
-	if o.Teller == nil || o.Fleet == nil || o.CA == nil || o.Log == nil {
-		return nil, errors.New("mdm: Teller, Fleet, CA and Log are needed")
+// New makes a Server.
+func New(o Options) (*Server, error) {
+	if o.Notifier == nil || o.Fleet == nil || o.CA == nil || o.Log == nil {
+		return nil, errors.New("mdm: Notifier, Fleet, CA and Log are needed")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -106,14 +106,14 @@ func New(o Options) (*Door, error) {
 		return nil, fmt.Errorf("mdm: %q is not a base URL", o.URL)
 	}
 	log := nanoLog{o.Log}
-	store := o.Teller.store
+	store := o.Notifier.store
 	core := nanomdm.New(store,
 		nanomdm.WithLogger(log),
 		nanomdm.WithUserAuthenticate(nanomdm.NewUAService(store, false)),
 		nanomdm.WithGetToken(nanomdm.NewTokenMux()),
 		nanomdm.WithDeclarativeManagement(endpoints{o.Fleet}),
 	)
-	return &Door{
+	return &Server{
 		o: o, log: o.Log, url: strings.TrimSuffix(o.URL, "/"),
 		local:     o.ListenLoopback && loopback(u.Hostname()),
 		sender:    newSender(o.CertHeader, append([]*x509.Certificate{o.CA.Cert}, o.DeviceCAs...), o.Now),
@@ -121,26 +121,26 @@ func New(o Options) (*Door, error) {
 		strangers: newSCEPQueue(),
 		traces:    rate.NewLimiter(tracesPerSecond, tracesPerSecond),
 		told:      recent[traced, time.Time]{max: maxKnown, every: traceEvery},
-		chain:     certauth.New(&lives{core, o.Fleet, o.Teller, o.Log}, o.Teller.associations, certauth.WithLogger(log)),
-		count:     &o.Teller.count,
+		chain:     certauth.New(&lives{core, o.Fleet, o.Notifier, o.Log}, o.Notifier.associations, certauth.WithLogger(log)),
+		count:     &o.Notifier.count,
 	}, nil
 }
 
-// Counters are the door's own.
-func (d *Door) Counters() *Counters { return d.count }
+// Counters are the server's own.
+func (d *Server) Counters() *Counters { return d.count }
 
 // Mount adds the Macs' routes (docs/api.md 2).
-func (d *Door) Mount(mux *http.ServeMux) {
+func (d *Server) Mount(mux *http.ServeMux) {
 	mux.Handle("/mdm", d.MDM())
 	mux.Handle("/scep", d.SCEP())
 	mux.Handle("/enroll", d.Enroll())
 }
 
 // MDM is the handler of check-ins and of the command channel.
-func (d *Door) MDM() http.Handler { return d.guarded(d.serveMDM) }
+func (d *Server) MDM() http.Handler { return d.guarded(d.serveMDM) }
 
 // guarded keeps a panic inside: what one Mac sends must not end the process, nor its connection without an answer.
-func (d *Door) guarded(serve http.HandlerFunc) http.Handler {
+func (d *Server) guarded(serve http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -152,7 +152,7 @@ func (d *Door) guarded(serve http.HandlerFunc) http.Handler {
 	})
 }
 
-func (d *Door) serveMDM(w http.ResponseWriter, r *http.Request) {
+func (d *Server) serveMDM(w http.ResponseWriter, r *http.Request) {
 	d.count.Messages.Add(1)
 	v := &visit{CheckinAndCommandService: d.chain}
 	answer, err := d.answer(w, r, v)
@@ -178,7 +178,7 @@ func (d *Door) serveMDM(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer authenticates and answers one message.
-func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte, error) {
+func (d *Server) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte, error) {
 	if r.Method != http.MethodPut && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "PUT, POST")
 		return nil, service.NewHTTPStatusError(http.StatusMethodNotAllowed, fmt.Errorf("the method is %s", r.Method))
@@ -223,7 +223,7 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byte,
 func serve(v *visit, r *mdm.Request, contentType string, body []byte) ([]byte, error) {
 	isCheckin := strings.HasPrefix(contentType, typeCheckin)
 	if isCheckin {
-		if m := readFlat(body); m != nil {
+		if m := readPlainPlist(body); m != nil {
 			answer, err := v.DeclarativeManagement(r, m)
 			if err != nil {
 				err = fmt.Errorf("declarativemanagement service: %w", err) // as service.CheckinRequest says it
@@ -286,7 +286,7 @@ func statusOf(err error) int {
 }
 
 // note counts and logs a message that was not taken.
-func (d *Door) note(ctx context.Context, id string, status int, err error) {
+func (d *Server) note(ctx context.Context, id string, status int, err error) {
 	level := slog.LevelInfo
 	switch {
 	case status == http.StatusRequestEntityTooLarge:

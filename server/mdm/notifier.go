@@ -23,8 +23,8 @@ import (
 	"plimsoll/storage/nano"
 )
 
-// TellerOptions are what a Teller is made of.
-type TellerOptions struct {
+// NotifierOptions are what a Notifier is made of.
+type NotifierOptions struct {
 	Store *nano.Store
 	// APNS is the address (host:port) that is dialled in place of Apple's; empty: Apple's. The name that its certificate must
 	// carry stays api.push.apple.com.
@@ -36,8 +36,8 @@ type TellerOptions struct {
 	Now func() time.Time // nil: time.Now
 }
 
-// Teller tells Macs to sync: it queues commands and pushes through APNs. Safe for concurrent use.
-type Teller struct {
+// Notifier tells Macs to sync: it queues commands and pushes through APNs. Safe for concurrent use.
+type Notifier struct {
 	store        *nano.Store
 	associations *associations
 	pusher       *pushservice.PushService
@@ -45,17 +45,17 @@ type Teller struct {
 	count        Counters
 }
 
-var _ fleet.Notifier = (*Teller)(nil)
+var _ fleet.Notifier = (*Notifier)(nil)
 
-// NewTeller makes a Teller.
-func NewTeller(o TellerOptions) (*Teller, error) {
+// NewNotifier makes a Notifier.
+func NewNotifier(o NotifierOptions) (*Notifier, error) {
 	if o.Store == nil || o.Log == nil {
 		return nil, errors.New("mdm: Store and Log are needed")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Teller{
+	t := &Notifier{
 		store: o.Store, associations: newAssociations(o.Store, o.Now),
 		clients: clients{addr: o.APNS, roots: o.APNSRoots},
 	}
@@ -65,7 +65,7 @@ func NewTeller(o TellerOptions) (*Teller, error) {
 }
 
 // Close ends the idle connections to APNs.
-func (t *Teller) Close() { t.clients.close() }
+func (t *Notifier) Close() { t.clients.close() }
 
 // commandPlist is a command as the Mac gets it.
 type commandPlist struct {
@@ -77,7 +77,7 @@ type commandPlist struct {
 	}
 }
 
-func (t *Teller) enqueue(tx nano.Tx, id string, c commandPlist) error {
+func (t *Notifier) enqueue(tx nano.Tx, id string, c commandPlist) error {
 	raw, err := plist.MarshalIndent(c, "\t")
 	if err != nil {
 		return fmt.Errorf("encode a %s command: %w", c.Command.RequestType, err)
@@ -93,14 +93,14 @@ const deviceInformation = "DeviceInformation"
 const syncCommand = "sync-"
 
 // Queue queues a DeclarativeManagement command that carries tokens, in place of a queued one.
-func (t *Teller) Queue(tx nano.Tx, id string, tokens []byte) error {
+func (t *Notifier) Queue(tx nano.Tx, id string, tokens []byte) error {
 	c := commandPlist{CommandUUID: syncCommand + strings.ToUpper(uuid.NewString())}
 	c.Command.RequestType, c.Command.Data = "DeclarativeManagement", tokens
 	return t.enqueue(tx, id, c)
 }
 
 // Query queues a DeviceInformation command, unless one with the same queries waits already.
-func (t *Teller) Query(tx nano.Tx, id string, queries ...string) error {
+func (t *Notifier) Query(tx nano.Tx, id string, queries ...string) error {
 	queries = slices.Sorted(slices.Values(queries))
 	sum := sha256.Sum256([]byte(strings.Join(queries, "\n")))
 	kind := strings.ToUpper(hex.EncodeToString(sum[:4])) // the UUID begins with it, by which a waiting one is known
@@ -129,7 +129,7 @@ func (t *Teller) Query(tx nano.Tx, id string, queries ...string) error {
 }
 
 // Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again, by this replica at once.
-func (t *Teller) Forget(ctx context.Context, id string) error {
+func (t *Notifier) Forget(ctx context.Context, id string) error {
 	id, _, _ = strings.Cut(id, ":") // the device of a user channel
 	defer t.associations.found.delete(id)
 	return t.store.Forget(ctx, id)

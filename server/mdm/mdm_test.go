@@ -180,7 +180,7 @@ func TestLives(t *testing.T) {
 		t.Errorf("after the re-enrolment: command %+v", cmd)
 	}
 
-	check(t, w.teller.Forget(context.Background(), macID))
+	check(t, w.notifier.Forget(context.Background(), macID))
 	want(t, "tokens of a forgotten Mac", again.ddm("tokens", nil), http.StatusBadRequest)
 	want(t, "a late TokenUpdate of a forgotten Mac", again.checkin(tokenUpdate(macID)), http.StatusBadRequest)
 	w.mac(macID).enrol()
@@ -286,10 +286,10 @@ func TestQueueIsOneCommandOfAKind(t *testing.T) {
 
 func (w *world) queueAndAsk(tx storage.Tx) error {
 	return errors.Join(
-		w.teller.Queue(tx, macID, []byte(`{}`)),
-		w.teller.Query(tx, macID, "OSVersion", "BuildVersion"),
-		w.teller.Query(tx, macID, "BuildVersion", "OSVersion"),
-		w.teller.Query(tx, macID, "SoftwareUpdateDeviceID"),
+		w.notifier.Queue(tx, macID, []byte(`{}`)),
+		w.notifier.Query(tx, macID, "OSVersion", "BuildVersion"),
+		w.notifier.Query(tx, macID, "BuildVersion", "OSVersion"),
+		w.notifier.Query(tx, macID, "SoftwareUpdateDeviceID"),
 	)
 }
 

@@ -12,10 +12,10 @@ const (
 	plistDoctype   = `<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">`
 )
 
-// readFlat reads a DeclarativeManagement check-in that is written as Macs write it: one flat dictionary of plain ASCII.
-// These are nearly all that Macs send, and NanoMDM's decoder takes ten times as long. What readFlat returns is what that
+// readPlainPlist reads a DeclarativeManagement check-in that is written as Macs write it: one flat dictionary of plain ASCII.
+// These are nearly all that Macs send, and NanoMDM's decoder takes ten times as long. What readPlainPlist returns is what that
 // decoder would; of everything else it returns nil, which says no more than that the decoder has to read it.
-func readFlat(body []byte) *mdm.DeclarativeManagement {
+func readPlainPlist(body []byte) *mdm.DeclarativeManagement {
 	m := &mdm.DeclarativeManagement{Raw: body}
 	texts := [...]struct {
 		key   string
