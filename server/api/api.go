@@ -3,6 +3,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"plimsoll/server/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ type Options struct {
 	// Logins limits failed logins; nil: a limit of the API's own.
 	Logins *Logins
 	// Counts are counters that are kept elsewhere, for /metrics.
-	Counts []Count
+	Counts []metrics.Count
 	// Enter is asked once a request has shown its token, so that strangers hold no slot; nobody is let in when it returns
 	// false, else leave is called at the end. nil: everybody is.
 	Enter func() (leave func(), ok bool)
@@ -45,7 +46,7 @@ type API struct {
 	paths   map[string]bool // those that have a route, to keep the metrics' labels few
 	logins  *Logins
 	origins *http.CrossOriginProtection
-	metrics *metrics
+	metrics *metrics.Metrics
 
 	closing   chan struct{}
 	close     sync.Once
@@ -72,7 +73,7 @@ func New(o Options) *API {
 		paths:   map[string]bool{},
 		logins:  o.Logins,
 		origins: http.NewCrossOriginProtection(),
-		metrics: newMetrics(o.Fleet.Stats, o.Version, o.Counts),
+		metrics: metrics.New(o.Fleet.Stats, o.Version, o.Counts),
 		closing: make(chan struct{}), streams: NewStreams(), enter: o.Enter,
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
 		pinged:     pinged{every: 250 * time.Millisecond},
@@ -109,4 +110,4 @@ func (a *API) Handler() http.Handler { return a.echo }
 func (a *API) Close() { a.close.Do(func() { close(a.closing) }) }
 
 // Measure counts the requests to a handler that is not the API's, under the given route.
-func (a *API) Measure(route string, h http.Handler) http.Handler { return a.metrics.measure(route, h) }
+func (a *API) Measure(route string, h http.Handler) http.Handler { return a.metrics.Measure(route, h) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plimsoll/server/fleet"
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
@@ -89,10 +90,10 @@ func keepDays(r *rig, days int) {
 	r.t.Helper()
 	store := storage.New(r.db)
 	day := fleet.HistoryDay{States: map[string]int{}, Flags: map[string]int{}, Versions: map[string]int{}}
-	for _, s := range states {
-		day.States[s] = 0
+	for _, s := range compliance.States {
+		day.States[string(s)] = 0
 	}
-	for _, f := range flags {
+	for _, f := range compliance.FlagNames {
 		day.Flags[f] = 0
 	}
 	for n := range days {

@@ -11,20 +11,8 @@ import (
 	"plimsoll/status/compliance"
 )
 
-// states and flags are those of rules 8, as the API writes them.
-var (
-	states = stateNames()
-	flags  = compliance.FlagNames
-	sorts  = []string{"serial", "deadline", "last_seen"}
-)
-
-func stateNames() []string {
-	list := make([]string, 0, len(compliance.States))
-	for _, s := range compliance.States {
-		list = append(list, string(s))
-	}
-	return list
-}
+// sorts are the orders that a list of Macs has.
+var sorts = []string{"serial", "deadline", "last_seen"}
 
 func (a *API) listDevices(c echo.Context) error {
 	q, err := deviceQuery(c)
@@ -39,10 +27,10 @@ func (a *API) listDevices(c echo.Context) error {
 }
 
 func deviceQuery(c echo.Context) (q fleet.DeviceQuery, err error) {
-	if q.State, err = queryOneOf(c, "state", states); err != nil {
+	if q.State, err = queryOneOf(c, "state", compliance.States); err != nil {
 		return q, err
 	}
-	if q.Flag, err = queryOneOf(c, "flag", flags); err != nil {
+	if q.Flag, err = queryOneOf(c, "flag", compliance.FlagNames); err != nil {
 		return q, err
 	}
 	if q.Sort, err = queryOneOf(c, "sort", sorts); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"plimsoll/server/metrics"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,11 +88,11 @@ func TestMetricsOfOthers(t *testing.T) {
 	r := newRig(t)
 	var refused atomic.Int64
 	refused.Store(7)
-	r.api = New(Options{Fleet: r.fleet, Log: r.api.log, Counts: []Count{{Name: "identities_total", Help: "x", Result: "refused", Of: &refused}}})
+	r.api = New(Options{Fleet: r.fleet, Log: r.api.log, Counts: []metrics.Count{{Name: "identities_total", Help: "x", Result: "refused", Of: &refused}}})
 	defer r.api.Close()
 	h := r.api.Measure("/scep", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.RawQuery != "" {
-			w.(Refuser).Refused()
+			w.(metrics.Refuser).Refused()
 		}
 		_, _ = w.Write([]byte("an answer"))
 	}))

@@ -49,7 +49,7 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(body, "teapot") || strings.Contains(body, "brew") {
 		t.Error("a client can invent labels")
 	}
-	problems, err := testutil.GatherAndLint(r.api.metrics.registry)
+	problems, err := testutil.GatherAndLint(r.api.metrics.Registry)
 	if err != nil {
 		t.Fatal(err)
 	}

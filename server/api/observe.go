@@ -16,8 +16,8 @@ import (
 func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		begun := time.Now()
-		a.metrics.inFlight.Inc()
-		defer a.metrics.inFlight.Dec()
+		a.metrics.InFlight.Inc()
+		defer a.metrics.InFlight.Dec()
 		id := requestID(c.Request().Header.Get(echo.HeaderXRequestID))
 		h := c.Response().Header()
 		h.Set(echo.HeaderXRequestID, id)
@@ -37,7 +37,7 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			route = "none"
 		}
 		took := time.Since(begun)
-		a.metrics.count(c.Request().Method, route, status, took)
+		a.metrics.Count(c.Request().Method, route, status, took)
 		log := a.log.With(
 			"request_id",
 			id,

@@ -98,7 +98,7 @@ func (a *API) routes(o Options) []route {
 		{get, "/version", "", a.getVersion},
 		{get, "/openapi.json", "", a.openapi},
 		{get, "/schemas/:file", "", a.schema},
-		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.handler())},
+		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.Handler())},
 	}
 	for _, n := range []struct {
 		method, path string

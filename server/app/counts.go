@@ -1,12 +1,12 @@
 package app
 
 import (
-	"plimsoll/server/api"
 	"plimsoll/server/mdm"
+	"plimsoll/server/metrics"
 )
 
 // counts are the counters of the Macs' side, for /metrics.
-func counts(c *mdm.Counters) []api.Count {
+func counts(c *mdm.Counters) []metrics.Count {
 	const (
 		messages   = "MDM messages of Macs: all, and of those refused (400 and other 4xx), too large (413), too many (429), failed (5xx)."
 		profiles   = "Requests for the enrolment profile: given, refused."
@@ -14,7 +14,7 @@ func counts(c *mdm.Counters) []api.Count {
 		pushes     = "Notifications to APNs: sent, failed."
 		queries    = "Queries that were queued for Macs."
 	)
-	all := []api.Count{
+	all := []metrics.Count{
 		{
 			Name:   "mdm_skewed_total",
 			Help:   "MDM messages that were signed by a clock which is wrong by ten minutes or more.",
@@ -41,7 +41,7 @@ func counts(c *mdm.Counters) []api.Count {
 		{Name: "queries_total", Help: queries, Result: "queued", Of: &c.Asks},
 	}
 	for i, cause := range mdm.Causes {
-		all = append(all, api.Count{
+		all = append(all, metrics.Count{
 			Name: "mdm_refusals_total", Help: "MDM messages that were refused, by cause.", Result: cause, Of: &c.ByCause[i],
 		})
 	}

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net/http"
 	"os"
+	"plimsoll/server/mdm/cms"
 	"slices"
 	"testing"
 	"time"
@@ -216,18 +217,18 @@ func (p *cmsParts) sign(t rapid.TB, body []byte) []byte {
 		return element(t, content...)
 	}
 	signer := element(tag.SEQUENCE, integer(p.signerVersion), element(tag.SEQUENCE, p.issuer, integer(p.serial), p.moreIssuer), algorithm(p.digest),
-		optional(context0, p.attributes != nil, p.attributes...), algorithm(p.encryption), element(tag.OCTET_STRING, value),
-		optional(context0+1, p.unsigned != nil, p.unsigned))
+		optional(cms.Context0, p.attributes != nil, p.attributes...), algorithm(p.encryption), element(tag.OCTET_STRING, value),
+		optional(cms.Context0+1, p.unsigned != nil, p.unsigned))
 	outer := element
 	if p.open {
 		outer = func(t tag.Tag, content ...[]byte) []byte {
 			return slices.Concat([]byte{byte(t), 0x80}, slices.Concat(content...), []byte{0, 0})
 		}
 	}
-	return append(outer(tag.SEQUENCE, oid(pkcs7.OIDSignedData), outer(context0, outer(tag.SEQUENCE,
+	return append(outer(tag.SEQUENCE, oid(pkcs7.OIDSignedData), outer(cms.Context0, outer(tag.SEQUENCE,
 		integer(p.version), element(tag.SET, algorithm(p.announced), p.moreDigests),
-		outer(tag.SEQUENCE, oid(pkcs7.OIDData), optional(context0, p.content != nil, element(tag.OCTET_STRING, p.content))),
-		optional(context0, p.certs != nil, p.certs), optional(context0+1, p.crls != nil, p.crls),
+		outer(tag.SEQUENCE, oid(pkcs7.OIDData), optional(cms.Context0, p.content != nil, element(tag.OCTET_STRING, p.content))),
+		optional(cms.Context0, p.certs != nil, p.certs), optional(cms.Context0+1, p.crls != nil, p.crls),
 		element(tag.SET, slices.Repeat(signer, p.signers)),
 	))), p.after...)
 }
@@ -239,25 +240,25 @@ func element(t tag.Tag, content ...[]byte) []byte {
 }
 
 // checkCMS fails if a signature is read here that pkcs7 does not read, or takes for another's, or finds good or bad when it is not here.
-func checkCMS(t rapid.TB, cms, body []byte) (read bool) {
+func checkCMS(t rapid.TB, sent, body []byte) (read bool) {
 	t.Helper()
-	s := readSignature(cms)
+	s := cms.ReadSignature(sent)
 	if s == nil {
 		return false
 	}
-	p7, err := pkcs7.Parse(cms)
+	p7, err := pkcs7.Parse(sent)
 	if err != nil {
-		t.Fatalf("read what pkcs7 does not: %v\n%x", err, cms)
+		t.Fatalf("read what pkcs7 does not: %v\n%x", err, sent)
 	}
-	if signer := p7.GetOnlySigner(); signer == nil || !bytes.Equal(signer.Raw, s.cert.Raw) {
-		t.Fatalf("pkcs7 has another signer\n%x", cms)
+	if signer := p7.GetOnlySigner(); signer == nil || !bytes.Equal(signer.Raw, s.Cert.Raw) {
+		t.Fatalf("pkcs7 has another signer\n%x", sent)
 	}
 	p7.Content = body
 	ageless := *p7.GetOnlySigner() // the signing time is not to count
-	ageless.NotBefore, ageless.NotAfter = time.Time{}, endless
+	ageless.NotBefore, ageless.NotAfter = time.Time{}, cms.Endless
 	p7.Certificates = []*x509.Certificate{&ageless}
-	if got, want := s.verify(body), p7.Verify(); (got == nil) != (want == nil) {
-		t.Fatalf("verified: %v, pkcs7: %v\n%x", got, want, cms)
+	if got, want := s.Verify(body), p7.Verify(); (got == nil) != (want == nil) {
+		t.Fatalf("verified: %v, pkcs7: %v\n%x", got, want, sent)
 	}
 	return true
 }
@@ -350,16 +351,16 @@ func TestCMS(t *testing.T) {
 		"a certificate cut short":   {edit(func(p *parts) { p.certs = element(tag.SEQUENCE, w.mac.Raw[4:40]) }), false, false},
 		"another thing than a cert": {edit(func(p *parts) { p.certs = []byte{2, 1, 0} }), false, false},
 	} {
-		cms := tt.parts.sign(t, body)
-		if read := checkCMS(t, cms, body); read != tt.read {
+		sent := tt.parts.sign(t, body)
+		if read := checkCMS(t, sent, body); read != tt.read {
 			t.Errorf("%s: read %t, want %t", name, read, tt.read)
 		}
 		certificate := func(body []byte) (*x509.Certificate, error) {
-			by, err := w.sender.certificate(http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(cms)}})
+			by, err := w.sender.certificate(http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(sent)}})
 			if err != nil {
 				return nil, err
 			}
-			return by.cert, by.verify(body)
+			return by.Cert, by.Verify(body)
 		}
 		cert, err := certificate(body)
 		if (err == nil) != tt.good {
@@ -369,7 +370,7 @@ func TestCMS(t *testing.T) {
 			t.Errorf("%s: signed by number %d", name, cert.SerialNumber)
 		}
 		for _, body := range [][]byte{nil, []byte("this is Signed"), []byte("this is signed\n")} {
-			checkCMS(t, cms, body)
+			checkCMS(t, sent, body)
 			if _, err := certificate(body); err == nil {
 				t.Errorf("%s: good for %q, too", name, body)
 			}
@@ -382,21 +383,21 @@ func TestCMSBits(t *testing.T) {
 	w, body := newCMSWorld(t), []byte("this is signed")
 	p := w.of(w.mac, w.key)
 	p.attributed(t, body, w.during)
-	cms := p.sign(t, body)
+	sent := p.sign(t, body)
 	read, good := 0, 0
-	for i := range cms {
-		spoilt := slices.Clone(cms)
+	for i := range sent {
+		spoilt := slices.Clone(sent)
 		spoilt[i] ^= 1 << (i % 8)
 		if !checkCMS(t, spoilt, body) {
 			continue
 		}
 		read++
-		if s := readSignature(spoilt); s.verify(body) == nil && bytes.Equal(s.cert.Raw, w.mac.Raw) {
+		if s := cms.ReadSignature(spoilt); s.Verify(body) == nil && bytes.Equal(s.Cert.Raw, w.mac.Raw) {
 			good++
 		}
 	}
 	if read < 300 || good > 0 {
-		t.Errorf("of %d, %d are read and %d are good, want 300 or more and none", len(cms), read, good)
+		t.Errorf("of %d, %d are read and %d are good, want 300 or more and none", len(sent), read, good)
 	}
 }
 
@@ -440,10 +441,10 @@ func TestCMSOfParts(t *testing.T) {
 		if seldom("parameters") {
 			p.parameters = nil
 		}
-		cms := p.sign(t, body)
-		if checkCMS(t, cms, body) {
+		sent := p.sign(t, body)
+		if checkCMS(t, sent, body) {
 			read++
-			if readSignature(cms).verify(body) == nil {
+			if cms.ReadSignature(sent).Verify(body) == nil {
 				good++
 			}
 		}
@@ -466,16 +467,16 @@ func TestSigningTime(t *testing.T) {
 				p.sha256()
 				p.attributed(t, body, at)
 				p.open, p.after = open, after
-				by, err := readCMS(p.sign(t, body))
+				by, err := cms.Read(p.sign(t, body))
 				if err == nil {
-					err = by.verify(body)
+					err = by.Verify(body)
 				}
 				if err != nil {
 					t.Errorf("%s, open %t, read by pkcs7 %t: %v", name, open, after != nil, err)
-				} else if !by.at.Equal(at.Truncate(time.Second)) {
-					t.Errorf("%s: signed at %s, want %s", name, by.at, at)
+				} else if !by.At.Equal(at.Truncate(time.Second)) {
+					t.Errorf("%s: signed at %s, want %s", name, by.At, at)
 				}
-				if by != nil && by.verify([]byte("this is Signed")) == nil {
+				if by != nil && by.Verify([]byte("this is Signed")) == nil {
 					t.Errorf("%s, open %t, read by pkcs7 %t: another body is taken", name, open, after != nil)
 				}
 			}
@@ -496,7 +497,7 @@ func FuzzCMS(f *testing.F) {
 			f.Add(p.sign(f, body), body)
 		}
 	}
-	f.Fuzz(func(t *testing.T, cms, body []byte) { checkCMS(t, cms, body) })
+	f.Fuzz(func(t *testing.T, sent, body []byte) { checkCMS(t, sent, body) })
 }
 
 func BenchmarkCertificate(b *testing.B) {
@@ -514,7 +515,7 @@ func BenchmarkCertificate(b *testing.B) {
 				for b.Loop() {
 					s, err := w.sender.certificate(h)
 					if err == nil {
-						err = s.verify(body)
+						err = s.Verify(body)
 					}
 					if err != nil {
 						b.Fatal(err)

@@ -190,8 +190,8 @@ func (d *Server) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byt
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	v.cert = by.cert
-	parcel, err := d.intake.begin(fingerprintOf(by.cert))
+	v.cert = by.Cert
+	parcel, err := d.intake.begin(fingerprintOf(by.Cert))
 	if err != nil {
 		return nil, err
 	}
@@ -205,13 +205,13 @@ func (d *Server) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byt
 		return nil, errBusy
 	}
 	defer leave()
-	if err := by.verify(body); err != nil {
+	if err := by.Verify(body); err != nil {
 		return nil, badRequest(&refusal{causeSignature, nil, fmt.Errorf("verify the Mdm-Signature: %w", err)})
 	}
-	if !d.limit.allow(fingerprintOf(by.cert), d.o.Now()) {
+	if !d.limit.allow(fingerprintOf(by.Cert), d.o.Now()) {
 		return nil, service.NewHTTPStatusError(http.StatusTooManyRequests, errTooMany)
 	}
-	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), by.cert), r.Header.Get("Content-Type"), body)
+	body, err = serve(v, mdm.NewRequestWithContext(r.Context(), by.Cert), r.Header.Get("Content-Type"), body)
 	d.skewed(by, v.id)
 	if err != nil && v.id == "" { // no service saw it: it could not be decoded, or says not whose it is
 		return nil, badRequest(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"plimsoll/server/mdm/cms"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -140,11 +141,11 @@ func (c *Counters) refuse(cause string) {
 }
 
 // skewed notes a Mac whose clock is wrong: it decides nothing here, but the Mac will not trust Apple's servers either.
-func (d *Server) skewed(by *signer, id string) {
-	if by.at.IsZero() {
+func (d *Server) skewed(by *cms.Signer, id string) {
+	if by.At.IsZero() {
 		return
 	}
-	if skew := d.o.Now().Sub(by.at); skew.Abs() >= clockSkew {
+	if skew := d.o.Now().Sub(by.At); skew.Abs() >= clockSkew {
 		d.count.Skewed.Add(1)
 		d.log.Info("a Mac's clock is wrong", "mac", clip(id), "behind", fmt.Sprint(skew.Round(time.Second)))
 	}

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"plimsoll/server/mdm/cms"
 	"runtime"
 	"slices"
 	"strings"
@@ -154,14 +155,14 @@ func messageOf(text string) ([]byte, error) {
 // pkiOperation answers one PKCSReq: with an identity, with a SCEP failure, or with an error when there is nobody to answer
 // to in SCEP, or the server is to blame.
 func (d *Server) pkiOperation(ctx context.Context, message []byte) ([]byte, error) {
-	cms, err := parseCMS(message)
-	if err == nil && !wellNested(cms.Content) { // the envelope, which is CMS too
-		err = errNesting
+	signed, err := cms.Parse(message)
+	if err == nil && !cms.WellNested(signed.Content) { // the envelope, which is CMS too
+		err = cms.ErrNesting
 	}
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("read the SCEP message: %w", err))
 	}
-	for _, cert := range cms.Certificates { // before anything is verified with them: a stranger's key may be made to take long
+	for _, cert := range signed.Certificates { // before anything is verified with them: a stranger's key may be made to take long
 		if err := usableKey(cert.PublicKey); err != nil {
 			return nil, badRequest(fmt.Errorf("read the SCEP message: its sender: %w", err))
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"plimsoll/server/mdm/cms"
 	"slices"
 	"strings"
 	"time"
@@ -43,12 +44,12 @@ func newSender(header string, cas []*x509.Certificate, now func() time.Time) *se
 
 // certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's,
 // valid now, and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
-func (s *sender) certificate(h http.Header) (*signer, error) {
-	var by *signer
+func (s *sender) certificate(h http.Header) (*cms.Signer, error) {
+	var by *cms.Signer
 	var err error
 	if s.header != "" {
-		by = &signer{verify: func([]byte) error { return nil }} // the proxy did
-		by.cert, err = s.fromHeader(h)
+		by = &cms.Signer{Verify: func([]byte) error { return nil }} // the proxy did
+		by.Cert, err = s.fromHeader(h)
 	} else {
 		by, err = fromSignature(h)
 	}
@@ -56,8 +57,8 @@ func (s *sender) certificate(h http.Header) (*signer, error) {
 		return nil, &refusal{cause: causeUnsigned, err: err}
 	}
 	// The chain comes first: a stranger's key may be made to take long.
-	if err := s.chain(by.cert); err != nil {
-		return nil, &refusal{cause: s.chainCause(by.cert), cert: by.cert, err: err}
+	if err := s.chain(by.Cert); err != nil {
+		return nil, &refusal{cause: s.chainCause(by.Cert), cert: by.Cert, err: err}
 	}
 	return by, nil
 }
@@ -82,7 +83,7 @@ func (s *sender) chainCause(cert *x509.Certificate) string {
 	return causeExpired
 }
 
-func fromSignature(h http.Header) (*signer, error) {
+func fromSignature(h http.Header) (*cms.Signer, error) {
 	sig := h.Get("Mdm-Signature")
 	switch {
 	case sig == "":
@@ -94,7 +95,7 @@ func fromSignature(h http.Header) (*signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode the Mdm-Signature: %w", err)
 	}
-	return readCMS(der)
+	return cms.Read(der)
 }
 
 // fromHeader reads the header of the proxy, as NanoMDM: RFC 9440, or PEM as nginx escapes it. It must be there exactly once:

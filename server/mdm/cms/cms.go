@@ -1,4 +1,5 @@
-package mdm
+// Package cms reads signatures as Macs write them, and keeps hostile ones away from the library that reads all others.
+package cms
 
 import (
 	"bytes"
@@ -18,51 +19,51 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// signer vouches for a request.
-type signer struct {
-	cert   *x509.Certificate
-	at     time.Time // when he signed, by his own clock; zero: he does not say
-	verify func(body []byte) error
+// Signer vouches for a request.
+type Signer struct {
+	Cert   *x509.Certificate
+	At     time.Time // when he signed, by his own clock; zero: he does not say
+	Verify func(body []byte) error
 }
 
-// endless stands for no end of validity in a certificate (RFC 5280, 4.1.2.5).
-var endless = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+// Endless stands for no end of validity in a certificate (RFC 5280, 4.1.2.5).
+var Endless = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// readCMS reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may
+// Read reads a CMS SignedData with one signer. When he signed decides nothing: it is the Mac's clock that says so, which may
 // be wrong by seconds or by years, and the certificate is judged by ours.
-func readCMS(b []byte) (*signer, error) {
-	if s := readSignature(b); s != nil {
-		out := &signer{cert: s.cert, verify: s.verify}
+func Read(b []byte) (*Signer, error) {
+	if s := ReadSignature(b); s != nil {
+		out := &Signer{Cert: s.Cert, Verify: s.Verify}
 		if s.signed != nil && s.signed.at != nil {
-			out.at = *s.signed.at
+			out.At = *s.signed.at
 		}
 		return out, nil
 	}
-	cms, err := parseCMS(b)
+	cms, err := Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("read the Mdm-Signature: %w", err)
 	}
-	out := &signer{cert: cms.GetOnlySigner()}
-	if out.cert == nil {
+	out := &Signer{Cert: cms.GetOnlySigner()}
+	if out.Cert == nil {
 		return nil, errors.New("the Mdm-Signature has not exactly one signer with a certificate")
 	}
-	ageless := *out.cert // pkcs7 would compare the signing time with these
-	ageless.NotBefore, ageless.NotAfter = time.Time{}, endless
+	ageless := *out.Cert // pkcs7 would compare the signing time with these
+	ageless.NotBefore, ageless.NotAfter = time.Time{}, Endless
 	cms.Certificates = []*x509.Certificate{&ageless}
-	if err := cms.UnmarshalSignedAttribute(pkcs7.OIDAttributeSigningTime, &out.at); err != nil {
-		out.at = time.Time{} // it is optional
+	if err := cms.UnmarshalSignedAttribute(pkcs7.OIDAttributeSigningTime, &out.At); err != nil {
+		out.At = time.Time{} // it is optional
 	}
-	out.verify = func(body []byte) error {
+	out.Verify = func(body []byte) error {
 		cms.Content = body
 		return cms.Verify()
 	}
 	return out, nil
 }
 
-// signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but
+// Signature is a SignedData (RFC 5652, 5.1) as Macs write it: of data that is elsewhere, with one signer and no certificate but
 // his.
-type signature struct {
-	cert      *x509.Certificate
+type Signature struct {
+	Cert      *x509.Certificate
 	hash      crypto.Hash
 	algorithm x509.SignatureAlgorithm
 	value     []byte
@@ -96,61 +97,82 @@ var elsewhere = [][]byte{
 }
 
 const (
-	context0 = tag.Tag(0xa0) // [0], with elements in it
-	maxDER   = 32            // depth of a certificate; 10 is usual
+	// Context0 is [0], with elements in it.
+	Context0 = tag.Tag(0xa0)
+	maxDER   = 32 // depth of a certificate; 10 is usual
 )
 
-// readSignature reads what is written exactly as Macs write it: in DER, but that the elements around the rest leave their length
+// ReadSignature reads what is written exactly as Macs write it: in DER, but that the elements around the rest leave their length
 // open. Of everything else it returns nil, which says no more than that pkcs7 has to read it. What it reads, pkcs7 reads and
 // judges alike, but in five times the time.
-func readSignature(b []byte) *signature {
-	in := cryptobyte.String(b)
-	var version int
-	var digests, certs, cert, signers, signer cryptobyte.String
-	if !open(&in, tag.SEQUENCE) || !skipOID(&in, pkcs7.OIDSignedData) || !open(&in, context0) || !open(&in, tag.SEQUENCE) ||
-		!in.ReadASN1Integer(&version) || version != 1 || !in.ReadASN1(&digests, tag.SET) || !skipElsewhere(&in) ||
-		!in.ReadASN1(&certs, context0) || !certs.ReadASN1Element(&cert, tag.SEQUENCE) || !certs.Empty() ||
-		!in.ReadASN1(&signers, tag.SET) || !in.Empty() || !signers.ReadASN1(&signer, tag.SEQUENCE) || !signers.Empty() {
+func ReadSignature(b []byte) *Signature {
+	digests, cert, signer, ok := readSignedData(b)
+	if !ok {
 		return nil
 	}
-	var ias, issuer, attributes, value cryptobyte.String
-	var attributed bool
-	serial := new(big.Int)
-	if !signer.ReadASN1Integer(&version) || version != 1 || !signer.ReadASN1(&ias, tag.SEQUENCE) ||
-		!ias.ReadASN1Element(&issuer, tag.SEQUENCE) || !ias.ReadASN1Integer(serial) || !ias.Empty() {
+	info, ok := readSignerInfo(signer)
+	if !ok {
 		return nil
 	}
 	announced, ok := readAlgorithm(&digests)
-	if !ok || !digests.Empty() {
+	if !ok || !digests.Empty() || !info.digest.Equal(announced) {
 		return nil
 	}
-	digest, ok := readAlgorithm(&signer)
-	if !ok || !digest.Equal(announced) || !signer.ReadOptionalASN1(&attributes, &attributed, context0) {
-		return nil
-	}
-	encryption, ok := readAlgorithm(&signer)
-	if !ok || !signer.ReadASN1(&value, tag.OCTET_STRING) || !signer.Empty() {
-		return nil
-	}
-	s := &signature{value: value}
+	s := &Signature{value: info.value}
 	for _, a := range algorithms {
-		if a.digest.Equal(digest) && a.signature.Equal(encryption) {
+		if a.digest.Equal(info.digest) && a.signature.Equal(info.encryption) {
 			s.hash, s.algorithm = a.hash, a.algorithm
 		}
 	}
-	if s.hash == 0 || attributed && !s.readAttributes(attributes) || !isDER(cert, maxDER) {
+	if s.hash == 0 || info.attributed && !s.readAttributes(info.attributes) || !isDER(cert, maxDER) {
 		return nil
 	}
 	var err error
-	s.cert, err = x509.ParseCertificate(cert)
-	if err != nil || s.cert.SerialNumber.Cmp(serial) != 0 || !bytes.Equal(s.cert.RawIssuer, issuer) {
+	s.Cert, err = x509.ParseCertificate(cert)
+	if err != nil || s.Cert.SerialNumber.Cmp(info.serial) != 0 || !bytes.Equal(s.Cert.RawIssuer, info.issuer) {
 		return nil
 	}
 	return s
 }
 
+// readSignedData reads what is around one certificate and one signer (RFC 5652, 5.1).
+func readSignedData(b []byte) (digests, cert, signer cryptobyte.String, ok bool) {
+	in := cryptobyte.String(b)
+	var version int
+	var certs, signers cryptobyte.String
+	ok = open(&in, tag.SEQUENCE) && skipOID(&in, pkcs7.OIDSignedData) && open(&in, Context0) && open(&in, tag.SEQUENCE) &&
+		in.ReadASN1Integer(&version) && version == 1 && in.ReadASN1(&digests, tag.SET) && skipElsewhere(&in) &&
+		in.ReadASN1(&certs, Context0) && certs.ReadASN1Element(&cert, tag.SEQUENCE) && certs.Empty() &&
+		in.ReadASN1(&signers, tag.SET) && in.Empty() && signers.ReadASN1(&signer, tag.SEQUENCE) && signers.Empty()
+	return digests, cert, signer, ok
+}
+
+// signerInfo is what a signer says of his signature (RFC 5652, 5.3).
+type signerInfo struct {
+	issuer             cryptobyte.String
+	serial             *big.Int
+	digest, encryption asn1.ObjectIdentifier
+	attributes, value  cryptobyte.String
+	attributed         bool
+}
+
+func readSignerInfo(in cryptobyte.String) (s signerInfo, ok bool) {
+	var version int
+	var ias cryptobyte.String
+	s.serial = new(big.Int)
+	if !in.ReadASN1Integer(&version) || version != 1 || !in.ReadASN1(&ias, tag.SEQUENCE) ||
+		!ias.ReadASN1Element(&s.issuer, tag.SEQUENCE) || !ias.ReadASN1Integer(s.serial) || !ias.Empty() {
+		return s, false
+	}
+	if s.digest, ok = readAlgorithm(&in); !ok || !in.ReadOptionalASN1(&s.attributes, &s.attributed, Context0) {
+		return s, false
+	}
+	s.encryption, ok = readAlgorithm(&in)
+	return s, ok && in.ReadASN1(&s.value, tag.OCTET_STRING) && in.Empty()
+}
+
 // readAttributes takes only the three usual attributes, each with one value and in the order of DER (RFC 5652, 5.3 and 11).
-func (s *signature) readAttributes(all cryptobyte.String) bool {
+func (s *Signature) readAttributes(all cryptobyte.String) bool {
 	a := &signedAttributes{}
 	var set cryptobyte.Builder
 	set.AddASN1(tag.SET, func(b *cryptobyte.Builder) { b.AddBytes(all) }) // it is sent as [0] instead
@@ -194,8 +216,8 @@ func (s *signature) readAttributes(all cryptobyte.String) bool {
 	return typed && a.digest != nil
 }
 
-// verify tells whether the body is what was signed.
-func (s *signature) verify(body []byte) error {
+// Verify tells whether the body is what was signed.
+func (s *Signature) Verify(body []byte) error {
 	signed := body
 	if a := s.signed; a != nil {
 		h := s.hash.New()
@@ -205,7 +227,7 @@ func (s *signature) verify(body []byte) error {
 		}
 		signed = a.set
 	}
-	return s.cert.CheckSignature(s.algorithm, signed, s.value)
+	return s.Cert.CheckSignature(s.algorithm, signed, s.value)
 }
 
 // open goes into the element that is all of s. When its length is left open, it ends with two zero bytes.

@@ -1,4 +1,4 @@
-package api
+package metrics
 
 import (
 	"sync/atomic"
@@ -99,23 +99,23 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for _, state := range states {
-		gauge(descDevices, float64(s.Compliance.States[state]), state)
+	for _, state := range compliance.States {
+		gauge(descDevices, float64(s.Compliance.States[string(state)]), string(state))
 	}
-	for _, flag := range flags {
+	for _, flag := range compliance.FlagNames {
 		gauge(descFlagged, float64(s.Compliance.Flags[flag]), flag)
 	}
 	for _, p := range s.Compliance.Policies {
-		for _, state := range states {
-			gauge(descPolicies, float64(p.States[state]), p.Name, state)
+		for _, state := range compliance.States {
+			gauge(descPolicies, float64(p.States[string(state)]), p.Name, string(state))
 		}
 	}
 	for policy, halts := range s.Rings.Halted {
 		gauge(descHalted, float64(halts), policy)
 	}
 	for _, ring := range s.Rings.Rings {
-		for _, state := range states {
-			gauge(descRings, float64(ring.States[compliance.State(state)]), ring.Policy, ring.Ring, state)
+		for _, state := range compliance.States {
+			gauge(descRings, float64(ring.States[state]), ring.Policy, ring.Ring, string(state))
 		}
 	}
 	for _, within := range []struct {

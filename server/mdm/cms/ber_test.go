@@ -1,4 +1,4 @@
-package mdm
+package cms
 
 import (
 	"bytes"
@@ -63,7 +63,7 @@ func TestWellNested(t *testing.T) {
 		"cut in the length":                {[]byte{0x30, 0x82, 1}, false},
 		"nothing":                          {nil, false},
 	} {
-		if got := wellNested(tt.b); got != tt.ok {
+		if got := WellNested(tt.b); got != tt.ok {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package mdm
+package cms
 
 import (
 	"bytes"
@@ -10,20 +10,20 @@ import (
 // maxNesting is how deep elements may lie in one another; a Mac's signatures and SCEP messages go 11 deep.
 const maxNesting = 32
 
-var errNesting = errors.New("its elements do not lie wholly in one another, or too deep")
+var ErrNesting = errors.New("its elements do not lie wholly in one another, or too deep")
 
 // parseCMS reads CMS with pkcs7, which believes every length: it reads elements that overlap again and again, in time and
 // memory that double with every level (84 bytes take a second), and takes time that grows with the square of the depth. Anybody
 // may ask it to.
-func parseCMS(b []byte) (*pkcs7.PKCS7, error) {
-	if !wellNested(b) {
-		return nil, errNesting
+func Parse(b []byte) (*pkcs7.PKCS7, error) {
+	if !WellNested(b) {
+		return nil, ErrNesting
 	}
 	return pkcs7.Parse(b)
 }
 
 // wellNested tells whether the first element of b has all that is in it wholly in it, at most maxNesting deep.
-func wellNested(b []byte) bool {
+func WellNested(b []byte) bool {
 	_, ok := skipBER(b, maxNesting)
 	return ok
 }

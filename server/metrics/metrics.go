@@ -1,4 +1,5 @@
-package api
+// Package metrics counts requests for Prometheus, and asks the fleet for its numbers.
+package metrics
 
 import (
 	"cmp"
@@ -15,17 +16,18 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// metrics counts requests, and gathers what the fleet counts when it is asked.
-type metrics struct {
-	registry *prometheus.Registry
+// Metrics counts requests, and gathers what the fleet counts when it is asked.
+type Metrics struct {
+	Registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
+	InFlight prometheus.Gauge
 }
 
-func newMetrics(stats func() fleet.Stats, version string, counts []Count) *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
+// New makes Metrics of what the fleet counts, and of counters that are kept elsewhere.
+func New(stats func() fleet.Stats, version string, counts []Count) *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "plimsoll_http_requests_total", Help: "Requests that were answered.",
 		}, []string{"route", "method", "code"}),
@@ -33,20 +35,21 @@ func newMetrics(stats func() fleet.Stats, version string, counts []Count) *metri
 			Name: "plimsoll_http_request_duration_seconds", Help: "Time from a request to the end of its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "code"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "plimsoll_http_requests_in_flight", Help: "Requests that are being answered.",
 		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "plimsoll_build_info", Help: "1, labelled with the version that runs.", ConstLabels: prometheus.Labels{"version": version},
+		Name: "plimsoll_build_info", Help: "1, labelled with the version that runs.",
+		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(
-		m.requests, m.duration, m.inFlight, build, &fleetCollector{stats: stats},
+	m.Registry.MustRegister(
+		m.requests, m.duration, m.InFlight, build, &fleetCollector{stats: stats},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	for _, c := range counts {
-		m.registry.MustRegister(prometheus.NewCounterFunc(
+		m.Registry.MustRegister(prometheus.NewCounterFunc(
 			prometheus.CounterOpts{Name: "plimsoll_" + c.Name, Help: c.Help, ConstLabels: prometheus.Labels{"result": c.Result}},
 			func() float64 { return float64(c.Of.Load()) },
 		))
@@ -81,11 +84,13 @@ func (w *measured) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{})
 }
 
-func (m *metrics) count(method, route string, status int, took time.Duration) {
+// Count notes a request that was answered.
+func (m *Metrics) Count(method, route string, status int, took time.Duration) {
 	code := strconv.Itoa(status)
 	m.requests.WithLabelValues(route, methodLabel(method), code).Inc()
 	m.duration.WithLabelValues(route, code).Observe(took.Seconds())
@@ -106,13 +111,13 @@ func methodLabel(method string) string {
 	return "unknown"
 }
 
-// measure counts the requests to a handler under a fixed route.
-func (m *metrics) measure(route string, h http.Handler) http.Handler {
+// Measure counts the requests to a handler under a fixed route.
+func (m *Metrics) Measure(route string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m.inFlight.Inc()
-		defer m.inFlight.Dec()
+		m.InFlight.Inc()
+		defer m.InFlight.Dec()
 		began, answer := time.Now(), measured{ResponseWriter: w}
 		h.ServeHTTP(&answer, r)
-		m.count(r.Method, route, cmp.Or(answer.status, http.StatusOK), time.Since(began))
+		m.Count(r.Method, route, cmp.Or(answer.status, http.StatusOK), time.Since(began))
 	})
 }
