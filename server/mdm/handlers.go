@@ -17,6 +17,7 @@ import (
 	"github.com/micromdm/nanomdm/service"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/message"
 )
 
 // The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's, but for a 503 while
@@ -46,7 +47,7 @@ func (d *Server) api(prefix string, isPlist bool, handler func(*attempt) http.Ha
 	return d.guarded(func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, maxBody)
 		if err == nil && isPlist && len(body) > 0 {
-			if err = checkPlist(body); err == nil {
+			if err = message.Check(body); err == nil {
 				_, err = mdm.DecodeCommand(body)
 			}
 			if err != nil {

@@ -124,28 +124,3 @@ func TestPanicsStayInside(t *testing.T) {
 		t.Errorf("answered %d %q, logged %q", rec.Code, rec.Body, log.String())
 	}
 }
-
-func TestCheckPlist(t *testing.T) {
-	nested := func(n int, inner string) []byte {
-		return []byte(strings.Repeat("<array>", n) + inner + strings.Repeat("</array>", n))
-	}
-	many := "<dict><key>a</key><string>b</string></dict>"
-	for name, tt := range map[string]struct {
-		body []byte
-		ok   bool
-	}{
-		"small":                        {[]byte("<plist><dict/></plist>"), true},
-		"long but flat":                {nested(3, strings.Repeat(many, 10_000)), true},
-		"long and deep":                {nested(65, strings.Repeat(many, 10_000)), false},
-		"deep only":                    {nested(100_000, ""), false},
-		"deep, never closed":           {[]byte(strings.Repeat("<array>", 100_000)), false},
-		"depth hidden by a comment":    {[]byte(strings.Repeat("<array><!--</array>-->", 100_000)), false},
-		"depth hidden by attributes":   {[]byte(strings.Repeat(`<array a="/>">`, 100_000)), false},
-		"long and not closed properly": {[]byte(strings.Repeat("<a></b>", 10_000)), false},
-		"binary":                       {[]byte("bplist00"), false},
-	} {
-		if err := checkPlist(tt.body); (err == nil) != tt.ok {
-			t.Errorf("%s: error %v, want ok %t", name, err, tt.ok)
-		}
-	}
-}

@@ -4,9 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/micromdm/nanolib/log"
+
+	"plimsoll/server/mdm/message"
 )
 
 // nanoLog hands NanoMDM's log lines to slog. NanoMDM calls every check-in "info"; here the handlers log what matters, once,
@@ -40,14 +41,7 @@ func (l nanoLog) line(kv []any) {
 
 const maxLogged = 300 // bytes of a text in the log: what a Mac sends may have megabytes
 
-func clip(s string) string { return clipTo(s, maxLogged) }
-
-func clipTo(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
-}
+func clip(s string) string { return message.Clip(s, maxLogged) }
 
 func clipped(kv []any) []any {
 	kv = slices.Clone(kv)

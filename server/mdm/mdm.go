@@ -26,6 +26,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/message"
 )
 
 const (
@@ -231,7 +232,7 @@ func serve(v *visit, r *mdm.Request, contentType string, body []byte) ([]byte, e
 			return answer, err
 		}
 	}
-	if err := checkPlist(body); err != nil {
+	if err := message.Check(body); err != nil {
 		return nil, err
 	}
 	if isCheckin {

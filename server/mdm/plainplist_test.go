@@ -17,6 +17,8 @@ import (
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/plist"
 	"pgregory.net/rapid"
+
+	"plimsoll/server/mdm/message"
 )
 
 const flatStart = xmlDeclaration + "\n" + plistDoctype + "\n<plist version=\"1.0\">\n<dict>\n"
@@ -94,7 +96,7 @@ func checkPlainPlist(t rapid.TB, body []byte) (taken bool) {
 	if got == nil {
 		return false
 	}
-	if err := checkPlist(body); err != nil {
+	if err := message.Check(body); err != nil {
 		t.Fatalf("read what is refused: %v\n%q", err, body)
 	}
 	want, err := mdm.DecodeCheckin(body)
@@ -298,7 +300,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(name+"/nanomdm", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if checkPlist(body) != nil {
+				if message.Check(body) != nil {
 					b.Fatal("refused")
 				}
 				if _, err := mdm.DecodeCheckin(body); err != nil {

@@ -10,18 +10,20 @@ import (
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/plist"
+
+	"plimsoll/server/mdm/message"
 )
 
 // taker is a service that reads of a message what this package's own services read.
 type taker struct{ service.NopService }
 
 func (*taker) Authenticate(_ *mdm.Request, m *mdm.Authenticate) error {
-	checkInOf(m)
+	message.CheckIn(m.Raw)
 	return nil
 }
 
 func (*taker) CommandAndReportResults(_ *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
-	queryResponses(m.Raw)
+	message.QueryResponses(m.Raw)
 	return nil, nil
 }
 
@@ -59,7 +61,7 @@ func FuzzPlist(f *testing.F) {
 	f.Add([]byte(strings.Repeat("<array>", 5000)))
 	f.Add([]byte("bplist00\xa1\x00\x08"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if checkPlist(body) != nil {
+		if message.Check(body) != nil {
 			return
 		}
 		v := &visit{CheckinAndCommandService: &taker{}}

@@ -13,6 +13,7 @@ import (
 	"github.com/micromdm/nanomdm/service"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/message"
 )
 
 // visit is the outermost service, one for each request: it lets pass only messages that say who sends them, and knows
@@ -139,7 +140,10 @@ func (s *lives) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
 	if !itself {
 		return nil
 	}
-	c := checkInOf(m)
+	c, ok := message.CheckIn(m.Raw)
+	if !ok { // NanoMDM could read it
+		c = fleet.CheckIn{UDID: m.UDID, Serial: m.SerialNumber}
+	}
 	c.Identity = identityOf(r.Certificate)
 	return s.fleet.Authenticate(r.Context(), id, c)
 }
@@ -233,11 +237,11 @@ func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) 
 		return nil
 	case m.Status != "Acknowledged":
 		return s.fleet.CommandFailed(ctx, id, fleet.CommandFailure{
-			UUID: m.CommandUUID, RequestType: requestType, Status: clip(m.Status), Errors: errorChain(m),
+			UUID: m.CommandUUID, RequestType: requestType, Status: clip(m.Status), Errors: message.Errors(m.Raw),
 		})
 	}
 	if requestType == deviceInformation {
-		if answers := queryResponses(m.Raw); len(answers) > 0 {
+		if answers := message.QueryResponses(m.Raw); len(answers) > 0 {
 			if err := s.fleet.DeviceAnswer(ctx, id, answers); err != nil {
 				return fmt.Errorf("DeviceInformation: %w", err)
 			}

@@ -1,0 +1,128 @@
+// Package message reads what Macs say in check-ins and in answers to commands, which are property lists.
+package message
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/micromdm/plist"
+
+	"plimsoll/status"
+)
+
+const (
+	maxTags  = 4096 // start and end tags of a message that is not looked at for its depth
+	maxDepth = 64   // of a message; Apple's go 6 deep
+	maxChain = 16   // links of an ErrorChain that are kept; real ones have one or two
+	maxSaid  = 4096 // bytes of each link's text
+	maxName  = 300  // bytes of each link's domain
+)
+
+// Check refuses what the plist library must not see. Macs send XML; in the binary form that library follows
+// references in circles and believes any length, both of which end the process. Its XML reader calls itself for every level.
+func Check(body []byte) error {
+	if bytes.HasPrefix(body, []byte("bplist")) {
+		return errors.New("the property list is binary, only XML is taken")
+	}
+	if bytes.Count(body, []byte("<")) <= maxTags {
+		return nil
+	}
+	for dec, depth := xml.NewDecoder(bytes.NewReader(body)), 0; ; {
+		token, err := dec.Token()
+		switch token.(type) {
+		case xml.StartElement:
+			depth++
+		case xml.EndElement:
+			depth--
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading the property list: %w", err)
+		case depth > maxDepth:
+			return fmt.Errorf("the property list is more than %d levels deep", maxDepth)
+		}
+	}
+}
+
+// CheckIn takes what Authenticate says of the Mac, also what NanoMDM does not read. A value that is no text is not told. ok is
+// false when the message cannot be read at all.
+func CheckIn(raw []byte) (c status.CheckIn, ok bool) {
+	var all map[string]any
+	if err := plist.Unmarshal(raw, &all); err != nil {
+		return status.CheckIn{}, false
+	}
+	get := func(keys ...string) string {
+		for _, key := range keys {
+			if text, _ := all[key].(string); text != "" {
+				return text
+			}
+		}
+		return ""
+	}
+	return status.CheckIn{
+		UDID: get("UDID"), Serial: get("SerialNumber"), Name: get("DeviceName"),
+		Model: get("ProductName", "Model"), ModelName: get("ModelName"),
+		Version: get("OSVersion"), Build: get("BuildVersion"),
+		SupplementalBuild: get("SupplementalBuildVersion"), Letter: get("SupplementalOSVersionExtra"),
+	}, true
+}
+
+// Errors is why a Mac refused a command, in Apple's words and whole.
+func Errors(raw []byte) []status.ChainError {
+	var answer struct {
+		ErrorChain []struct {
+			ErrorCode                                               int
+			ErrorDomain, LocalizedDescription, USEnglishDescription string
+		}
+	}
+	if err := plist.Unmarshal(raw, &answer); err != nil {
+		return []status.ChainError{}
+	}
+	chain := make([]status.ChainError, 0, min(len(answer.ErrorChain), maxChain))
+	for _, e := range answer.ErrorChain[:min(len(answer.ErrorChain), maxChain)] {
+		said := e.USEnglishDescription
+		if said == "" {
+			said = e.LocalizedDescription
+		}
+		chain = append(
+			chain,
+			status.ChainError{Code: e.ErrorCode, Domain: Clip(e.ErrorDomain, maxName), Description: Clip(said, maxSaid)},
+		)
+	}
+	return chain
+}
+
+// QueryResponses are the texts among the answers to a DeviceInformation command.
+func QueryResponses(raw []byte) map[string]string {
+	var answer struct{ QueryResponses map[string]any }
+	if err := plist.Unmarshal(raw, &answer); err != nil {
+		return nil
+	}
+	texts := make(map[string]string, len(answer.QueryResponses))
+	for name, v := range answer.QueryResponses {
+		if text, ok := v.(string); ok {
+			texts[name] = text
+		}
+	}
+	return texts
+}
+
+// HasBootstrapToken tells whether a SetBootstrapToken message carries a token; an empty one takes it back.
+func HasBootstrapToken(raw []byte) bool {
+	var m struct{ BootstrapToken []byte }
+	return plist.Unmarshal(raw, &m) == nil && len(m.BootstrapToken) > 0
+}
+
+// Clip cuts a text of a Mac's after n bytes.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
