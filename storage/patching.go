@@ -64,7 +64,13 @@ func (s *Store) Left(ctx context.Context, fn func(patching.History)) error {
 	var all []patching.History
 	err := s.db.View(ctx, PatchingPartition, func(r Reader) error {
 		all = nil
-		return readAll(r, prefixLeft, &all)
+		return each(r, prefixLeft, func(e Entry) error {
+			h, err := decodePatching(e.Value)
+			if err == nil {
+				all = append(all, *h)
+			}
+			return err
+		})
 	})
 	if err != nil {
 		return err

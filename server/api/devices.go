@@ -96,6 +96,20 @@ func (a *API) listDeviceEvents(c echo.Context) error {
 	return listOfOne(c, "events", a.fleet.DeviceEvents)
 }
 
+func (a *API) listCommands(c echo.Context) error {
+	return listOfOne(c, "commands", a.fleet.Commands)
+}
+
+func (a *API) getCommand(c echo.Context) error {
+	uuid, err := param(c, "uuid")
+	if err != nil {
+		return err
+	}
+	return one(c, func(ctx context.Context, id string) (fleet.CommandAnswer, error) {
+		return a.fleet.Command(ctx, id, uuid)
+	})
+}
+
 // listOfOne answers a page of a list that belongs to one Mac.
 func listOfOne[T any](c echo.Context, key string, ask func(context.Context, string, int, string) (fleet.Page[T], error)) error {
 	id, err := param(c, "id")

@@ -20,9 +20,11 @@ import (
 
 	"plimsoll/schemas"
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/commandlog"
 	"plimsoll/status"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
+	"plimsoll/storage/nano"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +40,7 @@ type rig struct {
 	fleet *fleet.Fleet
 	api   *API
 	db    *brittle
+	nano  *nano.Store // what NanoMDM keeps of the Macs
 
 	logged *buffer
 }
@@ -122,8 +125,9 @@ func newRigAt(t *testing.T, url string) *rig {
 	db := &brittle{DB: inner}
 	logged := &buffer{}
 	log := slog.New(slog.NewTextHandler(logged, nil))
+	macs := nano.New(db, nano.WithClock(func() time.Time { return today }))
 	f, err := fleet.New(fleet.Options{
-		Store: storage.New(db), Notifier: quiet{}, Log: log, AdminToken: adminSecret, URL: url, Alone: true,
+		Store: storage.New(db), Notifier: quiet{}, Commands: commandlog.New(macs), Log: log, AdminToken: adminSecret, URL: url, Alone: true,
 		KeepEvents: 90 * 24 * time.Hour, KeepHistory: 400 * 24 * time.Hour, Now: func() time.Time { return today },
 	})
 	if err != nil {
@@ -148,7 +152,7 @@ func newRigAt(t *testing.T, url string) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{t: t, fleet: f, api: a, db: db, logged: logged}
+	return &rig{t: t, fleet: f, api: a, db: db, nano: macs, logged: logged}
 }
 
 // echoBack stands in for NanoMDM's handlers.

@@ -73,6 +73,8 @@ func (a *API) routes(o Options) []route {
 		{get, device + "/reports", read, a.listReports},
 		{get, device + "/reports/:report_id", read, a.getReport},
 		{get, device + "/events", read, a.listDeviceEvents},
+		{get, device + "/commands", read, a.listCommands},
+		{get, device + "/commands/:uuid", read, a.getCommand},
 		{post, device + "/sync", single, a.syncDevice},
 		{put, device + "/update", single, a.putUpdate},
 		{del, device + "/update", single, a.deleteUpdate},

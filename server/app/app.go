@@ -21,6 +21,7 @@ import (
 	"plimsoll/server/feed"
 	"plimsoll/server/fleet"
 	"plimsoll/server/mdm"
+	"plimsoll/server/mdm/commandlog"
 	"plimsoll/server/web"
 	"plimsoll/storage"
 	"plimsoll/storage/nano"
@@ -110,7 +111,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	o := fleet.Options{
 		Store: store, Notifier: notifier, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
 		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, KeepPatching: s.keepPatching, Alone: alone,
-		MaxExemption: s.maxExemption,
+		MaxExemption: s.maxExemption, Commands: commandlog.New(nanoStore),
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
 			_, err := nanoStore.SweepResults(ctx, id, before)
 			return err

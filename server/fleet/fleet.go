@@ -53,6 +53,9 @@ type Options struct {
 	// SweepResults deletes command results of a Mac older than a time; nil: none are kept.
 	SweepResults func(ctx context.Context, id string, before time.Time) error
 
+	// Commands reads what Macs were sent and answered; nil: nothing of it is kept.
+	Commands CommandLog
+
 	// Alone: no other process can have the store open, so that leases need no waiting and nothing has to be polled.
 	Alone bool
 

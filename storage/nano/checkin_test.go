@@ -210,7 +210,7 @@ func TestUnknownEnrolment(t *testing.T) {
 			"tally":                  second(s.RetrieveTokenUpdateTally(ctx, mac)),
 			"RetrievePushInfo":       second(s.RetrievePushInfo(ctx, []string{mac, user, "not/an:id", ""})),
 			"Queued":                 second(s.Queued(ctx, mac)),
-			"Results":                second(s.Results(ctx, mac, 10)),
+			"Commands":               third(s.Commands(ctx, mac, "", 10)),
 			"SweepResults":           second(s.SweepResults(ctx, mac, newClock().now())),
 			"Forget":                 s.Forget(ctx, mac),
 		} {

@@ -91,7 +91,7 @@ func storeDown(t *testing.T, s *nano.Store) {
 		"Enqueue":                  s.Enqueue(ctx, mac, command("u", "DeviceInformation")),
 		"EnqueueDeclarative":       s.EnqueueDeclarative(ctx, mac, "u", []byte("raw")),
 		"Queued":                   second(s.Queued(ctx, mac)),
-		"Results":                  second(s.Results(ctx, mac, 1)),
+		"Commands":                 third(s.Commands(ctx, mac, "", 1)),
 		"SweepResults":             second(s.SweepResults(ctx, mac, time.Unix(0, 0))),
 		"Forget":                   s.Forget(ctx, mac),
 	}
@@ -135,7 +135,7 @@ func TestLostAnswers(t *testing.T) {
 			t.Errorf("queued: got %q, want u t", got)
 		}
 		lose(func() error { return s.StoreCommandReport(request(mac), answer("u", "Acknowledged")) })
-		results, err := s.Results(ctx, mac, 10)
+		results, err := answered(ctx, s, mac, 10)
 		if len(results) != 1 || err != nil {
 			t.Errorf("%d results, %v, want 1", len(results), err)
 		}
@@ -157,16 +157,20 @@ func TestDamagedValue(t *testing.T) {
 	ctx := context.Background()
 	enrol(t, s, mac)
 	ok(t, db.Update(ctx, storage.MacPartition(mac), func(tx storage.Tx) error {
-		for _, key := range []string{"n/cert", "n/e", "n/q/-", "n/r/1793610001000/u"} {
+		for _, key := range []string{"n/cert", "n/e", "n/q/-"} {
 			tx.Set(key, []byte("{"))
 		}
+		return nil
+	}))
+	ok(t, db.Update(ctx, storage.MacPartition(other), func(tx storage.Tx) error {
+		tx.Set("n/r/1793610001000/u", []byte("{"))
 		return nil
 	}))
 	for key, err := range map[string]error{
 		"n/cert":              second(s.IsCertHashAssociated(request(mac), hash1)),
 		"n/e":                 s.StoreTokenUpdate(request(mac), tokenUpdate("m")),
 		"n/q/-":               second(s.RetrieveNextCommand(request(mac), false)),
-		"n/r/1793610001000/u": second(s.Results(ctx, mac, 1)),
+		"n/r/1793610001000/u": third(s.Commands(ctx, other, "", 1)),
 	} {
 		if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), key+" is damaged") {
 			t.Errorf("%s: got %v", key, err)

@@ -67,7 +67,7 @@ func TestQueue(t *testing.T) {
 		name    string
 		steps   []step
 		queued  string
-		results string // the latest first
+		results string // the last queued first
 	}{
 		{"in order", []step{
 			enq("a", info), enq("b", info), say("", "Idle", "a"), say("", "Idle", "a"),
@@ -79,7 +79,7 @@ func TestQueue(t *testing.T) {
 		{"NotNow is passed over until the Mac asks again, and keeps its place", []step{
 			enq("a", info), enq("b", info), enq("c", info), say("", "Idle", "a"), say("a", "NotNow", "b"), say("b", "NotNow", "c"),
 			say("c", "Acknowledged", "a"), say("a", "NotNow", ""), enq("d", info), say("a", "NotNow", "d"), say("", "Idle", "a"), say("a", "Acknowledged", "b"),
-		}, "b d", "a Acknowledged, c Acknowledged"},
+		}, "b d", "c Acknowledged, a Acknowledged"},
 		{"a declarative command takes the place of a queued one", []step{
 			enq("t1", ddm), enq("a", info), enq("t2", ddm), enq("t3", ddm), say("", "Idle", "a"), say("a", "Acknowledged", "t3"),
 		}, "t3", "a Acknowledged"},
@@ -116,7 +116,7 @@ func TestQueue(t *testing.T) {
 					if got := queued(t, s, id); got != tc.queued {
 						t.Errorf("queued: got %q, want %q", got, tc.queued)
 					}
-					results, err := s.Results(context.Background(), id, 100)
+					results, err := answered(context.Background(), s, id, 100)
 					ok(t, err)
 					var got []string
 					for _, res := range results {
@@ -330,7 +330,7 @@ func TestFiftyOfFifty(t *testing.T) {
 		if len(got) != n || len(slices.Compact(got)) != n {
 			t.Errorf("%d commands arrived, want %d different ones: %v", len(got), n, got)
 		}
-		results, err := s.Results(context.Background(), mac, 2*n)
+		results, err := answered(context.Background(), s, mac, 2*n)
 		ok(t, err)
 		if len(results) != n {
 			t.Errorf("%d results, want %d", len(results), n)
@@ -413,7 +413,7 @@ func TestResults(t *testing.T) {
 			c.add(time.Minute)
 			ok(t, s.StoreCommandReport(request(id), answer(uuid, "Acknowledged")))
 		}
-		results, err := s.Results(ctx, user, 2)
+		results, err := answered(ctx, s, user, 2)
 		ok(t, err)
 		want := []nano.Result{
 			{UUID: "u140", RequestType: "DeviceInformation", Status: "Acknowledged", Queued: begin.Add(140 * time.Minute), At: begin.Add(141 * time.Minute), Raw: answer("u140", "Acknowledged").Raw},
@@ -424,7 +424,7 @@ func TestResults(t *testing.T) {
 		}
 		count := func(id string, want int) {
 			t.Helper()
-			if got, err := s.Results(ctx, id, 1000); len(got) != want || err != nil {
+			if got, err := answered(ctx, s, id, 1000); len(got) != want || err != nil {
 				t.Errorf("%s: got %d results, %v, want %d", id, len(got), err, want)
 			}
 		}

@@ -36,41 +36,6 @@ func decodeResult(e storage.Entry) (Result, error) {
 	return res, decode(e.Key, head, &res)
 }
 
-// Results lists at most limit answered commands of an enrolment, the latest first.
-func (s *Store) Results(ctx context.Context, id string, limit int) ([]Result, error) {
-	c, err := parseID(id)
-	if err != nil {
-		return nil, fmt.Errorf("listing answers: %w", err)
-	}
-	var results []Result
-	err = s.db.View(ctx, c.partition(), func(r storage.Reader) error {
-		results = nil
-		before := ""
-		for len(results) < limit {
-			entries, err := r.ListDesc(keyResults, before, page)
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				if !c.ofChannel(e.Key) || len(results) == limit {
-					continue
-				}
-				res, err := decodeResult(e)
-				if err != nil {
-					return err
-				}
-				results = append(results, res)
-			}
-			if len(entries) < page {
-				break
-			}
-			before = entries[len(entries)-1].Key
-		}
-		return nil
-	})
-	return results, wrap(err, "listing the answers of %s", c.id)
-}
-
 // SweepResults deletes the answers that a device and its user channels gave before olderThan, and counts them.
 func (s *Store) SweepResults(ctx context.Context, id string, olderThan time.Time) (n int, err error) {
 	c, err := parseID(id)
