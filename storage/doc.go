@@ -17,6 +17,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  catalog                      release.Catalog in force; none: the built-in snapshot
 	  catalogs/01792...            release.Catalog accepted at that time (nanoseconds since 1970, 20 digits)
 	  fetch                        FetchState
+	  event/000000000000002a-0000  compliance.Event of the change after that revision, until fleet has it
 	mac/564D4F2B-...             one Mac, its user channels included
 	  x                            Record: all that planning, lists and counts need (at most 600 bytes)
 	  s                            status.Merged: the merged status items
@@ -37,6 +38,11 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  m/564D4F2B-...               number of the Mac's last change, and how many of its events are in e/, decimal
 	  c/00000000000001a4           enrollment id of the Mac that changed, under that number
 	  e/00000000000001a5           compliance.Event of the fleet's timeline
+	  f                            in shard/00: the number of the last of fleet's events that is in e/, decimal
+	fleet                        events that concern no Mac
+	  n                            how many there ever were, decimal
+	  e/0000000000000007           compliance.Event
+	  book                         the key of the last one that came from the book
 	auth                         who may do what
 	  token/ci                     Token (only the hash of its secret)
 	  code/7GQ2...                 Code

@@ -55,17 +55,29 @@ type NumberedEvent struct {
 	Event  compliance.Event
 }
 
-func counter(r Reader) (uint64, error) {
-	b, err := r.Get(keyCounter)
+// number reads a decimal number; 0 when there is none.
+func number(r Reader, key string) (uint64, error) {
+	b, err := r.Get(key)
 	if err != nil || b == nil {
 		return 0, err
 	}
 	n, err := strconv.ParseUint(string(b), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("decode the shard's counter: %w", err)
+		return 0, fmt.Errorf("decode the counter %s: %w", key, err)
 	}
 	return n, nil
 }
+
+// number reads a decimal number of a partition; 0 when there is none.
+func (s *Store) number(ctx context.Context, partition, key string) (n uint64, err error) {
+	err = s.db.View(ctx, partition, func(r Reader) (err error) {
+		n, err = number(r, key)
+		return err
+	})
+	return n, err
+}
+
+func setNumber(tx Tx, key string, n uint64) { tx.Set(key, strconv.AppendUint(nil, n, 10)) }
 
 // AddToIndex notes in one commit that the Macs changed (all of this shard), and keeps their events in the fleet's timeline. A
 // Mac's older entry is deleted, so that whoever lists the changes sees each Mac once. before and after are the shard's counter
@@ -77,7 +89,7 @@ func (s *Store) AddToIndex(
 	events []compliance.Event,
 ) (before, after uint64, err error) {
 	err = s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
-		n, err := counter(tx)
+		n, err := number(tx, keyCounter)
 		if err != nil {
 			return err
 		}
@@ -106,7 +118,7 @@ func (s *Store) AddToIndex(
 			}
 		}
 		after = n
-		tx.Set(keyCounter, strconv.AppendUint(nil, n, 10))
+		setNumber(tx, keyCounter, n)
 		return nil
 	})
 	return before, after, err
@@ -125,7 +137,7 @@ func (s *Store) Members(ctx context.Context, shard int) (Shard, error) {
 			return err
 		}
 		var err error
-		if sh.Last, err = counter(r); err != nil {
+		if sh.Last, err = number(r, keyCounter); err != nil {
 			return err
 		}
 		sh.Revision, err = r.Revision()
@@ -154,7 +166,7 @@ func (s *Store) Changes(ctx context.Context, shard int, after uint64) (Shard, er
 			from = entries[len(entries)-1].Key
 		}
 		var err error
-		if sh.Last, err = counter(r); err != nil {
+		if sh.Last, err = number(r, keyCounter); err != nil {
 			return err
 		}
 		sh.Revision, err = r.Revision()
@@ -168,12 +180,12 @@ func (s *Store) FleetEvents(ctx context.Context, shard int, after uint64, limit 
 	var events []NumberedEvent
 	err := s.db.View(ctx, ShardPartition(shard), func(r Reader) error {
 		events = nil
-		entries, err := r.List(prefixFleetEv, fleetEventKey(after), limit)
+		entries, err := r.List(prefixEvents, fleetEventKey(after), limit)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			n, err := strconv.ParseUint(e.Key[len(prefixFleetEv):], 16, 64)
+			n, err := strconv.ParseUint(e.Key[len(prefixEvents):], 16, 64)
 			if err != nil {
 				return fmt.Errorf("decode %s: %w", e.Key, err)
 			}
@@ -190,8 +202,12 @@ func (s *Store) FleetEvents(ctx context.Context, shard int, after uint64, limit 
 
 // TrimFleetEvents deletes a shard's events from before the given time.
 func (s *Store) TrimFleetEvents(ctx context.Context, shard int, before time.Time) error {
-	return s.db.Update(ctx, ShardPartition(shard), func(tx Tx) error {
-		err := each(tx, prefixFleetEv, func(e Entry) error {
+	return s.trimEvents(ctx, ShardPartition(shard), before)
+}
+
+func (s *Store) trimEvents(ctx context.Context, partition string, before time.Time) error {
+	return s.db.Update(ctx, partition, func(tx Tx) error {
+		err := each(tx, prefixEvents, func(e Entry) error {
 			var ev struct {
 				At time.Time `json:"at"`
 			}

@@ -12,6 +12,9 @@ import (
 // Shards is the number of partitions over which the index is spread.
 const Shards = 64
 
+// FleetShard is the shard in which the events stand that concern no Mac.
+const FleetShard = 0
+
 // Partitions that exist once.
 const (
 	BookPartition    = "book"
@@ -21,6 +24,8 @@ const (
 	HistoryPartition = "history"
 	StartsPartition  = "starts"
 	FormatPartition  = "format"
+	// FleetPartition holds the events that concern no Mac (API 5).
+	FleetPartition = "fleet"
 	// ReplicasPartition tells which replicas run.
 	ReplicasPartition = "replicas"
 	// PatchingPartition holds the counts of closed days, and the courses of deleted Macs (API 5.6).
@@ -95,6 +100,8 @@ const (
 	prefixOpening = "opening/"
 	prefixHalt    = "halt/"
 	prefixCatalog = "catalogs/"
+
+	prefixBookEvents = "event/"
 )
 
 func policyKey(name string) string   { return prefixPolicy + name }
@@ -103,6 +110,11 @@ func holdKey(subject string) string  { return prefixHold + subject }
 func freezeKey(name string) string   { return prefixFreeze + name }
 func catalogKey(at time.Time) string { return fmt.Sprintf("%s%020d", prefixCatalog, at.UnixNano()) }
 
+// bookEventKey is the key of the i-th event of the change of the book with that revision: ordered as the changes are.
+func bookEventKey(revision uint64, i int) string {
+	return fmt.Sprintf("%s%016x-%04x", prefixBookEvents, revision, i)
+}
+
 func openingKey(policy, build, ring string) string {
 	return prefixOpening + policy + "/" + build + "/" + ring
 }
@@ -110,15 +122,19 @@ func haltKey(policy, build string) string { return prefixHalt + policy + "/" + b
 
 // Keys of a shard.
 const (
-	keyCounter    = "n"
-	prefixMember  = "m/"
-	prefixChange  = "c/"
-	prefixFleetEv = "e/"
+	keyCounter   = "n"
+	prefixMember = "m/"
+	prefixChange = "c/"
+
+	keyFleetEvents = "f" // in FleetShard
 )
+
+// keyFromBook is a key of the fleet's partition, which has keyCounter and fleetEventKey as a shard has.
+const keyFromBook = "book"
 
 func memberKey(id string) string    { return prefixMember + id }
 func changeKey(n uint64) string     { return fmt.Sprintf("%s%016x", prefixChange, n) }
-func fleetEventKey(n uint64) string { return fmt.Sprintf("%s%016x", prefixFleetEv, n) }
+func fleetEventKey(n uint64) string { return fmt.Sprintf("%s%016x", prefixEvents, n) }
 
 // Keys of the auth, scep and history partitions.
 const (

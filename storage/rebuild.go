@@ -11,13 +11,22 @@ import (
 )
 
 // RebuildShard makes an index shard anew from the partitions of its Macs, given by id: their events in the order of time, then
-// the Macs. It is for a store that no server uses. It holds no more than a page of each Mac's events.
+// the Macs. The fleet's own events are among those of FleetShard. It is for a store that no server uses. It holds no more than a page of each Mac's events.
 func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error {
 	if err := s.db.Drop(ctx, ShardPartition(shard)); err != nil {
 		return err
 	}
 	var macs []Changed
 	var all timelines
+	if shard == FleetShard {
+		t := &timeline{partition: FleetPartition}
+		if err := t.fill(ctx, s); err != nil {
+			return err
+		}
+		if len(t.next) > 0 {
+			all = append(all, t)
+		}
+	}
 	for len(ids) > 0 {
 		const batch = 500
 		n := min(batch, len(ids))
@@ -30,7 +39,7 @@ func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error
 				continue
 			}
 			macs = append(macs, Changed{ID: ids[i], Events: rec.Events})
-			t := &timeline{id: ids[i]}
+			t := &timeline{partition: MacPartition(ids[i])}
 			if err := t.fill(ctx, s); err != nil {
 				return err
 			}
@@ -43,6 +52,11 @@ func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error
 	if err := s.indexEvents(ctx, shard, all); err != nil {
 		return err
 	}
+	if shard == FleetShard {
+		if err := s.markPublished(ctx); err != nil {
+			return err
+		}
+	}
 	for len(macs) > 0 {
 		const batch = 500
 		n := min(batch, len(macs))
@@ -52,6 +66,18 @@ func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error
 		macs = macs[n:]
 	}
 	return nil
+}
+
+// markPublished notes that the fleet's own events are all in their shard.
+func (s *Store) markPublished(ctx context.Context) error {
+	n, err := s.number(ctx, FleetPartition, keyCounter)
+	if err != nil || n == 0 {
+		return err
+	}
+	return s.db.Update(ctx, ShardPartition(FleetShard), func(tx Tx) error {
+		setNumber(tx, keyFleetEvents, n)
+		return nil
+	})
 }
 
 func (s *Store) indexEvents(ctx context.Context, shard int, all timelines) error {
@@ -81,12 +107,12 @@ func (s *Store) indexEvents(ctx context.Context, shard int, all timelines) error
 	return nil
 }
 
-// timeline is a Mac's events on their way into the fleet's.
+// timeline is a partition's events on their way into the fleet's.
 type timeline struct {
-	id    string
-	after string // the key of the last event that was read
-	next  []compliance.Event
-	last  bool
+	partition string
+	after     string // the key of the last event that was read
+	next      []compliance.Event
+	last      bool
 }
 
 func (t *timeline) fill(ctx context.Context, s *Store) error {
@@ -95,15 +121,15 @@ func (t *timeline) fill(ctx context.Context, s *Store) error {
 		return nil
 	}
 	after := t.after
-	return s.ViewMac(ctx, t.id, func(m *Mac) error {
-		entries, err := m.r.List(prefixEvents, after, page)
+	return s.db.View(ctx, t.partition, func(r Reader) error {
+		entries, err := r.List(prefixEvents, after, page)
 		if err != nil {
 			return err
 		}
 		t.next = make([]compliance.Event, len(entries))
 		for i, e := range entries {
 			if err := json.Unmarshal(e.Value, &t.next[i]); err != nil {
-				return fmt.Errorf("decode %s of %s: %w", e.Key, t.id, err)
+				return fmt.Errorf("decode %s of %s: %w", e.Key, t.partition, err)
 			}
 		}
 		if t.last = len(entries) < page; !t.last {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 )
 
 // Store is the typed view of a database: every key and every value of ours goes through it.
@@ -139,11 +138,11 @@ func (s *Store) Release(ctx context.Context, name, owner string) error {
 // CountStart notes that a replica starts, which raises the revision of StartsPartition, and returns that.
 func (s *Store) CountStart(ctx context.Context) (uint64, error) {
 	err := s.db.Update(ctx, StartsPartition, func(tx Tx) error {
-		n, err := counter(tx)
+		n, err := number(tx, keyCounter)
 		if err != nil {
 			return err
 		}
-		tx.Set(keyCounter, strconv.AppendUint(nil, n+1, 10))
+		setNumber(tx, keyCounter, n+1)
 		return nil
 	})
 	if err != nil {

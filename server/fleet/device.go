@@ -340,7 +340,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	f.pushes.Forget(id)
 	f.index.Remove(id)
 	f.outbox.Add(id, 0, []Event{{
-		ID: reconcile.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial,
+		ID: storage.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial,
 		Text: by + " deleted the device", Data: map[string]any{"by": by},
 	}})
 	return nil

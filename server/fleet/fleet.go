@@ -123,6 +123,7 @@ func New(o Options) (*Fleet, error) {
 	f.outbox = f.newOutbox()
 	f.Keeper = book.New(book.Options{
 		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
+		Publish: func(ctx context.Context) (string, error) { return f.outbox.PublishFleet(ctx) },
 		Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
 	})
 	f.catalogue = f.newCatalogue()
@@ -147,7 +148,7 @@ func New(o Options) (*Fleet, error) {
 		) error {
 			return f.outbox.Publish(ctx, id, n)
 		},
-		Today: f.todayJSON, Gates: f.TurnGates, Took: func() { f.missing.Store(true) },
+		Today: f.todayJSON, Gates: f.TurnGates, Announce: f.PublishEvents, Took: func() { f.missing.Store(true) },
 		Loops: []func(context.Context){
 			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
 		},

@@ -44,6 +44,13 @@ const (
 	EventRefused             = "refused"
 	EventContradicted        = "report_contradicts"
 	EventCommandFailed       = "command_failed"
+	EventExempted            = "exempted"
+	EventExemptionEnded      = "exemption_ended"
+	EventUpdateNow           = "update_now"
+	// Those of rings and gates concern no Mac.
+	EventRingOpened  = "ring_opened"
+	EventGateHalted  = "gate_halted"
+	EventGateResumed = "gate_resumed"
 )
 
 // EventTypes are all types of events with what each says and what its data may have.
@@ -113,6 +120,32 @@ var EventTypes = []struct {
 	},
 	{EventContradicted, "the Mac reported another serial number or UDID than it enrolled with", []string{"odd"}},
 	{EventCommandFailed, "the Mac answered a command with an error", []string{"uuid", "request_type", "status", "errors"}},
+	{
+		EventExempted,
+		"an admin exempted the Mac, or changed the end or the reason of its exemption",
+		[]string{"until", "since", "reason", "by"},
+	},
+	{EventExemptionEnded, "the exemption of the Mac ended, by itself or before its time", []string{"until", "since", "by"}},
+	{
+		EventUpdateNow,
+		"an admin has the Mac install the release at once, or took that back",
+		[]string{"version", "build", "until", "reason", "by", "taken_back"},
+	},
+	{
+		EventRingOpened,
+		"a release was opened for a ring of a policy and those before it, by the gate or by hand",
+		[]string{"policy", "build", "version", "ring", "why", "reason", "by", "asked", "done", "bad"},
+	},
+	{
+		EventGateHalted,
+		"the gate of a policy keeps a release from the rings that are closed for it: on too many Macs it fails",
+		[]string{"policy", "build", "version", "asked", "done", "bad"},
+	},
+	{
+		EventGateResumed,
+		"the gate halts the release no longer",
+		[]string{"policy", "build", "version", "since_at", "asked", "done", "bad"},
+	},
 	{EventBack, "the Mac came back from more than 7 days of silence", []string{"silent_since", "silent_seconds"}},
 }
 

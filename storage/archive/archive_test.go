@@ -201,15 +201,41 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
+// announce keeps events that concern no Mac with a change of the book.
+func announce(t *testing.T, db storage.DB, ids ...string) {
+	t.Helper()
+	must(t, storage.New(db).UpdateBook(t.Context(), func(tx *storage.BookTx) error {
+		var events []compliance.Event
+		for _, id := range ids {
+			events = append(events, compliance.Event{ID: id, At: now.Add(time.Hour), Type: compliance.EventRingOpened})
+		}
+		return tx.AddEvents(events, "")
+	}))
+}
+
+func publish(t *testing.T, db storage.DB) {
+	t.Helper()
+	_, _, _, err := storage.New(db).PublishFleetEvents(t.Context())
+	must(t, err)
+}
+
 // The shards are made anew: every Mac, and every event once, in the order of time within a shard.
 func TestIndexIsRebuilt(t *testing.T) {
 	source := newBolt(t)
 	fill(t, source, 200)
+	announce(t, source, "one", "two", "three")
+	publish(t, source)
+	announce(t, source, "four") // which the timeline lacks yet
 	file, _ := backup(t, source, archive.Options{})
 	for name, db := range map[string]storage.DB{"bolt": newBolt(t), "redis": newRedis(t)} {
 		t.Run(name, func(t *testing.T) {
 			must(t, restore(t, file, db, archive.RestoreOptions{}))
 			store := storage.New(db)
+			if own, err := store.FleetEvents(t.Context(), storage.FleetShard, 0, 100_000); err != nil || !slices.ContainsFunc(own, func(e storage.NumberedEvent) bool { return e.Event.ID == "three" }) {
+				t.Errorf("the fleet's own events are not in their shard: %v", err)
+			}
+			publish(t, db)
+			publish(t, db)
 			seen, events := map[string]int{}, map[string]int{}
 			for n := range storage.Shards {
 				sh, err := store.Members(t.Context(), n)
@@ -233,7 +259,7 @@ func TestIndexIsRebuilt(t *testing.T) {
 					events[e.Event.ID]++
 				}
 			}
-			want := 0
+			want := 4
 			for i := range 200 {
 				id := fmt.Sprintf("MAC-%03d", i)
 				if n, ok := seen[id]; !ok || n != i%30 {

@@ -64,6 +64,7 @@ type desk struct {
 	db      storage.DB
 	log     bytes.Buffer
 	changes int
+	mute    bool // events are not published
 }
 
 func newDesk(t *testing.T, m macs) *desk {
@@ -83,6 +84,13 @@ func deskOn(t *testing.T, db storage.DB, m macs) *desk {
 		Store: storage.New(db), Macs: m, Log: slog.New(slog.NewTextHandler(&d.log, nil)), Zone: time.UTC, Now: func() time.Time { return testDay },
 		Address: func(r *storage.Record) string { return "https://mdm.example.com/self/" + r.Facts.ID },
 		Pages:   func() bool { return true }, Changed: func() { d.changes++ },
+		Publish: func(ctx context.Context) (string, error) {
+			if d.mute {
+				return "", errors.New("the store is away")
+			}
+			published, _, _, err := storage.New(db).PublishFleetEvents(ctx)
+			return published, err
+		},
 	})
 	d.must(d.ReloadBook(t.Context()))
 	return d

@@ -3,6 +3,7 @@ package book
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
@@ -63,11 +64,18 @@ func (k *Keeper) tallies(cur *Current) (told map[rollout]*tally, sizes map[strin
 
 // turns are what the gates find that the book does not say yet.
 type turns struct {
-	openings      []policy.Opening
-	halts, resume []policy.Halt
+	openings []policy.Opening
+	halts    []policy.Halt
+	resumed  []resumption
 }
 
-func (t *turns) none() bool { return len(t.openings)+len(t.halts)+len(t.resume) == 0 }
+// resumption is the end of a halt, with what the Macs show now.
+type resumption struct {
+	policy.Halt
+	now policy.Evidence
+}
+
+func (t *turns) none() bool { return len(t.openings)+len(t.halts)+len(t.resumed) == 0 }
 
 func (t *turns) write(tx *storage.BookTx) error {
 	for _, o := range t.openings {
@@ -80,7 +88,7 @@ func (t *turns) write(tx *storage.BookTx) error {
 			return err
 		}
 	}
-	for _, h := range t.resume {
+	for _, h := range t.resumed {
 		tx.DeleteHalt(h.Policy, h.Build)
 	}
 	return nil
@@ -95,7 +103,10 @@ func (k *Keeper) look(cur *Current) turns {
 	for _, h := range cur.Halts {
 		t := told[rollout{h.Policy, h.Build}]
 		if t == nil || t.rule.Gate == nil || !plan.Halts(t.rule.Gate, t.all) {
-			found.resume = append(found.resume, h)
+			found.resumed = append(found.resumed, resumption{Halt: h})
+			if t != nil {
+				found.resumed[len(found.resumed)-1].now = t.all
+			}
 		}
 		halted[rollout{h.Policy, h.Build}] = true
 	}
@@ -120,7 +131,7 @@ func (k *Keeper) look(cur *Current) turns {
 var errOtherBook = errors.New("the book was changed while the gates looked; they look again")
 
 // TurnGates lets the gates of all policies look at the evidence (rules 13), and writes what they find and the book does not
-// say yet, in one commit. Only the leader calls it.
+// say yet, with its events, in one commit. Only the leader calls it.
 func (k *Keeper) TurnGates(ctx context.Context) error {
 	if err := k.ReloadBook(ctx); err != nil {
 		return err
@@ -130,37 +141,78 @@ func (k *Keeper) TurnGates(ctx context.Context) error {
 	if found.none() {
 		return nil
 	}
+	events := k.eventsOf(cur, &found)
 	err := k.UpdateBook(ctx, func(tx *storage.BookTx) error {
 		if tx.Revision != cur.Revision {
 			return errOtherBook
 		}
-		return found.write(tx)
+		if err := found.write(tx); err != nil {
+			return err
+		}
+		return tx.AddEvents(events, k.published())
 	})
 	if err != nil {
 		return err
 	}
-	k.tell(cur, &found)
+	k.publish(ctx, events)
 	return nil
 }
 
-// tell logs what the gates did.
-func (k *Keeper) tell(cur *Current, found *turns) {
-	version := func(build string) release.Version {
-		if r := cur.Index.Build(build); r != nil {
-			return r.Version
-		}
-		return ""
-	}
+// eventsOf are the events of what the gates found.
+func (k *Keeper) eventsOf(cur *Current, found *turns) []compliance.Event {
+	var events []compliance.Event
 	for _, o := range found.openings {
-		k.o.Log.Info("the gate opened a ring", "event", "ring_opened", "policy", o.Policy, "build", o.Build,
-			"version", version(o.Build), "ring", o.Ring, "asked", o.Evidence.Asked, "done", o.Evidence.Done, "bad", o.Evidence.Bad)
+		events = append(events, compliance.RingOpened(o, cur.versionOf(o.Build)))
 	}
 	for _, h := range found.halts {
-		k.o.Log.Warn("the gate halts a release in a policy: on too many Macs it fails", "event", "gate_halted", "policy", h.Policy,
-			"build", h.Build, "version", version(h.Build), "asked", h.Evidence.Asked, "done", h.Evidence.Done, "bad", h.Evidence.Bad)
+		events = append(events, compliance.GateHalted(h, cur.versionOf(h.Build)))
 	}
-	for _, h := range found.resume {
-		k.o.Log.Info("the gate halts a release no longer", "event", "gate_resumed", "policy", h.Policy, "build", h.Build,
-			"version", version(h.Build))
+	for _, r := range found.resumed {
+		events = append(events, compliance.GateResumed(r.Halt, cur.versionOf(r.Build), r.now, k.o.Now()))
 	}
+	for i := range events {
+		events[i].ID = storage.NewEventID()
+	}
+	return events
+}
+
+// versionOf is the version of a build, empty when the catalogue does not know it.
+func (c *Current) versionOf(build string) release.Version {
+	if r := c.Index.Build(build); r != nil {
+		return r.Version
+	}
+	return ""
+}
+
+// published names the last event of the book that this replica knows to be in the fleet's timeline.
+func (k *Keeper) published() string {
+	if s := k.inTimeline.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// publish brings the events of the book to the fleet's timeline, and logs those that were written just now. What cannot be
+// brought there is the leader's work, within a minute.
+func (k *Keeper) publish(ctx context.Context, events []compliance.Event) {
+	for i := range events {
+		e := &events[i]
+		level := slog.LevelInfo
+		if e.Type == compliance.EventGateHalted {
+			level = slog.LevelWarn
+		}
+		k.o.Log.Log(ctx, level, e.Text, "event", e.Type, "policy", e.Data["policy"], "build", e.Data["build"])
+	}
+	if err := k.PublishEvents(ctx); err != nil {
+		k.o.Log.Warn("events could not be brought to the timeline; they are brought there within a minute", "error", err)
+	}
+}
+
+// PublishEvents brings the events of the book that the fleet's timeline lacks there.
+func (k *Keeper) PublishEvents(ctx context.Context) error {
+	published, err := k.o.Publish(ctx)
+	if err == nil {
+		k.inTimeline.Store(&published)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package book
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,62 @@ func (d *desk) wantBook(what, openings, halts string) {
 	}
 }
 
+// wantEvents checks the events of rings and gates in the fleet's timeline, each as "type asked/done/bad".
+func (d *desk) wantEvents(want ...string) {
+	d.t.Helper()
+	events, err := storage.New(d.db).FleetEvents(d.t.Context(), storage.FleetShard, 0, 100)
+	d.must(err)
+	var got []string
+	ids := map[string]bool{"": true}
+	for _, e := range events {
+		data := e.Event.Data
+		got = append(got, fmt.Sprintf("%s %v/%v/%v", e.Event.Type, data["asked"], data["done"], data["bad"]))
+		if ids[e.Event.ID] || e.Event.Device != "" || e.Event.Serial != "" || data["policy"] != "stepped" || data["build"] != "25G83" ||
+			data["version"] != "26.6.2" || e.Event.At.IsZero() || e.Event.Text == "" {
+			d.t.Errorf("an event as it must not be: %+v", e.Event)
+		}
+		ids[e.Event.ID] = true
+	}
+	if !slices.Equal(got, want) {
+		d.t.Errorf("the timeline has %q, want %q", got, want)
+	}
+}
+
+// An event stands in the book until it is in the timeline, where it stands once, whoever brings it there and how often.
+func TestEventsOfGatesAreNotLost(t *testing.T) {
+	d, fleet, set := rollingOut(t)
+	ctx := t.Context()
+	set(time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC))
+	done(fleet[:30]...)
+	d.mute = true // as if the replica died after its commit
+	d.must(d.TurnGates(ctx))
+	d.wantEvents()
+	failing(fleet[30:40]...)
+	d.must(d.TurnGates(ctx))
+	d.wantEvents()
+	d.mute = false
+	d.must(d.PublishEvents(ctx))
+	other := deskOn(t, d.db, fleet)
+	other.must(other.PublishEvents(ctx))
+	d.wantEvents("ring_opened 40/30/0", "gate_halted 40/30/10")
+	done(fleet[30:40]...)
+	d.must(d.TurnGates(ctx))
+	d.wantEvents("ring_opened 40/30/0", "gate_halted 40/30/10", "gate_resumed 40/40/0")
+	// Only what may not be in the timeline stays in the book.
+	var kept []storage.Entry
+	d.must(d.db.View(ctx, storage.BookPartition, func(r storage.Reader) (err error) {
+		kept, err = r.List("event/", "", 10)
+		return err
+	}))
+	if len(kept) != 1 {
+		t.Errorf("%d events stand in the book", len(kept))
+	}
+	d.must(storage.New(d.db).TrimFleet(ctx, time.Date(2026, 8, 21, 12, 0, 1, 0, time.UTC)))
+	d.must(storage.New(d.db).TrimFleetEvents(ctx, storage.FleetShard, time.Date(2026, 8, 21, 12, 0, 1, 0, time.UTC)))
+	d.must(d.PublishEvents(ctx))
+	d.wantEvents()
+}
+
 // A gate opens one ring at a time, no ring before the release is as old as it asks, and writes nothing when it finds nothing.
 func TestGateOpens(t *testing.T) {
 	d, fleet, set := rollingOut(t)
@@ -95,6 +152,7 @@ func TestGateOpens(t *testing.T) {
 	set(time.Date(2026, 8, 22, 0, 0, 0, 0, time.UTC))
 	d.must(d.TurnGates(ctx))
 	d.wantBook("five days old", "broad gate 40/30/0, early gate 40/30/0", "")
+	d.wantEvents("ring_opened 40/30/0", "ring_opened 40/30/0")
 }
 
 // Each Mac that is no evidence is left out, and too little evidence opens nothing.
@@ -183,11 +241,7 @@ func TestGateHalts(t *testing.T) {
 	if c = d.RingCounts(); c.Halted["stepped"] != 0 || c.Rings[0].States[compliance.Failing] != 2 {
 		t.Errorf("counted after the halt: %+v", c)
 	}
-	for _, event := range []string{"gate_halted", "gate_resumed"} {
-		if !strings.Contains(d.log.String(), event) {
-			t.Errorf("the log does not tell of %s: %s", event, &d.log)
-		}
-	}
+	d.wantEvents("gate_halted 40/20/4", "gate_resumed 40/23/2")
 	failing(fleet[:9]...)
 	d.must(d.TurnGates(ctx))
 	if len(d.Current().Stored.Halts) != 1 {

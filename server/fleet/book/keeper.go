@@ -37,6 +37,8 @@ type Options struct {
 	Address func(*storage.Record) string
 	// Pages tells whether Macs have pages of their own.
 	Pages func() bool
+	// Publish brings the events that stand in the book to the fleet's timeline, and names the last one that is there.
+	Publish func(context.Context) (string, error)
 	// Changed is called when another book came into force on this replica.
 	Changed func()
 }
@@ -66,6 +68,7 @@ type Keeper struct {
 	raising sync.Mutex // one repair at a time
 
 	ringCounts atomic.Pointer[RingCounts] // the last
+	inTimeline atomic.Pointer[string]     // what Publish answered last
 }
 
 // New makes a Keeper.

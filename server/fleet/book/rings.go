@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
 
@@ -183,6 +184,7 @@ func (k *Keeper) opened(cur *Current, name string, builds []string) map[string]m
 // OpenRing opens a release for a ring of a policy, and for those before it, by hand (rules 13). It goes before a halt.
 func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string, o answer.WriteOptions) (RingResult, error) {
 	res := RingResult{Policy: name, Build: build, Ring: ring}
+	var events []compliance.Event
 	impact, err := k.guard(ctx, o, func(book *storage.Book, ready *plan.Book) (change, error) {
 		res.Changed = false
 		if book.Policy(name) == nil {
@@ -208,14 +210,20 @@ func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string,
 			Reason: reason, By: o.By,
 		}
 		res.Changed = true
+		events = []compliance.Event{compliance.RingOpened(opening, ready.Index.Build(build).Version)}
+		events[0].ID = storage.NewEventID()
 		return change{
 			apply: func(in *policy.Input) { in.Openings = append(slices.Clone(in.Openings), opening) },
-			write: func(tx *storage.BookTx) error { return tx.PutOpening(opening) },
+			write: func(tx *storage.BookTx) error {
+				if err := tx.PutOpening(opening); err != nil {
+					return err
+				}
+				return tx.AddEvents(events, k.published())
+			},
 		}, nil
 	})
 	if res.Impact = impact; err == nil && res.Changed && !o.DryRun {
-		k.o.Log.Info("a ring was opened by hand", "event", "ring_opened", "policy", name, "build", build,
-			"ring", ring, "reason", reason, "by", o.By)
+		k.publish(ctx, events)
 	}
 	return res, err
 }

@@ -33,3 +33,23 @@ func TestGateLoop(t *testing.T) {
 		}
 	})
 }
+
+// Events that concern no Mac are brought to the timeline at once and every minute, also after a failure.
+func TestAnnounceLoop(t *testing.T) {
+	r := newRig(t)
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithCancel(context.Background())
+		var tries []time.Duration
+		r.o.Announce = func(context.Context) error {
+			if tries = append(tries, time.Since(began)); len(tries) == 3 {
+				cancel()
+			}
+			return errors.New("the store is away")
+		}
+		r.announceLoop(ctx)
+		if want := []time.Duration{0, time.Minute, 2 * time.Minute}; !slices.Equal(tries, want) {
+			t.Errorf("tries at %v, want %v", tries, want)
+		}
+	})
+}

@@ -56,6 +56,8 @@ type Options struct {
 	Today func(now time.Time) ([]byte, error)
 	// Gates lets the gates of all policies look, and writes what they find (rules 13).
 	Gates func(ctx context.Context) error
+	// Announce brings the events that concern no Mac to the fleet's timeline: another replica may have died before it did.
+	Announce func(ctx context.Context) error
 	// Took is called when the lease was taken. Loops run while it is held.
 	Took  func()
 	Loops []func(context.Context)
@@ -114,7 +116,8 @@ func (l *Leader) Run(ctx context.Context) {
 			leading, stop = context.WithCancel(ctx)
 			l.leading.Store(true)
 			l.o.Took()
-			for _, loop := range append([]func(context.Context){l.sweepLoop, l.housekeepingLoop, l.gateLoop}, l.o.Loops...) {
+			loops := []func(context.Context){l.sweepLoop, l.housekeepingLoop, l.gateLoop, l.announceLoop}
+			for _, loop := range append(loops, l.o.Loops...) {
 				work.Go(func() error { loop(leading); return nil })
 			}
 		case !held && stop != nil:

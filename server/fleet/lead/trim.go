@@ -96,6 +96,9 @@ func (l *Leader) trimFleet(ctx context.Context, limits storage.Limits) {
 			l.o.Log.Warn("old history could not be deleted", "error", err)
 		}
 	}
+	if err := l.o.Store.TrimFleet(ctx, limits.EventsAfter); err != nil {
+		l.o.Log.Warn("old events of the fleet could not be deleted", "error", err)
+	}
 	if err := l.o.Store.DropChallenges(ctx, now); err != nil {
 		l.o.Log.Warn("expired SCEP challenges could not be deleted", "error", err)
 	}

@@ -231,3 +231,14 @@ func (b *Outbox) Flush(ctx context.Context) {
 	}
 	b.later()
 }
+
+// PublishFleet brings the events that concern no Mac to the shards and to whoever listens. It names the last one of the book
+// that is there.
+func (b *Outbox) PublishFleet(ctx context.Context) (published string, err error) {
+	published, before, after, err := b.o.Store.PublishFleetEvents(ctx)
+	if err == nil && after != before {
+		b.o.Index.Wrote(storage.FleetShard, before, after)
+		b.Feed.Signal()
+	}
+	return published, err
+}

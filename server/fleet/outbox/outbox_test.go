@@ -234,3 +234,26 @@ func TestRun(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// The events that concern no Mac come to the shards once, and whoever listens is told.
+func TestPublishFleet(t *testing.T) {
+	b := newBox(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	news := b.Feed.Subscribe(ctx)
+	b.must(b.store.UpdateBook(ctx, func(tx *storage.BookTx) error {
+		return tx.AddEvents([]compliance.Event{event("1", ""), event("2", "")}, "")
+	}))
+	published, err := b.PublishFleet(ctx)
+	b.must(err)
+	<-news
+	again, err := b.PublishFleet(ctx)
+	b.must(err)
+	if got := b.index.wrote[storage.FleetShard]; published == "" || again != published || got != [2]uint64{0, 2} {
+		t.Errorf("published %q, then %q; wrote %v", published, again, got)
+	}
+	b.db.Set(storagetest.Fault{Down: true})
+	if _, err := b.PublishFleet(ctx); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("while the store is away: %v", err)
+	}
+}

@@ -8,13 +8,6 @@ import (
 	"plimsoll/status/compliance"
 )
 
-// The events of exceptions for one Mac (rules 12).
-const (
-	EventExempted       = "exempted"
-	EventExemptionEnded = "exemption_ended"
-	EventUpdateNow      = "update_now"
-)
-
 // Exempt is an admin's exemption of the Mac, or another end of the one that it has: since stays then.
 func Exempt(until time.Time, reason, by string) Cause {
 	return enrolled(Ordinary, func(o *Outcome, now time.Time) bool {
@@ -26,7 +19,7 @@ func Exempt(until time.Time, reason, by string) Cause {
 			}
 		}
 		o.Record.Exemption = x
-		o.say(EventExempted, by+" exempted the Mac until "+until.Format(time.RFC3339)+": "+reason,
+		o.say(compliance.EventExempted, by+" exempted the Mac until "+until.Format(time.RFC3339)+": "+reason,
 			map[string]any{"until": until, "since": x.Since, "reason": reason, "by": by})
 		return true
 	})
@@ -40,7 +33,7 @@ func EndExemption(by string) Cause {
 			return false
 		}
 		o.Record.Exemption = nil
-		o.say(EventExemptionEnded, by+" ended the exemption", map[string]any{"until": x.Until, "since": x.Since, "by": by})
+		o.say(compliance.EventExemptionEnded, by+" ended the exemption", map[string]any{"until": x.Until, "since": x.Since, "by": by})
 		return true
 	})
 }
@@ -49,7 +42,7 @@ func EndExemption(by string) Cause {
 func UpdateNow(u plan.UpdateNow) Cause {
 	return enrolled(Ordinary, func(o *Outcome, _ time.Time) bool {
 		o.Record.UpdateNow = &u
-		o.say(EventUpdateNow, u.By+" has the Mac install macOS "+string(u.Version)+" now: "+u.Reason,
+		o.say(compliance.EventUpdateNow, u.By+" has the Mac install macOS "+string(u.Version)+" now: "+u.Reason,
 			map[string]any{"version": u.Version, "build": u.Build, "until": u.EndsAt(), "reason": u.Reason, "by": u.By})
 		return true
 	})
@@ -63,7 +56,7 @@ func TakeBackUpdateNow(by string) Cause {
 			return false
 		}
 		o.Record.UpdateNow = nil
-		o.say(EventUpdateNow, by+" took back that the Mac installs macOS "+string(u.Version)+" now",
+		o.say(compliance.EventUpdateNow, by+" took back that the Mac installs macOS "+string(u.Version)+" now",
 			map[string]any{"version": u.Version, "build": u.Build, "taken_back": true, "by": by})
 		return true
 	})
@@ -86,7 +79,7 @@ func (o *Outcome) lapse(book *Book, now time.Time) {
 	rec := o.Record
 	if x := rec.Exemption; x != nil && !now.Before(x.Until) {
 		rec.Exemption = nil
-		o.say(EventExemptionEnded, "The exemption ended.", map[string]any{"until": x.Until, "since": x.Since})
+		o.say(compliance.EventExemptionEnded, "The exemption ended.", map[string]any{"until": x.Until, "since": x.Since})
 	}
 	if u := rec.UpdateNow; u != nil && (!now.Before(u.EndsAt()) || reached(&rec.Facts, u, book)) {
 		rec.UpdateNow = nil

@@ -24,7 +24,7 @@ func TestExemption(t *testing.T) {
 	until := m.now.Add(30 * dayLong)
 	o := m.step(Exempt(until, "a trade fair", "ada"))
 	rec := m.st.Record
-	if !slices.Contains(types(o), EventExempted) || !o.Notify || rec.Summary.State != compliance.Exempt || rec.Lanes[plan.Patch].Promise != 0 ||
+	if !slices.Contains(types(o), compliance.EventExempted) || !o.Notify || rec.Summary.State != compliance.Exempt || rec.Lanes[plan.Patch].Promise != 0 ||
 		!rec.Lanes[plan.Patch].Since.IsZero() || o.Plan.Enforced() {
 		t.Fatalf("exempt: %v, notified %v, %+v", types(o), o.Notify, rec)
 	}
@@ -37,24 +37,24 @@ func TestExemption(t *testing.T) {
 	}
 	since := m.st.Record.Exemption.Since
 	m.now = m.now.Add(dayLong)
-	if o := m.step(Exempt(until.Add(dayLong), "it takes longer", "ada")); !slices.Contains(types(o), EventExempted) || !m.st.Record.Exemption.Since.Equal(since) {
+	if o := m.step(Exempt(until.Add(dayLong), "it takes longer", "ada")); !slices.Contains(types(o), compliance.EventExempted) || !m.st.Record.Exemption.Since.Equal(since) {
 		t.Errorf("longer: %v, since %v", types(o), m.st.Record.Exemption.Since)
 	}
 	m.step(AsksItems())
 	m.now = until.Add(dayLong - time.Second)
-	if o := m.step(Boundary()); slices.Contains(types(o), EventExemptionEnded) {
+	if o := m.step(Boundary()); slices.Contains(types(o), compliance.EventExemptionEnded) {
 		t.Error("it ended a second too early")
 	}
 	m.now = until.Add(dayLong)
 	o = m.step(Boundary())
-	if !slices.Contains(types(o), EventExemptionEnded) || m.st.Record.Exemption != nil || !o.Notify || !o.Plan.Enforced() {
+	if !slices.Contains(types(o), compliance.EventExemptionEnded) || m.st.Record.Exemption != nil || !o.Notify || !o.Plan.Enforced() {
 		t.Fatalf("at its end: %v, %+v", types(o), m.st.Record)
 	}
 	// The due date is long past; without a word about days of notice, the policy's default of rules 5 holds: the deadline is ahead.
 	if ahead := o.Plan.Deadline.At(0).Sub(m.now); ahead < dayLong {
 		t.Errorf("the deadline after it is %s, %s ahead", o.Plan.Deadline, ahead)
 	}
-	if o := m.step(Look()); slices.Contains(types(o), EventExemptionEnded) {
+	if o := m.step(Look()); slices.Contains(types(o), compliance.EventExemptionEnded) {
 		t.Error("its end is told twice")
 	}
 }
@@ -74,7 +74,7 @@ func TestExemptionOfAnIdleMacLapses(t *testing.T) {
 		t.Error("nothing follows at its end")
 	}
 	m.now = until
-	if o := m.step(Boundary()); !slices.Equal(types(o), []string{EventExemptionEnded}) {
+	if o := m.step(Boundary()); !slices.Equal(types(o), []string{compliance.EventExemptionEnded}) {
 		t.Errorf("at its end: %v", types(o))
 	}
 }

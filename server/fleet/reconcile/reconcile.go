@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"plimsoll/declarations"
 	"plimsoll/storage"
 )
@@ -226,13 +224,10 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 		return err
 	}
 	for i := range o.Events {
-		o.Events[i].ID = NewEventID()
+		o.Events[i].ID = storage.NewEventID()
 	}
 	return m.AddEvents(o.Events)
 }
-
-// NewEventID is a fresh, time-ordered id for an event.
-func NewEventID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (r *Reconciler) count(o *Outcome) {
 	if o.Notify && !o.full {

@@ -1,0 +1,130 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"plimsoll/status/compliance"
+)
+
+// NewEventID is a fresh, time-ordered id for an event.
+func NewEventID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// AddEvents keeps events that follow from the change and concern no Mac, in the same commit: PublishFleetEvents brings them
+// to the fleet's timeline. published is what that answered last; those up to there are deleted from the book.
+func (t *BookTx) AddEvents(events []compliance.Event, published string) error {
+	for i := range events {
+		if err := setJSON(t.tx, bookEventKey(t.Revision, i), events[i]); err != nil {
+			return err
+		}
+	}
+	return each(t.tx, prefixBookEvents, func(e Entry) error {
+		if e.Key <= published {
+			t.tx.Delete(e.Key)
+		}
+		return nil
+	})
+}
+
+// PublishFleetEvents brings the events that stand in the book to the fleet's partition, and from there to their shard. Each
+// step is repeated by whoever comes next when a replica dies in between. published names the last one of the book that is
+// there; before and after are the shard's counter around it.
+func (s *Store) PublishFleetEvents(ctx context.Context) (published string, before, after uint64, err error) {
+	if published, err = s.collectFleetEvents(ctx); err != nil {
+		return "", 0, 0, fmt.Errorf("collect the fleet's own events: %w", err)
+	}
+	in, err := s.number(ctx, ShardPartition(FleetShard), keyFleetEvents) // the last that the shard has
+	if err != nil {
+		return published, 0, 0, err
+	}
+	var own []Entry
+	if err := s.db.View(ctx, FleetPartition, func(r Reader) (err error) {
+		own, err = r.List(prefixEvents, fleetEventKey(in), fleetPage)
+		return err
+	}); err != nil || len(own) == 0 {
+		return published, 0, 0, err
+	}
+	err = s.db.Update(ctx, ShardPartition(FleetShard), func(tx Tx) error {
+		n, err := number(tx, keyCounter)
+		if err != nil {
+			return err
+		}
+		in, err := number(tx, keyFleetEvents)
+		if err != nil {
+			return err
+		}
+		before = n
+		for _, e := range own {
+			if e.Key <= fleetEventKey(in) { // another replica was faster
+				continue
+			}
+			n++
+			tx.Set(fleetEventKey(n), e.Value)
+		}
+		last, err := strconv.ParseUint(own[len(own)-1].Key[len(prefixEvents):], 16, 64)
+		if after = n; err != nil || n == before {
+			return err
+		}
+		setNumber(tx, keyCounter, n)
+		setNumber(tx, keyFleetEvents, last)
+		return nil
+	})
+	return published, before, after, err
+}
+
+// fleetPage is how many of the fleet's own events are published at once.
+const fleetPage = 500
+
+func (s *Store) collectFleetEvents(ctx context.Context) (published string, err error) {
+	var pending []Entry
+	collected := func(r Reader) error {
+		b, err := r.Get(keyFromBook)
+		published = string(b)
+		return err
+	}
+	if err := s.db.View(ctx, FleetPartition, collected); err != nil {
+		return "", err
+	}
+	if err := s.db.View(ctx, BookPartition, func(r Reader) (err error) {
+		pending, err = r.List(prefixBookEvents, published, fleetPage)
+		return err
+	}); err != nil || len(pending) == 0 {
+		return published, err
+	}
+	// A database that lost its newest writes may have given numbers that the shard knows already.
+	in, err := s.number(ctx, ShardPartition(FleetShard), keyFleetEvents)
+	if err != nil {
+		return published, err
+	}
+	err = s.db.Update(ctx, FleetPartition, func(tx Tx) error {
+		if err := collected(tx); err != nil {
+			return err
+		}
+		n, err := number(tx, keyCounter)
+		if err != nil {
+			return err
+		}
+		n = max(n, in)
+		for _, e := range pending {
+			if e.Key <= published {
+				continue
+			}
+			n++
+			tx.Set(fleetEventKey(n), e.Value)
+			published = e.Key
+		}
+		setNumber(tx, keyCounter, n)
+		tx.Set(keyFromBook, []byte(published))
+		return nil
+	})
+	return published, err
+}
+
+// TrimFleet deletes the fleet's own events from before the given time.
+func (s *Store) TrimFleet(ctx context.Context, before time.Time) error {
+	return s.trimEvents(ctx, FleetPartition, before)
+}
