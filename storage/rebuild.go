@@ -11,7 +11,8 @@ import (
 )
 
 // RebuildShard makes an index shard anew from the partitions of its Macs, given by id: their events in the order of time, then
-// the Macs. The fleet's own events are among those of FleetShard. It is for a store that no server uses. It holds no more than a page of each Mac's events.
+// the Macs. The fleet's own events are among those of FleetShard. It is for a store that no server uses. It holds no more than a
+// page of each Mac's events.
 func (s *Store) RebuildShard(ctx context.Context, shard int, ids []string) error {
 	if err := s.db.Drop(ctx, ShardPartition(shard)); err != nil {
 		return err
