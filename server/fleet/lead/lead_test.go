@@ -86,7 +86,7 @@ func rigOn(t *testing.T, db *storagetest.FaultyDB, owner string, alone bool) *ri
 		},
 		Today: func(now time.Time) ([]byte, error) { return []byte(`{"all":{}}`), nil },
 		Gates: func(context.Context) error { return nil }, Announce: func(context.Context) error { return nil },
-		Took:  func() { r.took <- struct{}{} },
+		Took: func() { r.took <- struct{}{} },
 		Keep: Retention{Reports: 2, Events: 48 * time.Hour, History: 48 * time.Hour, Results: func(_ context.Context, id string, before time.Time) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
