@@ -44,6 +44,7 @@ type (
 	Hold         = book.Hold
 	FreezeResult = book.FreezeResult
 	Rings        = book.Rings
+	RingsRelease = book.RingsRelease
 	RingCounts   = book.RingCounts
 	RingResult   = book.RingResult
 	Pause        = book.Pause

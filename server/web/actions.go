@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -116,39 +115,6 @@ func (w *Web) bulk(c echo.Context) error {
 }
 
 func (w *Web) askBulk(c echo.Context, status int, m confirmModel) error {
-	m.Action, m.Fields = "/devices/bulk", posted(c.Request().PostForm)
+	m.Action, m.Fields = "/devices/bulk", view.Posted(c.Request().PostForm)
 	return w.render(c, status, "confirm", frame{Title: m.Title, Section: "devices"}, m)
-}
-
-// slug makes a name out of a label: "Engineering Macs" is "engineering-macs".
-func slug(label string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(label) {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', b.Len() > 0 && (r == '.' || r == '_'):
-			b.WriteRune(r)
-		case letters[r] != "":
-			b.WriteString(letters[r])
-		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
-			b.WriteByte('-')
-		}
-	}
-	s := b.String()
-	return strings.TrimRight(s[:min(len(s), 63)], "-._")
-}
-
-// letters are how the commonest letters outside a to z are written.
-var letters = map[rune]string{
-	'ä': "ae", 'ö': "oe", 'ü': "ue", 'ß': "ss", 'à': "a", 'á': "a", 'â': "a", 'å': "a", 'ã': "a", 'æ': "ae", 'ç': "c", 'è': "e",
-	'é': "e", 'ê': "e", 'ë': "e",
-	'ì': "i", 'í': "i", 'î': "i", 'ï': "i", 'ñ': "n", 'ò': "o", 'ó': "o", 'ô': "o", 'õ': "o", 'ø': "o", 'ù': "u", 'ú': "u", 'û': "u",
-}
-
-// code is the code of an error of ours; empty when it has none.
-func code(err error) string {
-	var fe *fleet.Error
-	if errors.As(err, &fe) {
-		return fe.Code
-	}
-	return ""
 }

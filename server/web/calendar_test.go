@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"html"
 	"net/http"
 	"regexp"
 	"strings"
@@ -69,5 +70,54 @@ func TestTheEditorKeepsRingsAndDays(t *testing.T) {
 	p, _, err := w.Policy(context.Background(), "staged")
 	if err != nil || p.Label != "Staged" || len(p.Rings) != 2 || len(p.Updates.Days) != 3 {
 		t.Errorf("afterwards: %+v, %v", p, err)
+	}
+}
+
+func TestAFreezeIsChanged(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(air)
+	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14}}`)
+	w.settle("MAC-1")
+	c := w.client().signIn(adminToken)
+	// Whole months behind, the Mac is due at the fair moment: Sunday 30 August.
+	form := []string{"name", "Launch", "from", "2026-08-27", "to", "2026-08-31", "reason", "the launch"}
+	if p := c.send("/calendar/freezes", append(form, "confirm", "yes")...); p.status != http.StatusSeeOther {
+		t.Fatalf("a freeze: %d %s", p.status, p.body)
+	}
+	w.settle("MAC-1")
+	body := c.get("/calendar").body
+	for _, want := range []string{"2026-09-01</span>: <a href=\"/calendar?day=2026-09-01#due\">1 Mac due</a>", `href="/calendar?freeze=launch#freeze-h"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("beside the freeze there is no %q", want)
+		}
+	}
+	if p := c.send("/calendar/freezes", form...); p.status != http.StatusConflict || !strings.Contains(p.body, "A freeze of this name exists") {
+		t.Errorf("the same name again: %d", p.status)
+	}
+	body = c.get("/calendar?freeze=launch").body
+	_, after, _ := strings.Cut(body, `name="etag" value="`)
+	etag, _, _ := strings.Cut(after, `"`)
+	etag = html.UnescapeString(etag)
+	if !strings.Contains(body, "Change the freeze launch") || !strings.Contains(body, `value="2026-08-31"`) || etag == "" {
+		t.Fatal("the form does not show the freeze")
+	}
+	change := []string{"original", "launch", "etag", etag, "from", "2026-08-27", "to", "2026-09-02", "reason", "it takes longer", "confirm", "yes"}
+	if p := c.send("/calendar/freezes", change...); p.status != http.StatusSeeOther {
+		t.Fatalf("changing it: %d %s", p.status, p.body)
+	}
+	if f, _, err := w.Freeze(context.Background(), "launch"); err != nil || f.To.String() != "2026-09-02" || f.Reason != "it takes longer" {
+		t.Errorf("after the change: %+v, %v", f, err)
+	}
+	if p := c.send("/calendar/freezes", change...); p.status != http.StatusConflict || !strings.Contains(p.body, "Somebody changed this freeze in between") {
+		t.Errorf("a change of what was changed in between: %d", p.status)
+	}
+	if p := c.get("/calendar?freeze=none"); p.status != http.StatusNotFound {
+		t.Errorf("a freeze that is none: %d", p.status)
+	}
+	if p := c.get("/calendar?months=3"); p.status != http.StatusOK || !strings.Contains(p.body, "<caption>November 2026</caption>") {
+		t.Errorf("later months: %d", p.status)
+	}
+	if p := c.get("/calendar?months=soon"); p.status != http.StatusUnprocessableEntity {
+		t.Errorf("months that are none: %d", p.status)
 	}
 }

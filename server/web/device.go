@@ -14,6 +14,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 	"plimsoll/status/compliance"
@@ -40,6 +41,7 @@ type deviceModel struct {
 	Reports                                               []reportModel
 	Status                                                []statusItem
 	Next                                                  string // the first reason's advice
+	Exceptions                                            rollout.Exceptions
 	Tab                                                   string
 	Tabs                                                  []tabModel
 }
@@ -134,6 +136,7 @@ func (w *Web) devicePage(c echo.Context) error {
 		return err
 	}
 	m := w.deviceModelOf(&d, &plan, &served)
+	m.Exceptions = w.rollout.ExceptionsOf(&d)
 	for _, g := range groups.Items {
 		m.Groups = append(m.Groups, view.Option{Value: g.Name, Label: g.Name, Selected: slices.Contains(d.Groups, g.Name)})
 	}

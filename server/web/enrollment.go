@@ -91,7 +91,7 @@ func (w *Web) codeCreate(c echo.Context) error {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}
 	_, err := w.fleet.CreateCode(c.Request().Context(), session.Who(c), form.Label, expires, uses)
-	if form.Faults = faultsOf(err); form.Faults != nil {
+	if form.Faults = view.FaultsOf(err); form.Faults != nil {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}
 	if err != nil {

@@ -27,7 +27,7 @@ func TestSlug(t *testing.T) {
 	for label, want := range map[string]string{
 		"Engineering Macs": "engineering-macs", "  Büro & Lab! ": "buero-lab", "macOS 26.6": "macos-26.6", "": "", "!!!": "", "日本": "", "--a--": "a", "Ångström": "angstroem",
 	} {
-		if got := slug(label); got != want {
+		if got := view.Slug(label); got != want {
 			t.Errorf("%q gives %q, want %q", label, got, want)
 		}
 	}

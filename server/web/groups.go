@@ -66,7 +66,7 @@ func (w *Web) groupSave(c echo.Context) error {
 		New: c.FormValue("etag") == "",
 	}
 	if form.New && !policy.ValidName(form.Name) {
-		form.Name = cmp.Or(slug(form.Name), form.Name)
+		form.Name = cmp.Or(view.Slug(form.Name), form.Name)
 	}
 	o := w.options(c)
 	o.IfMatch = form.ETag
@@ -78,7 +78,7 @@ func (w *Web) groupSave(c echo.Context) error {
 		}
 	}
 	_, _, impact, err := w.fleet.PutGroup(c.Request().Context(), form.Name, members, o)
-	if fields := faultsOf(err); fields != nil {
+	if fields := view.FaultsOf(err); fields != nil {
 		form.Faults = faults{}
 		for name, texts := range fields {
 			if strings.HasPrefix(name, "devices") {

@@ -2,16 +2,15 @@ package web
 
 import (
 	"errors"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
 )
@@ -21,6 +20,8 @@ var notices = map[string]string{
 	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
+	"exempted": "The exemption is saved.", "exemption-ended": "The exemption is ended.",
+	"update-now": "The Mac is told to update now.", "update-ended": "The update now is taken back.", "opened": "The ring is open.",
 	"lifted": "The freeze is lifted.", "reordered": "The policy was moved.", "removed": "The Mac was removed.",
 	"synced-all": "The Macs were told to sync.",
 	"moved-all":  "The group was changed.", "changed": "The catalogue changed.",
@@ -55,7 +56,7 @@ func (w *Web) holdPut(c echo.Context) error {
 	}
 	o := w.options(c)
 	_, _, impact, err := w.fleet.PutHold(c.Request().Context(), form.Subject, form.Reason, form.Successors, until, o)
-	if fields := faultsOf(err); fields != nil {
+	if fields := view.FaultsOf(err); fields != nil {
 		form.Faults = fields
 		return w.showReleases(c, http.StatusUnprocessableEntity, form)
 	}
@@ -98,70 +99,44 @@ func (w *Web) options(c echo.Context) fleet.WriteOptions {
 	return fleet.WriteOptions{By: session.Who(c), DryRun: c.FormValue("step") == "preview", Confirm: c.FormValue("confirm") != ""}
 }
 
-// confirmModel is the page that shows what a write would do, and asks whether it is meant.
-type confirmModel struct {
-	Title  string
-	Text   string // what would happen, where that is no impact
-	Why    string // why it is asked for; empty when the admin wanted to see the impact
-	Harm   bool   // it takes something away
-	Impact *view.Impact
-	Action string
-	Fields []field // what was posted, to be posted again
-	Back   string
+// section is the part of the navigation that a page of ours belongs to.
+func section(page string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(page, "/"), "/")
+	return name
 }
 
+// confirmModel and faults are the view's, for every room that asks before it writes.
+type (
+	confirmModel = view.Confirm
+	faults       = view.Faults
+)
+
+// field is a piece of evidence, or a part of a filter.
 type field struct{ Name, Value string }
 
-// finish ends a guarded write: with its impact when that was asked for or must be confirmed, else back on the page.
+// finish ends a guarded write without warnings.
 func (w *Web) finish(c echo.Context, title, back, word string, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
+	return w.finishWrite(c, rollout.Write{Title: title, Back: back, Word: word, Options: o, Impact: impact, Err: err})
+}
+
+// finishWrite ends a guarded write: with its impact when that was asked for or must be confirmed, else back on the page.
+func (w *Web) finishWrite(c echo.Context, t rollout.Write) error {
 	m := confirmModel{
-		Title: title, Harm: strings.HasPrefix(title, "Delete ") || strings.HasPrefix(title, "Pause "), Action: c.Request().URL.Path,
-		Back: back,
+		Title: t.Title, Harm: strings.HasPrefix(t.Title, "Delete ") || strings.HasPrefix(t.Title, "Pause "), Back: t.Back,
+		Action: c.Request().URL.Path, Warnings: view.WarningsOf(t.Warnings),
 	}
-	status := http.StatusOK
+	status, impact := http.StatusOK, t.Impact
 	var fe *fleet.Error
 	switch {
-	case errors.As(err, &fe) && fe.Code == "confirm_required":
-		shown := view.ImpactOf(fe.Impact)
-		m.Impact, m.Why, status = &shown, shown.Guard, http.StatusConflict
-	case err != nil:
-		return err
-	case o.DryRun:
-		shown := view.ImpactOf(impact)
-		m.Impact, m.Why = &shown, shown.Guard
-	default:
-		return done(c, back, word)
+	case errors.As(t.Err, &fe) && fe.Code == "confirm_required":
+		impact, status = fe.Impact, http.StatusConflict
+	case t.Err != nil:
+		return t.Err
+	case !t.Options.DryRun:
+		return done(c, t.Back, t.Word)
 	}
-	m.Fields = posted(c.Request().PostForm)
-	return w.render(c, status, "confirm", frame{Title: title, Section: strings.TrimPrefix(back, "/")}, m)
-}
-
-// posted is what a form carried, without what the next one has by itself.
-func posted(form url.Values) []field {
-	var out []field
-	for _, name := range slices.Sorted(maps.Keys(form)) {
-		if name == "step" || name == "confirm" {
-			continue
-		}
-		for _, v := range form[name] {
-			out = append(out, field{name, v})
-		}
-	}
-	return out
-}
-
-// faults are what is wrong with a form, by the name of the field.
-type faults map[string][]string
-
-// faultsOf are the faulty fields of an error; nil when it names none.
-func faultsOf(err error) faults {
-	var fe *fleet.Error
-	if !errors.As(err, &fe) || len(fe.Fields) == 0 {
-		return nil
-	}
-	out := faults{}
-	for _, f := range fe.Fields {
-		out[f.Field] = append(out[f.Field], f.Reason)
-	}
-	return out
+	shown := view.ImpactOf(impact)
+	m.Impact, m.Why = &shown, shown.Guard
+	m.Fields = view.Posted(c.Request().PostForm)
+	return w.render(c, status, "confirm", frame{Title: t.Title, Section: section(t.Back)}, m)
 }

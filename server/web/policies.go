@@ -140,7 +140,7 @@ func (w *Web) policySave(c echo.Context) error {
 	ctx := c.Request().Context()
 	m := editorModel{Form: editor.Read(c.Request().PostForm)}
 	if m.Form.Name == "" {
-		m.Form.Name = slug(m.Form.Label)
+		m.Form.Name = view.Slug(m.Form.Label)
 	}
 	var before *policy.Policy
 	if m.Form.Original != "" {

@@ -33,11 +33,13 @@ type frame struct {
 	Notice  string // what was just done
 	Live    bool   // the page refreshes by the event stream
 
-	Who    string // the name of the token that the session was opened with; empty: nobody is signed in
-	Write  bool   // it may change things
-	Paused *pauseModel
-	Stale  string // why the catalogue is not up to date; empty when it is
-	Page   any
+	Who   string // the name of the token that the session was opened with; empty: nobody is signed in
+	Write bool   // it may change things
+	// Operate: it may act on single Macs.
+	Operate bool
+	Paused  *pauseModel
+	Stale   string // why the catalogue is not up to date; empty when it is
+	Page    any
 }
 
 // pauseModel is the banner that enforcement is paused.
@@ -49,7 +51,7 @@ type pauseModel struct {
 // render shows a page within its frame.
 func (w *Web) render(c echo.Context, status int, name string, f frame, page any) error {
 	if s := session.Of(c); s != nil {
-		f.Who, f.Write = s.Name, s.May(fleet.ScopeAdmin)
+		f.Who, f.Write, f.Operate = s.Name, s.May(fleet.ScopeAdmin), s.May(fleet.ScopeOperator)
 		if err := w.addBanners(c, &f); err != nil {
 			return err
 		}

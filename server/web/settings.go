@@ -200,10 +200,10 @@ func (w *Web) tokenCreate(c echo.Context) error {
 		wish.ExpiresAt = &t
 	}
 	made, err := w.fleet.CreateToken(c.Request().Context(), session.Who(c), wish)
-	if form.Faults = faultsOf(err); form.Faults != nil {
+	if form.Faults = view.FaultsOf(err); form.Faults != nil {
 		return w.showSettings(c, http.StatusUnprocessableEntity, form, nil)
 	}
-	if code(err) == "exists" {
+	if view.CodeOf(err) == "exists" {
 		form.Faults = faults{"name": {"exists already"}}
 		return w.showSettings(c, http.StatusConflict, form, nil)
 	}
@@ -218,7 +218,7 @@ func (w *Web) tokenDelete(c echo.Context) error {
 	if c.FormValue("confirm") == "" {
 		m := confirmModel{
 			Title: "Withdraw the token " + name, Text: "Programs and browser sessions that use it are refused from now on.",
-			Action: "/settings/tokens/delete", Back: "/settings", Fields: []field{{"name", name}}, Harm: true,
+			Action: "/settings/tokens/delete", Back: "/settings", Fields: []view.Field{{Name: "name", Value: name}}, Harm: true,
 		}
 		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "settings"}, m)
 	}

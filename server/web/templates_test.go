@@ -14,6 +14,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/editor"
+	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/view"
 )
 
@@ -21,7 +22,7 @@ import (
 var pages = map[string]any{
 	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "report": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
 	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
-	"error": errorModel{}, "settings": settingsModel{}, "calendar": calendarModel{},
+	"error": errorModel{}, "settings": settingsModel{}, "calendar": rollout.Calendar{}, "exemption": rollout.Exceptions{},
 }
 
 // hostile is what a Mac or an admin could write into a field.

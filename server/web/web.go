@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/self"
 	"plimsoll/server/web/session"
 	"plimsoll/server/web/view"
@@ -50,6 +51,7 @@ type Web struct {
 	sessions *session.Room
 	pages    *view.Set
 	self     *self.Room
+	rollout  *rollout.Room
 	echo     *echo.Echo
 	now      func() time.Time
 }
@@ -85,6 +87,12 @@ func New(o Options) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.rollout = rollout.New(rollout.Options{
+		Fleet: o.Fleet, Zone: o.Zone, Now: o.Now, Posted: w.options, Finish: w.finishWrite,
+		Show: func(c echo.Context, p rollout.Page) error {
+			return w.render(c, p.Status, p.Name, frame{Title: p.Title, Section: p.Section, Notice: notice(c)}, p.Model)
+		},
+	})
 	return w, w.routes()
 }
 
@@ -120,6 +128,7 @@ func (w *Web) routes() error {
 
 	read := func(path string, h echo.HandlerFunc) { get(path, w.sessions.SignedIn(h)) }
 	write := func(path string, h echo.HandlerFunc) { e.POST(path, w.sessions.SignedIn(session.MayWrite(h))) }
+	operate := func(path string, h echo.HandlerFunc) { e.POST(path, w.sessions.SignedIn(session.MayOperate(h))) }
 	read("/", w.fleetPage)
 	e.GET("/stream", w.sessions.SignedIn(w.stream))
 	read("/devices", w.devicesPage)
@@ -149,9 +158,7 @@ func (w *Web) routes() error {
 	read("/enrollment", w.enrollmentPage)
 	write("/enrollment", w.codeCreate)
 	write("/enrollment/delete", w.codeDelete)
-	read("/calendar", w.calendarPage)
-	write("/calendar/freezes", w.freezePut)
-	write("/calendar/freezes/delete", w.freezeDelete)
+	w.rollout.Routes(read, write, operate)
 	read("/settings", w.settingsPage)
 	write("/settings/tokens", w.tokenCreate)
 	write("/settings/tokens/delete", w.tokenDelete)
@@ -206,16 +213,7 @@ func (w *Web) guardRequest(origins *http.CrossOriginProtection) echo.MiddlewareF
 }
 
 // param is a part of the path, as it was before it was escaped.
-func param(c echo.Context, name string) string {
-	v := c.Param(name)
-	if c.Request().URL.RawPath == "" {
-		return v
-	}
-	if plain, err := url.PathUnescape(v); err == nil {
-		return plain
-	}
-	return v
-}
+func param(c echo.Context, name string) string { return view.Unescaped(c.Request(), c.Param(name)) }
 
 // kinds maps the kinds of error to HTTP.
 var kinds = []struct {

@@ -57,6 +57,8 @@ func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *stor
 		current, f.CreatedAt = freezeETag(*before), before.CreatedAt
 	}
 	switch {
+	case o.Create && before != nil:
+		return res, change{}, answer.Conflict("exists", fmt.Sprintf("a freeze named %q exists", f.Name))
 	case !answer.Matches(o.IfMatch, current):
 		return res, change{}, answer.PreconditionFailed("the freeze")
 	case res.ETag == current:

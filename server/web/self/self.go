@@ -55,16 +55,7 @@ type shell struct {
 }
 
 // link is the secret part of the address, unescaped.
-func link(c echo.Context) string {
-	v := c.Param("link")
-	if c.Request().URL.RawPath == "" {
-		return v
-	}
-	if plain, err := url.PathUnescape(v); err == nil {
-		return plain
-	}
-	return v
-}
+func link(c echo.Context) string { return view.Unescaped(c.Request(), c.Param("link")) }
 
 func (r *Room) page(c echo.Context) error {
 	link, wantsJSON := strings.CutSuffix(link(c), ".json")

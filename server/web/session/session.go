@@ -283,14 +283,22 @@ func (r *Room) SignedIn(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // MayWrite lets only admin tokens through.
-func MayWrite(next echo.HandlerFunc) echo.HandlerFunc {
+func MayWrite(next echo.HandlerFunc) echo.HandlerFunc { return needs(fleet.ScopeAdmin, next) }
+
+// MayOperate lets admins and operators through: for acts on single Macs.
+func MayOperate(next echo.HandlerFunc) echo.HandlerFunc { return needs(fleet.ScopeOperator, next) }
+
+func needs(scope fleet.Scope, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if s := Of(c); !s.May(fleet.ScopeAdmin) {
-			return &fleet.Error{
-				Kind: fleet.ErrForbidden, Code: "scope", Text: "the token " + s.Name + " may look at everything and change nothing",
-			}
+		s := Of(c)
+		if s.May(scope) {
+			return next(c)
 		}
-		return next(c)
+		text := "the token " + s.Name + " may look at everything and change nothing"
+		if s.May(fleet.ScopeOperator) {
+			text = "the token " + s.Name + " may act on single Macs and change nothing else"
+		}
+		return &fleet.Error{Kind: fleet.ErrForbidden, Code: "scope", Text: text}
 	}
 }
 

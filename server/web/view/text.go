@@ -244,3 +244,27 @@ var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\b`)
 func Prose(s string) string {
 	return instant.ReplaceAllStringFunc(s, func(local string) string { return ShortWall(&local) })
 }
+
+// Slug makes a name out of a label: "Engineering Macs" is "engineering-macs".
+func Slug(label string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(label) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', b.Len() > 0 && (r == '.' || r == '_'):
+			b.WriteRune(r)
+		case plainLetters[r] != "":
+			b.WriteString(plainLetters[r])
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	s := b.String()
+	return strings.TrimRight(s[:min(len(s), 63)], "-._")
+}
+
+// plainLetters are how the commonest letters outside a to z are written.
+var plainLetters = map[rune]string{
+	'ä': "ae", 'ö': "oe", 'ü': "ue", 'ß': "ss", 'à': "a", 'á': "a", 'â': "a", 'å': "a", 'ã': "a", 'æ': "ae", 'ç': "c", 'è': "e",
+	'é': "e", 'ê': "e", 'ë': "e",
+	'ì': "i", 'í': "i", 'î': "i", 'ï': "i", 'ñ': "n", 'ò': "o", 'ó': "o", 'ô': "o", 'õ': "o", 'ø': "o", 'ù': "u", 'ú': "u", 'û': "u",
+}
