@@ -5,8 +5,6 @@ package main_test
 var (
 	excusedPackages = map[string]int{
 		"examples/macs/sim": 3324,
-		"server/api":        2612,
-		"storage":           2624,
 	}
 	excusedBranches = map[string]int{
 		"examples/macs/sim.ParseProfile": 27,

@@ -50,7 +50,8 @@ var table = map[string][]string{
 	"server/metrics":           with("server/fleet"),
 	"server/mdm/message":       {"status"},
 	"server/sheet":             with("server/fleet"),
-	"server/api":               with("server/fleet", "server/metrics", "schemas", "server/sheet"),
+	"server/rest":              with("server/fleet", "schemas"),
+	"server/api":               with("server/fleet", "server/metrics", "server/rest", "schemas", "server/sheet"),
 	"server/app":               {"server/feed", "server/fleet", "server/mdm", "server/mdm/commandlog", "server/metrics", "server/api", "server/web", "storage", "storage/bolt", "storage/redis", "storage/nano"},
 	"server/cli":               {"schemas", "declarations/release", "declarations/policy", "storage/archive"},
 	"server":                   {"server/app", "server/cli", "examples/macs/sim"},
@@ -64,7 +65,7 @@ func with(more ...string) []string { return append(slices.Clone(pure), more...) 
 
 // contained are libraries that few packages may know, so that they can be replaced.
 var contained = map[string][]string{
-	"github.com/labstack/echo/":       {"server/api", "server/web"},
+	"github.com/labstack/echo/":       {"server/api", "server/rest", "server/web"},
 	"github.com/micromdm/nanomdm/":    {"server/mdm", "storage/nano"},
 	"github.com/redis/go-redis/":      {"storage/redis"},
 	"go.etcd.io/bbolt":                {"storage/bolt"},

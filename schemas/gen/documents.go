@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/api"
 	"plimsoll/server/fleet"
+	"plimsoll/server/rest"
 	"plimsoll/status/patching"
 )
 
@@ -44,13 +45,13 @@ func documents() []document {
 		{of: api.PauseBody{}},
 		{of: api.TokenBody{}},
 		{of: api.CodeBody{}},
-		{of: api.Confirmation{}},
+		{of: rest.Confirmation{}},
 		// given
 		{of: policy.Policy{}},
 		{of: declarations.Settings{}},
 		{of: fleet.PolicyResult{}},
-		{of: api.DryRun{}},
-		{of: api.ErrorBody{}},
+		{of: rest.DryRun{}},
+		{of: rest.ErrorBody{}},
 		{of: fleet.Group{}},
 		{of: fleet.Hold{}},
 		{of: policy.Freeze{}},
@@ -114,7 +115,7 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[api.PauseBody]():     "PauseWrite",
 	reflect.TypeFor[api.TokenBody]():     "TokenWrite",
 	reflect.TypeFor[api.CodeBody]():      "CodeWrite",
-	reflect.TypeFor[api.ErrorBody]():     "Error",
+	reflect.TypeFor[rest.ErrorBody]():    "Error",
 }
 
 func typeName(t reflect.Type) string {

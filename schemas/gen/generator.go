@@ -28,7 +28,7 @@ type generator struct {
 }
 
 // commented are the folders whose Go comments become descriptions.
-var commented = []string{"declarations", "status/compliance", "server/fleet", "server/api"}
+var commented = []string{"declarations", "status/compliance", "server/fleet", "server/api", "server/rest"}
 
 func newGenerator() (*generator, error) {
 	g := &generator{defs: map[string]object{}, types: map[string]reflect.Type{}, used: map[string]bool{}}

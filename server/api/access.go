@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"plimsoll/server/rest"
 	"strconv"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func (a *API) listTokens(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -22,34 +23,34 @@ func (a *API) listTokens(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "tokens", page, sheet.Table)
+	return rest.List(c, "tokens", page, sheet.Table)
 }
 
 func (a *API) createToken(c echo.Context) error {
 	var in TokenBody
-	if err := decode(c, "token-write", &in); err != nil {
+	if err := rest.Decode(c, "token-write", &in); err != nil {
 		return err
 	}
 	scopes := in.Scopes
 	switch {
 	case in.Scope == "" && scopes == nil:
-		return invalid([]FieldError{{Field: "scopes", Reason: "is required"}})
+		return rest.Invalid([]rest.FieldError{{Field: "scopes", Reason: "is required"}})
 	case in.Scope != "" && scopes != nil:
-		return invalid([]FieldError{{Field: "scope", Reason: "must not be given beside scopes"}})
+		return rest.Invalid([]rest.FieldError{{Field: "scope", Reason: "must not be given beside scopes"}})
 	case scopes == nil:
 		scopes = []fleet.Scope{in.Scope}
 	}
-	t, err := a.fleet.CreateToken(c.Request().Context(), principal(c).Name, fleet.TokenWish{
+	t, err := a.fleet.CreateToken(c.Request().Context(), rest.Principal(c).Name, fleet.TokenWish{
 		Name: in.Name, Scopes: scopes, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusCreated, t)
+	return rest.Answer(c, http.StatusCreated, t)
 }
 
 func (a *API) deleteToken(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (a *API) deleteToken(c echo.Context) error {
 }
 
 func (a *API) listCodes(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -68,13 +69,13 @@ func (a *API) listCodes(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "enrollment_codes", page, sheet.Table)
+	return rest.List(c, "enrollment_codes", page, sheet.Table)
 }
 
 func (a *API) createCode(c echo.Context) error {
 	var in CodeBody
 	// What is left out is not null: null and 0 ask for a code without end.
-	limited := func(obj map[string]any) []FieldError {
+	limited := func(obj map[string]any) []rest.FieldError {
 		if _, given := obj["expires_at"]; !given {
 			obj["expires_at"] = a.fleet.CodeEnd().Format(time.RFC3339)
 		}
@@ -83,19 +84,21 @@ func (a *API) createCode(c echo.Context) error {
 		}
 		return nil
 	}
-	err := decodeJudged(c, "code-write", &in, limited, func() error { return a.fleet.CheckCode(in.Label, in.ExpiresAt, in.Uses) })
+	err := rest.DecodeJudged(c, "code-write", &in, limited, func() error {
+		return a.fleet.CheckCode(in.Label, in.ExpiresAt, in.Uses)
+	})
 	if err != nil {
 		return err
 	}
-	code, err := a.fleet.CreateCode(c.Request().Context(), principal(c).Name, in.Label, in.ExpiresAt, in.Uses)
+	code, err := a.fleet.CreateCode(c.Request().Context(), rest.Principal(c).Name, in.Label, in.ExpiresAt, in.Uses)
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusCreated, code)
+	return rest.Answer(c, http.StatusCreated, code)
 }
 
 func (a *API) deleteCode(c echo.Context) error {
-	code, err := param(c, "code")
+	code, err := rest.Param(c, "code")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"plimsoll/server/metrics"
+	"plimsoll/server/rest"
 	"slices"
 	"strings"
 	"sync"
@@ -14,9 +15,6 @@ import (
 
 	"plimsoll/server/fleet"
 )
-
-// maxBody is the largest request body that is taken, in bytes.
-const maxBody = 4 << 20
 
 // Options are what an API is made of.
 type Options struct {
@@ -84,11 +82,11 @@ func New(o Options) *API {
 	e.HTTPErrorHandler = a.answerError
 	e.Use(a.observe, middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: notCompressed}))
 	limit := a.limitToken()
-	known := queries()
+	known := rest.Queries()
 	for _, r := range a.routes(o) {
 		h := r.handler
 		if strings.HasPrefix(r.path, "/v1/") && !slices.Contains(nanomdmPaths, r.path) {
-			h = onlyKnown(known[r.method+" "+r.path], h)
+			h = rest.OnlyKnown(known[r.method+" "+r.path], h)
 		}
 		if r.scope != "" {
 			h = a.authenticated(r.scope, alsoFor[r.path], limit(a.inSlot(h)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"plimsoll/server/rest"
 	"strings"
 	"sync"
 	"time"
@@ -16,27 +17,18 @@ import (
 
 const tokenRate = 200 // requests a second of one API token
 
-const (
-	principalKey = "principal"
-	slotKey      = "slot"
-)
-
-// principal is who makes an authenticated request.
-func principal(c echo.Context) fleet.Principal {
-	p, _ := c.Get(principalKey).(fleet.Principal)
-	return p
-}
+const slotKey = "slot"
 
 // inSlot answers a request while it holds one of the slots for requests.
 func (a *API) inSlot(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		leave, ok := a.enter()
 		if !ok {
-			return &problem{
-				status: http.StatusServiceUnavailable,
-				code:   "busy",
-				text:   "too many requests are in flight; try again",
-				retry:  5,
+			return &rest.Problem{
+				Status: http.StatusServiceUnavailable,
+				Code:   "busy",
+				Text:   "too many requests are in flight; try again",
+				Retry:  5,
 			}
 		}
 		leave = sync.OnceFunc(leave)
@@ -59,43 +51,39 @@ func (a *API) authenticated(scope, also fleet.Scope, next echo.HandlerFunc) echo
 		r := c.Request()
 		secret, basic := credentials(r)
 		if secret == "" {
-			return &problem{
-				status: http.StatusUnauthorized,
-				code:   "unauthorized",
-				text:   "a token is required: Authorization: Bearer TOKEN",
+			return &rest.Problem{
+				Status: http.StatusUnauthorized,
+				Code:   "unauthorized",
+				Text:   "a token is required: Authorization: Bearer TOKEN",
 			}
 		}
 		// A browser that once was given a name and password sends them along for any page that asks it to.
 		if basic && a.origins.Check(r) != nil {
-			return &problem{
-				status: http.StatusForbidden,
-				code:   "cross_origin",
-				text:   "the request comes from another site's page",
+			return &rest.Problem{
+				Status: http.StatusForbidden,
+				Code:   "cross_origin",
+				Text:   "the request comes from another site's page",
 			}
 		}
 		p, wait, err := a.logins.Identify(r.Context(), c.RealIP(), secret)
 		if wait > 0 {
-			return &problem{
-				status: http.StatusTooManyRequests, code: "rate_limited", retry: int(math.Ceil(wait.Seconds())),
-				text: "too many failed logins from this address",
+			return &rest.Problem{
+				Status: http.StatusTooManyRequests, Code: "rate_limited", Retry: int(math.Ceil(wait.Seconds())),
+				Text: "too many failed logins from this address",
 			}
 		}
 		if errors.Is(err, fleet.ErrForbidden) {
-			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "this token is not known"}
+			return &rest.Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Text: "this token is not known"}
 		}
 		if err != nil {
 			return err
 		}
 		if !p.May(scope) && (also == "" || !p.May(also)) {
-			return forbidden("this token has the scope " + scopeList(p.Scopes) + "; " + string(scope) + " is required")
+			return rest.Forbidden("this token has the scope " + scopeList(p.Scopes) + "; " + string(scope) + " is required")
 		}
-		c.Set(principalKey, p)
+		rest.SetPrincipal(c, p)
 		return next(c)
 	}
-}
-
-func forbidden(text string) *problem {
-	return &problem{status: http.StatusForbidden, code: "forbidden", text: text}
 }
 
 func scopeList(scopes []fleet.Scope) string {
@@ -124,13 +112,13 @@ func (a *API) limitToken() echo.MiddlewareFunc {
 		Store: middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
 			Rate: tokenRate, Burst: tokenRate, ExpiresIn: time.Minute,
 		}),
-		IdentifierExtractor: func(c echo.Context) (string, error) { return principal(c).Name, nil },
+		IdentifierExtractor: func(c echo.Context) (string, error) { return rest.Principal(c).Name, nil },
 		DenyHandler: func(echo.Context, string, error) error {
-			return &problem{
-				status: http.StatusTooManyRequests,
-				code:   "rate_limited",
-				text:   "more than 200 requests in a second with this token",
-				retry:  1,
+			return &rest.Problem{
+				Status: http.StatusTooManyRequests,
+				Code:   "rate_limited",
+				Text:   "more than 200 requests in a second with this token",
+				Retry:  1,
 			}
 		},
 	})

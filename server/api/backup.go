@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"plimsoll/server/rest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -17,11 +18,11 @@ func (a *API) backup(c echo.Context) error {
 	case a.backups <- struct{}{}:
 		defer func() { <-a.backups }()
 	default:
-		return &problem{
-			status: http.StatusTooManyRequests,
-			code:   "rate_limited",
-			text:   "another backup is being written; one at a time",
-			retry:  30,
+		return &rest.Problem{
+			Status: http.StatusTooManyRequests,
+			Code:   "rate_limited",
+			Text:   "another backup is being written; one at a time",
+			Retry:  30,
 		}
 	}
 	h := c.Response().Header()

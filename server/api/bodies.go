@@ -2,35 +2,30 @@
 package api
 
 import (
+	"plimsoll/server/rest"
 	"time"
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 )
 
-// Confirmation is part of every body that docs/api.md lets one confirm. It is never stored and never returned.
-type Confirmation struct {
-	// Confirm: the admin has seen the impact and means it. The same as ?confirm=true.
-	Confirm bool `json:"confirm,omitempty"`
-}
-
 // PolicyBody is what POST /v1/policies and PUT /v1/policies/{name} take. In a PUT the name may be left out.
 type PolicyBody struct {
 	policy.Policy
-	Confirmation
+	rest.Confirmation
 }
 
 // GroupBody is what PUT /v1/groups/{name} takes.
 type GroupBody struct {
 	Devices []string `json:"devices"` // serial numbers or enrollment ids, which need not be enrolled yet
-	Confirmation
+	rest.Confirmation
 }
 
 // GroupEditBody is what POST /v1/groups/{name} takes.
 type GroupEditBody struct {
 	Add    []string `json:"add,omitempty"`    // serial numbers or enrollment ids
 	Remove []string `json:"remove,omitempty"` // serial numbers or enrollment ids
-	Confirmation
+	rest.Confirmation
 }
 
 // HoldBody is what PUT /v1/holds/{subject} takes.
@@ -40,13 +35,13 @@ type HoldBody struct {
 	Successors *bool `json:"successors,omitempty"`
 	// Until is when the hold ends by itself; null or left out: until let go.
 	Until *time.Time `json:"until,omitempty"`
-	Confirmation
+	rest.Confirmation
 }
 
 // PauseBody is what PUT /v1/pause takes.
 type PauseBody struct {
 	Reason string `json:"reason"`
-	Confirmation
+	rest.Confirmation
 }
 
 // TokenBody is what POST /v1/tokens takes: one scope, or several.
@@ -64,26 +59,6 @@ type CodeBody struct {
 	// ExpiresAt is when the code stops working; null: never. Left out: after 30 days.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Uses      int        `json:"uses,omitempty"` // how many Macs may enrol with it; 0: any number. Left out: 50
-}
-
-// ErrorBody is the body of every error.
-type ErrorBody struct {
-	Error     string        `json:"error"`            // a sentence
-	Code      string        `json:"code"`             // a slug to tell errors apart by
-	Errors    []FieldError  `json:"errors"`           // the faulty fields or parameters
-	RequestID string        `json:"request_id"`       // stands in the server's log too
-	Impact    *fleet.Impact `json:"impact,omitempty"` // for confirm_required: what the write would do
-}
-
-// FieldError is one fault of a request, by the JSON path of the field or the name of the parameter.
-type FieldError struct {
-	Field  string `json:"field"`
-	Reason string `json:"reason"`
-}
-
-// DryRun answers a write that was only tried.
-type DryRun struct {
-	Impact *fleet.Impact `json:"impact"`
 }
 
 // Version answers GET /version.

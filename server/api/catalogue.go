@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -10,11 +11,11 @@ import (
 )
 
 func (a *API) listReleases(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
-	asOf, err := queryTime(c, "as_of", true)
+	asOf, err := rest.QueryTime(c, "as_of", true)
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func (a *API) listReleases(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "releases", page, sheet.Table)
+	return rest.List(c, "releases", page, sheet.Table)
 }
 
 func (a *API) refresh(c echo.Context) error {
@@ -30,11 +31,11 @@ func (a *API) refresh(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, res)
+	return rest.Answer(c, http.StatusOK, res)
 }
 
 func (a *API) listHolds(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -42,11 +43,11 @@ func (a *API) listHolds(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "holds", page, sheet.Table)
+	return rest.List(c, "holds", page, sheet.Table)
 }
 
 func (a *API) putHold(c echo.Context) error {
-	subject, err := param(c, "subject")
+	subject, err := rest.Param(c, "subject")
 	if err != nil {
 		return err
 	}
@@ -55,14 +56,14 @@ func (a *API) putHold(c echo.Context) error {
 		successors := in.Successors == nil || *in.Successors
 		return a.fleet.PutHold(c.Request().Context(), subject, in.Reason, successors, in.Until, o)
 	}
-	err = decodeJudged(c, "hold-write", &in, taken("subject", subject, "since_at", "by", "releases"), func() error {
+	err = rest.DecodeJudged(c, "hold-write", &in, rest.Taken("subject", subject, "since_at", "by", "releases"), func() error {
 		_, _, _, err := write(fleet.WriteOptions{DryRun: true})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -71,9 +72,9 @@ func (a *API) putHold(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return rest.AnswerDryRun(c, impact)
 	}
-	return answer(c, madeOrChanged(created), h)
+	return rest.Answer(c, madeOrChanged(created), h)
 }
 
 func (a *API) deleteHold(c echo.Context) error {
@@ -85,15 +86,15 @@ func (a *API) getPause(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, "", p)
+	return rest.Show(c, "", p)
 }
 
 func (a *API) setPause(c echo.Context) error {
 	var in PauseBody
-	if err := decode(c, "pause-write", &in); err != nil {
+	if err := rest.Decode(c, "pause-write", &in); err != nil {
 		return err
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -102,13 +103,13 @@ func (a *API) setPause(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return rest.AnswerDryRun(c, impact)
 	}
-	return answer(c, http.StatusOK, p)
+	return rest.Answer(c, http.StatusOK, p)
 }
 
 func (a *API) clearPause(c echo.Context) error {
-	o, err := deleteOptions(c)
+	o, err := rest.DeleteOptions(c)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (a *API) clearPause(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return rest.AnswerDryRun(c, impact)
 	}
-	return answer(c, http.StatusOK, p)
+	return rest.Answer(c, http.StatusOK, p)
 }

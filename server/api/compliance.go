@@ -1,6 +1,8 @@
 package api
 
 import (
+	"plimsoll/server/rest"
+
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/sheet"
@@ -11,19 +13,19 @@ func (a *API) getCompliance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, v.ETag, v)
+	return rest.Show(c, v.ETag, v)
 }
 
 func (a *API) getHistory(c echo.Context) error {
-	name, err := query(c, "policy")
+	name, err := rest.Query(c, "policy")
 	if err != nil {
 		return err
 	}
-	days, err := queryInt(c, "days", 1, 3660, 30)
+	days, err := rest.QueryInt(c, "days", 1, 3660, 30)
 	if err != nil {
 		return err
 	}
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -34,5 +36,5 @@ func (a *API) getHistory(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "history", page, sheet.History)
+	return rest.List(c, "history", page, sheet.History)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,37 +24,37 @@ func (a *API) listDevices(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "devices", page, sheet.Devices)
+	return rest.List(c, "devices", page, sheet.Devices)
 }
 
 func deviceQuery(c echo.Context) (q fleet.DeviceQuery, err error) {
-	if q.State, err = queryOneOf(c, "state", compliance.States); err != nil {
+	if q.State, err = rest.QueryOneOf(c, "state", compliance.States); err != nil {
 		return q, err
 	}
-	if q.Flag, err = queryOneOf(c, "flag", compliance.FlagNames); err != nil {
+	if q.Flag, err = rest.QueryOneOf(c, "flag", compliance.FlagNames); err != nil {
 		return q, err
 	}
-	if q.Sort, err = queryOneOf(c, "sort", sorts); err != nil {
+	if q.Sort, err = rest.QueryOneOf(c, "sort", sorts); err != nil {
 		return q, err
 	}
 	for name, field := range map[string]*string{"policy": &q.Policy, "group": &q.Group, "version": &q.Version, "model": &q.Model, "q": &q.Q} {
-		if *field, err = query(c, name); err != nil {
+		if *field, err = rest.Query(c, name); err != nil {
 			return q, err
 		}
 	}
-	if q.SeenBefore, err = queryTime(c, "seen_before", false); err != nil {
+	if q.SeenBefore, err = rest.QueryTime(c, "seen_before", false); err != nil {
 		return q, err
 	}
-	if q.Enrolled, err = queryBool(c, "enrolled"); err != nil {
+	if q.Enrolled, err = rest.QueryBool(c, "enrolled"); err != nil {
 		return q, err
 	}
-	q.Limit, q.Cursor, err = paging(c)
+	q.Limit, q.Cursor, err = rest.Paging(c)
 	return q, err
 }
 
 // one answers a question about one Mac.
 func one[T any](c echo.Context, ask func(context.Context, string) (T, error)) error {
-	id, err := param(c, "id")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func one[T any](c echo.Context, ask func(context.Context, string) (T, error)) er
 	if err != nil {
 		return err
 	}
-	return show(c, "", v)
+	return rest.Show(c, "", v)
 }
 
 func (a *API) getDevice(c echo.Context) error { return one(c, a.fleet.Device) }
@@ -69,7 +70,7 @@ func (a *API) getPlan(c echo.Context) error   { return one(c, a.fleet.Plan) }
 func (a *API) getStatus(c echo.Context) error { return one(c, a.fleet.Status) }
 
 func (a *API) getDeclarations(c echo.Context) error {
-	at, err := queryTime(c, "at", true)
+	at, err := rest.QueryTime(c, "at", true)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (a *API) getDeclarations(c echo.Context) error {
 }
 
 func (a *API) getReport(c echo.Context) error {
-	report, err := param(c, "report_id")
+	report, err := rest.Param(c, "report_id")
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (a *API) listCommands(c echo.Context) error {
 }
 
 func (a *API) getCommand(c echo.Context) error {
-	uuid, err := param(c, "uuid")
+	uuid, err := rest.Param(c, "uuid")
 	if err != nil {
 		return err
 	}
@@ -112,11 +113,11 @@ func (a *API) getCommand(c echo.Context) error {
 
 // listOfOne answers a page of a list that belongs to one Mac.
 func listOfOne[T any](c echo.Context, key string, ask func(context.Context, string, int, string) (fleet.Page[T], error)) error {
-	id, err := param(c, "id")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func listOfOne[T any](c echo.Context, key string, ask func(context.Context, stri
 	if err != nil {
 		return err
 	}
-	return list(c, key, page, sheet.Table)
+	return rest.List(c, key, page, sheet.Table)
 }
 
 func (a *API) syncDevice(c echo.Context) error   { return order(c, a.fleet.Sync) }
@@ -132,11 +133,11 @@ func (a *API) forgetDevice(c echo.Context) error { return order(c, a.fleet.Forge
 
 // order does something to one Mac that answers nothing.
 func order(c echo.Context, do func(ctx context.Context, id, by string) error) error {
-	id, err := param(c, "id")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
-	if err := do(c.Request().Context(), id, principal(c).Name); err != nil {
+	if err := do(c.Request().Context(), id, rest.Principal(c).Name); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"plimsoll/server/rest"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ func TestErrors(t *testing.T) {
 	twin.Serial = "SERIAL1"
 	r.enrol(mac("1"), twin)
 	r.want(call{method: "POST", target: "/v1/policies", body: minimumPolicy}, 201, nil)
-	big := `{"name":"` + strings.Repeat("x", maxBody) + `"}`
+	big := `{"name":"` + strings.Repeat("x", rest.MaxBody) + `"}`
 	for _, tc := range []struct {
 		name   string
 		call   call
@@ -160,9 +161,9 @@ func TestAFaultyBodyIsJudgedWhole(t *testing.T) {
 }
 
 // errorBody is the body of an error in its documented shape.
-func errorBody(t *testing.T, res *httptest.ResponseRecorder) ErrorBody {
+func errorBody(t *testing.T, res *httptest.ResponseRecorder) rest.ErrorBody {
 	t.Helper()
-	var body ErrorBody
+	var body rest.ErrorBody
 	d := json.NewDecoder(res.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
@@ -190,7 +191,7 @@ func TestConfirmation(t *testing.T) {
 	if body.Code != "confirm_required" || body.Impact == nil {
 		t.Fatalf("got %+v, want confirm_required with the impact", body)
 	}
-	var tried DryRun
+	var tried rest.DryRun
 	r.want(call{method: "POST", target: "/v1/policies?dry_run=true", body: past}, 200, &tried)
 	if tried.Impact == nil {
 		t.Error("the dry run has no impact")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"plimsoll/server/rest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -16,11 +17,11 @@ import (
 )
 
 func (a *API) listEvents(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
-	after, err := query(c, "after")
+	after, err := rest.Query(c, "after")
 	if err != nil {
 		return err
 	}
@@ -28,9 +29,9 @@ func (a *API) listEvents(c echo.Context) error {
 	case after == "":
 		after = cursor
 	case cursor != "" && cursor != after:
-		return badParameter("after", "must not be given beside another cursor")
+		return rest.BadParameter("after", "must not be given beside another cursor")
 	}
-	if prefers(c, "text/event-stream") {
+	if rest.Prefers(c, "text/event-stream") {
 		return a.streamEvents(c, after)
 	}
 	page, err := a.fleet.Events(c.Request().Context(), after, limit)
@@ -40,7 +41,7 @@ func (a *API) listEvents(c echo.Context) error {
 	if len(page.Items) == 0 {
 		page.Next = "" // the end, for now: the cursor that was asked with stays good
 	}
-	return list(c, "events", page, sheet.Table)
+	return rest.List(c, "events", page, sheet.Table)
 }
 
 const (
@@ -56,13 +57,13 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		after = last
 	}
-	leave, ok := a.streams.Enter(principal(c).Name)
+	leave, ok := a.streams.Enter(rest.Principal(c).Name)
 	if !ok {
-		return &problem{
-			status: http.StatusTooManyRequests,
-			code:   "rate_limited",
-			text:   "too many event streams are open",
-			retry:  30,
+		return &rest.Problem{
+			Status: http.StatusTooManyRequests,
+			Code:   "rate_limited",
+			Text:   "too many event streams are open",
+			Retry:  30,
 		}
 	}
 	defer leave()

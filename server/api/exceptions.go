@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/url"
+	"plimsoll/server/rest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,7 +22,7 @@ type UpdateBody struct {
 }
 
 func (a *API) listExemptions(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -29,52 +30,52 @@ func (a *API) listExemptions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "exemptions", page, sheet.Table)
+	return rest.List(c, "exemptions", page, sheet.Table)
 }
 
 func (a *API) getExemption(c echo.Context) error { return one(c, a.fleet.Exemption) }
 
 func (a *API) putExemption(c echo.Context) error {
-	id, err := param(c, "id")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
 	var in ExemptionBody
-	given := func(obj map[string]any) []FieldError { // a body that GET gave
+	given := func(obj map[string]any) []rest.FieldError { // a body that GET gave
 		for _, known := range []string{"device", "serial", "name", "since", "by"} {
 			delete(obj, known)
 		}
 		return nil
 	}
-	if err := decodeJudged(c, "exemption-write", &in, given, nil); err != nil {
+	if err := rest.DecodeJudged(c, "exemption-write", &in, given, nil); err != nil {
 		return err
 	}
-	res, err := a.fleet.PutExemption(c.Request().Context(), id, in.Until, in.Reason, principal(c).Name)
+	res, err := a.fleet.PutExemption(c.Request().Context(), id, in.Until, in.Reason, rest.Principal(c).Name)
 	if err != nil {
 		return err
 	}
 	if res.Created {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/exemptions/"+url.PathEscape(res.Exemption.Device))
 	}
-	return answer(c, madeOrChanged(res.Created), res)
+	return rest.Answer(c, madeOrChanged(res.Created), res)
 }
 
 func (a *API) deleteExemption(c echo.Context) error { return order(c, a.fleet.DeleteExemption) }
 
 func (a *API) putUpdate(c echo.Context) error {
-	id, err := param(c, "id")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
 	var in UpdateBody
-	if err := decode(c, "update-write", &in); err != nil {
+	if err := rest.Decode(c, "update-write", &in); err != nil {
 		return err
 	}
-	res, err := a.fleet.PutUpdateNow(c.Request().Context(), id, in.Reason, principal(c).Name)
+	res, err := a.fleet.PutUpdateNow(c.Request().Context(), id, in.Reason, rest.Principal(c).Name)
 	if err != nil {
 		return err
 	}
-	return answer(c, madeOrChanged(false), res)
+	return rest.Answer(c, madeOrChanged(false), res)
 }
 
 func (a *API) deleteUpdate(c echo.Context) error { return order(c, a.fleet.DeleteUpdateNow) }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"plimsoll/server/rest"
 	"strings"
 	"testing"
 
@@ -52,7 +53,7 @@ func TestExemptionRoutes(t *testing.T) {
 		{"over 90 days", `{"until":"2026-11-24T09:00:00Z","reason":"x"}`, "until"},
 		{"unknown", `{"until":"2026-09-25T12:00:00Z","reason":"x","forever":true}`, "forever"},
 	} {
-		var body ErrorBody
+		var body rest.ErrorBody
 		r.want(put("UDID-2", tt.body), 422, &body)
 		if len(body.Errors) != 1 || body.Errors[0].Field != tt.field {
 			t.Errorf("%s: %+v", tt.name, body)
@@ -72,7 +73,7 @@ func TestUpdateRoutes(t *testing.T) {
 	put := func(body string) call {
 		return call{method: "PUT", target: "/v1/devices/UDID-1/update", body: body, as: operator}
 	}
-	var body ErrorBody
+	var body rest.ErrorBody
 	r.want(put(`{}`), 422, &body)
 	if len(body.Errors) != 1 || body.Errors[0].Field != "reason" {
 		t.Errorf("no reason: %+v", body)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/url"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -19,20 +20,20 @@ type FreezeBody struct {
 	Groups        []string `json:"groups,omitempty"` // none: every Mac
 	ExcludeGroups []string `json:"exclude_groups,omitempty"`
 	Strict        bool     `json:"strict,omitempty"` // keeps away the deadlines of exploited vulnerabilities too
-	Confirmation
+	rest.Confirmation
 }
 
 // freeze reads the body's days; a day that does not exist is a fault of its field.
-func (b *FreezeBody) freeze(name string) (policy.Freeze, []FieldError) {
+func (b *FreezeBody) freeze(name string) (policy.Freeze, []rest.FieldError) {
 	f := policy.Freeze{Name: name, Reason: b.Reason, Groups: b.Groups, ExcludeGroups: b.ExcludeGroups, Strict: b.Strict}
-	var faults []FieldError
+	var faults []rest.FieldError
 	for _, d := range []struct {
 		field, text string
 		into        *release.Day
 	}{{"from", b.From, &f.From}, {"to", b.To, &f.To}} {
 		day, err := release.ParseDay(d.text)
 		if err != nil {
-			faults = append(faults, FieldError{Field: d.field, Reason: "must be a day that exists, such as 2026-12-19"})
+			faults = append(faults, rest.FieldError{Field: d.field, Reason: "must be a day that exists, such as 2026-12-19"})
 		}
 		*d.into = day
 	}
@@ -40,7 +41,7 @@ func (b *FreezeBody) freeze(name string) (policy.Freeze, []FieldError) {
 }
 
 func (a *API) listFreezes(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -48,11 +49,11 @@ func (a *API) listFreezes(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "freezes", page, sheet.Table)
+	return rest.List(c, "freezes", page, sheet.Table)
 }
 
 func (a *API) getFreeze(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -60,11 +61,11 @@ func (a *API) getFreeze(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, etag, f)
+	return rest.Show(c, etag, f)
 }
 
 func (a *API) putFreeze(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -72,18 +73,18 @@ func (a *API) putFreeze(c echo.Context) error {
 	write := func(o fleet.WriteOptions) (fleet.FreezeResult, error) {
 		f, faults := in.freeze(name)
 		if len(faults) > 0 {
-			return fleet.FreezeResult{}, invalid(faults)
+			return fleet.FreezeResult{}, rest.Invalid(faults)
 		}
 		return a.fleet.PutFreeze(c.Request().Context(), f, o)
 	}
-	err = decodeJudged(c, "freeze-write", &in, taken("name", name, "created_at", "updated_at", "by"), func() error {
+	err = rest.DecodeJudged(c, "freeze-write", &in, rest.Taken("name", name, "created_at", "updated_at", "by"), func() error {
 		_, err := write(fleet.WriteOptions{DryRun: true})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -92,13 +93,13 @@ func (a *API) putFreeze(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, res.Impact)
+		return rest.AnswerDryRun(c, res.Impact)
 	}
 	if res.Created {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/freezes/"+url.PathEscape(name))
 	}
 	c.Response().Header().Set("ETag", res.ETag)
-	return answer(c, madeOrChanged(res.Created), res)
+	return rest.Answer(c, madeOrChanged(res.Created), res)
 }
 
 func (a *API) deleteFreeze(c echo.Context) error {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"plimsoll/server/rest"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestFaultyFreezes(t *testing.T) {
 		{"an unknown field", "f", `{"from":"2027-01-01","to":"2027-01-02","reason":"x","until":"2027"}`, "until"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var body ErrorBody
+			var body rest.ErrorBody
 			r.want(call{method: "PUT", target: "/v1/freezes/" + tt.freeze, body: tt.body}, 422, &body)
 			named := false
 			for _, f := range body.Errors {

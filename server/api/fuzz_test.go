@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http/httptest"
+	"plimsoll/server/rest"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func FuzzPolicyBody(f *testing.F) {
 		req := httptest.NewRequest("PUT", "/v1/policies/a", strings.NewReader(body))
 		p, _, err := policyBody(e.NewContext(req, httptest.NewRecorder()), "a", fine)
 		if err != nil {
-			if status := asProblem(err).status; status != 400 && status != 422 {
+			if status := rest.AsProblem(err).Status; status != 400 && status != 422 {
 				t.Fatalf("status %d for %q: %v", status, body, err)
 			}
 			return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func (a *API) listGroups(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -20,11 +21,11 @@ func (a *API) listGroups(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "groups", page, sheet.Table)
+	return rest.List(c, "groups", page, sheet.Table)
 }
 
 func (a *API) getGroup(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -36,16 +37,16 @@ func (a *API) getGroup(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set("ETag", g.ETag)
 	h.Set(echo.HeaderCacheControl, "private, no-cache")
-	return answer(c, http.StatusOK, g)
+	return rest.Answer(c, http.StatusOK, g)
 }
 
 func (a *API) putGroup(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
 	var in GroupBody
-	err = decodeJudged(c, "group-write", &in, taken("name", name, "unknown_members"), func() error {
+	err = rest.DecodeJudged(c, "group-write", &in, rest.Taken("name", name, "unknown_members"), func() error {
 		_, _, _, err := a.fleet.PutGroup(
 			c.Request().Context(),
 			name,
@@ -57,7 +58,7 @@ func (a *API) putGroup(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -66,30 +67,30 @@ func (a *API) putGroup(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return rest.AnswerDryRun(c, impact)
 	}
 	if created {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/groups/"+url.PathEscape(name))
 	}
 	c.Response().Header().Set("ETag", g.ETag)
-	return answer(c, madeOrChanged(created), g)
+	return rest.Answer(c, madeOrChanged(created), g)
 }
 
 func (a *API) editGroup(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
 	var in GroupEditBody
-	if err := decode(c, "group-edit", &in); err != nil {
+	if err := rest.Decode(c, "group-edit", &in); err != nil {
 		return err
 	}
-	if n := len(in.Add) + len(in.Remove); n > operatorMacs && !principal(c).May(fleet.ScopeAdmin) {
-		return forbidden(
+	if n := len(in.Add) + len(in.Remove); n > operatorMacs && !rest.Principal(c).May(fleet.ScopeAdmin) {
+		return rest.Forbidden(
 			fmt.Sprintf("this token may add and remove at most %d Macs at a time, not %d; admin is required", operatorMacs, n),
 		)
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -98,10 +99,10 @@ func (a *API) editGroup(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return rest.AnswerDryRun(c, impact)
 	}
 	c.Response().Header().Set("ETag", g.ETag)
-	return answer(c, http.StatusOK, g)
+	return rest.Answer(c, http.StatusOK, g)
 }
 
 func (a *API) deleteGroup(c echo.Context) error {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"plimsoll/server/rest"
+
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/declarations/plan"
@@ -12,5 +14,5 @@ type Mechanisms struct {
 }
 
 func (a *API) getMechanisms(c echo.Context) error {
-	return show(c, "", Mechanisms{plan.Mechanisms})
+	return rest.Show(c, "", Mechanisms{plan.Mechanisms})
 }

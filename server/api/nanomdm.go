@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,7 +17,7 @@ import (
 // when it works is NanoMDM's; an error has our members beside its own.
 func nanomdm(h http.Handler) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		body, err := readBody(c)
+		body, err := rest.ReadBody(c)
 		if err != nil {
 			return err
 		}
@@ -35,12 +36,12 @@ func nanomdm(h http.Handler) echo.HandlerFunc {
 }
 
 // forEnqueue adds NanoMDM's own member for what went wrong with the command, which its clients look for, where no other says it.
-func forEnqueue(c echo.Context, p *problem) *problem {
-	if c.Path() != "/v1/enqueue/:ids" || p.more["command_error"] != nil || p.more["push_error"] != nil ||
-		p.more["status"] != nil {
+func forEnqueue(c echo.Context, p *rest.Problem) *rest.Problem {
+	if c.Path() != "/v1/enqueue/:ids" || p.More["command_error"] != nil || p.More["push_error"] != nil ||
+		p.More["status"] != nil {
 		return p
 	}
-	p.more = map[string]any{"command_error": p.text}
+	p.More = map[string]any{"command_error": p.Text}
 	return p
 }
 
@@ -61,22 +62,22 @@ func (w *held) WriteHeader(status int) { w.status = status }
 func (w *held) Write(b []byte) (int, error) { return w.body.Write(b) }
 
 // problem is an error of NanoMDM's in our words, with what it said itself. A 503 is the same on every route.
-func (w *held) problem() *problem {
+func (w *held) problem() *rest.Problem {
 	w.header.Del(echo.HeaderContentType)
 	if w.status == http.StatusServiceUnavailable {
-		return asProblem(fleet.ErrUnavailable)
+		return rest.AsProblem(fleet.ErrUnavailable)
 	}
-	p := &problem{status: w.status, code: "failed", text: "it failed for every device that was named; status says why"}
-	if known, ok := words[w.status]; ok {
-		p.code, p.text = known[0], known[1]
+	p := &rest.Problem{Status: w.status, Code: "failed", Text: "it failed for every device that was named; status says why"}
+	if known, ok := rest.Words[w.status]; ok {
+		p.Code, p.Text = known[0], known[1]
 	}
-	if json.Unmarshal(w.body.Bytes(), &p.more) != nil {
-		p.text = "something went wrong here; the log says more"
+	if json.Unmarshal(w.body.Bytes(), &p.More) != nil {
+		p.Text = "something went wrong here; the log says more"
 		return p
 	}
 	for _, name := range []string{"push_error", "command_error", "error"} {
-		if said, ok := p.more[name].(string); ok {
-			p.text = cmp.Or(said, p.text)
+		if said, ok := p.More[name].(string); ok {
+			p.Text = cmp.Or(said, p.Text)
 		}
 	}
 	return p

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"plimsoll/server/rest"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,13 +50,13 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			"status",
 			status,
 			"by",
-			principal(c).Name,
+			rest.Principal(c).Name,
 			"took",
 			took,
 		)
-		var p *problem
-		if errors.As(err, &p) && p.cause != nil {
-			err = p.cause
+		var p *rest.Problem
+		if errors.As(err, &p) && p.Cause != nil {
+			err = p.Cause
 		}
 		switch {
 		case c.Request().Context().Err() != nil:
@@ -93,5 +95,14 @@ func requestID(given string) string {
 
 // notCompressed: a stream must not wait for a buffer, and /metrics compresses by itself.
 func notCompressed(c echo.Context) bool {
-	return c.Path() == "/metrics" || c.Path() == "/v1/backup" || prefers(c, "text/event-stream")
+	return c.Path() == "/metrics" || c.Path() == "/v1/backup" || rest.Prefers(c, "text/event-stream")
+}
+
+// answerError answers with an error.
+func (a *API) answerError(err error, c echo.Context) {
+	// NanoMDM's clients wait for the challenge before they send a password.
+	if err := rest.AnswerError(c, err, slices.Contains(nanomdmPaths, c.Path())); err != nil {
+		id := c.Response().Header().Get(echo.HeaderXRequestID)
+		a.log.Debug("the client left before its error was written", "request_id", id, "error", err)
+	}
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"plimsoll/server/rest"
+
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
@@ -12,7 +14,7 @@ func (a *API) getPatching(c echo.Context) error {
 	for name, value := range map[string]*string{
 		"release": &q.Release, "from": &q.From, "to": &q.To, "policy": &q.Policy, "group": &q.Group, "sla": &q.SLA, "as_of": &q.AsOf,
 	} {
-		v, err := query(c, name)
+		v, err := rest.Query(c, name)
 		if err != nil {
 			return err
 		}
@@ -22,5 +24,5 @@ func (a *API) getPatching(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, "", report)
+	return rest.Show(c, "", report)
 }

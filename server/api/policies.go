@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func (a *API) listPolicies(c echo.Context) error {
-	limit, cursor, err := paging(c)
+	limit, cursor, err := rest.Paging(c)
 	if err != nil {
 		return err
 	}
@@ -22,11 +23,11 @@ func (a *API) listPolicies(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return list(c, "policies", page, sheet.Table)
+	return rest.List(c, "policies", page, sheet.Table)
 }
 
 func (a *API) getPolicy(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -34,13 +35,13 @@ func (a *API) getPolicy(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, etag, p)
+	return rest.Show(c, etag, p)
 }
 
 func (a *API) createPolicy(c echo.Context) error { return a.writePolicy(c, "") }
 
 func (a *API) putPolicy(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (a *API) writePolicy(c echo.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	o, err := writeOptions(c, confirm)
+	o, err := rest.WriteOptions(c, confirm)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (a *API) writePolicy(c echo.Context, name string) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, res.Impact)
+		return rest.AnswerDryRun(c, res.Impact)
 	}
 	if res.Warnings == nil {
 		res.Warnings = []policy.Reason{}
@@ -79,14 +80,14 @@ func (a *API) writePolicy(c echo.Context, name string) error {
 	if res.ETag != "" {
 		c.Response().Header().Set("ETag", res.ETag)
 	}
-	return answer(c, status, res)
+	return rest.Answer(c, status, res)
 }
 
 // policyBody reads a policy, and whether it is confirmed. The name in the path, if any, may be left out of the body.
 // judge is decodeJudged's.
 func policyBody(c echo.Context, name string, judge func(policy.Policy) error) (policy.Policy, bool, error) {
 	var in PolicyBody
-	err := decodeJudged(c, "policy-write", &in, func(obj map[string]any) []FieldError {
+	err := rest.DecodeJudged(c, "policy-write", &in, func(obj map[string]any) []rest.FieldError {
 		if name == "" {
 			return nil
 		}
@@ -94,7 +95,7 @@ func policyBody(c echo.Context, name string, judge func(policy.Policy) error) (p
 		case obj["name"] == nil:
 			obj["name"] = name
 		case ok && given != name:
-			return []FieldError{{Field: "name", Reason: fmt.Sprintf("must be %q, the name in the path, or be left out", name)}}
+			return []rest.FieldError{{Field: "name", Reason: fmt.Sprintf("must be %q, the name in the path, or be left out", name)}}
 		}
 		return nil
 	}, func() error {
@@ -115,14 +116,14 @@ type deletion = func(ctx context.Context, name string, o fleet.WriteOptions) (*f
 
 // delete runs a guarded deletion of what a parameter of the path names.
 func (a *API) delete(c echo.Context, key string, do deletion) error {
-	name, err := param(c, key)
+	name, err := rest.Param(c, key)
 	if err != nil {
 		return err
 	}
-	o, err := deleteOptions(c)
+	o, err := rest.DeleteOptions(c)
 	if err != nil {
 		return err
 	}
 	impact, err := do(c.Request().Context(), name, o)
-	return deleted(c, o, impact, err)
+	return rest.Deleted(c, o, impact, err)
 }

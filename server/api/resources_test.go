@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"net/http"
 	"net/url"
+	"plimsoll/server/rest"
 	"slices"
 	"strings"
 	"testing"
@@ -55,7 +56,7 @@ func TestPolicyLifecycle(t *testing.T) {
 	r.want(call{method: "DELETE", target: "/v1/policies/everyone", header: []string{"If-Match", etag}}, 412, nil)
 	r.want(call{method: "PUT", target: "/v1/policies/second", body: `{"priority":1}`}, 201, nil)
 
-	var tried DryRun
+	var tried rest.DryRun
 	r.want(call{method: "DELETE", target: "/v1/policies/everyone?dry_run=true"}, 200, &tried)
 	if tried.Impact == nil {
 		t.Error("the dry run has no impact")
@@ -92,7 +93,7 @@ func TestGroups(t *testing.T) {
 	if len(devices.Devices) != 1 || !slices.Equal(devices.Devices[0].Groups, []string{"lab"}) {
 		t.Errorf("the group's devices: %+v", devices.Devices)
 	}
-	r.want(call{method: "POST", target: "/v1/groups/lab?dry_run=1", body: `{"remove":["UDID-1"]}`}, 200, &DryRun{})
+	r.want(call{method: "POST", target: "/v1/groups/lab?dry_run=1", body: `{"remove":["UDID-1"]}`}, 200, &rest.DryRun{})
 	r.get("/v1/groups/lab", &g)
 	if len(g.Devices) != 1 {
 		t.Errorf("the dry run changed the group: %+v", g)
@@ -122,17 +123,17 @@ func TestCatalogueHoldsAndPause(t *testing.T) {
 	if h.Successors || h.Until != nil || slices.Contains(h.Releases, "26.6.1") {
 		t.Errorf("the hold, replaced: %+v", h)
 	}
-	r.want(call{method: "PUT", target: "/v1/holds/26.5?dry_run=true", body: `{"reason":"x"}`}, 200, &DryRun{})
+	r.want(call{method: "PUT", target: "/v1/holds/26.5?dry_run=true", body: `{"reason":"x"}`}, 200, &rest.DryRun{})
 	var holds struct{ Holds []fleet.Hold }
 	r.get("/v1/holds", &holds)
 	if len(holds.Holds) != 1 {
 		t.Errorf("holds: %+v", holds)
 	}
-	r.want(call{method: "DELETE", target: "/v1/holds/26.6?dry_run=true"}, 200, &DryRun{})
+	r.want(call{method: "DELETE", target: "/v1/holds/26.6?dry_run=true"}, 200, &rest.DryRun{})
 	r.want(call{method: "DELETE", target: "/v1/holds/26.6"}, 204, nil)
 
 	var p fleet.Pause
-	r.want(call{method: "PUT", target: "/v1/pause?dry_run=true", body: `{"reason":"freeze"}`}, 200, &DryRun{})
+	r.want(call{method: "PUT", target: "/v1/pause?dry_run=true", body: `{"reason":"freeze"}`}, 200, &rest.DryRun{})
 	r.get("/v1/pause", &p)
 	if p.Paused {
 		t.Error("the dry run paused")
@@ -141,7 +142,7 @@ func TestCatalogueHoldsAndPause(t *testing.T) {
 	if !p.Paused || p.Reason != "freeze" || p.By != "admin-token" {
 		t.Errorf("the pause: %+v", p)
 	}
-	r.want(call{method: "DELETE", target: "/v1/pause?dry_run=true"}, 200, &DryRun{})
+	r.want(call{method: "DELETE", target: "/v1/pause?dry_run=true"}, 200, &rest.DryRun{})
 	r.want(call{method: "DELETE", target: "/v1/pause"}, 200, &p)
 	if p.Paused {
 		t.Errorf("still paused: %+v", p)

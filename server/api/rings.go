@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 )
@@ -11,11 +12,11 @@ type RingOpenBody struct {
 	// Ring is opened for the release, and so are those before it.
 	Ring   string `json:"ring"`
 	Reason string `json:"reason"`
-	Confirmation
+	rest.Confirmation
 }
 
 func (a *API) getRings(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
@@ -23,23 +24,23 @@ func (a *API) getRings(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, "", rings)
+	return rest.Show(c, "", rings)
 }
 
 func (a *API) openRing(c echo.Context) error {
-	name, err := param(c, "name")
+	name, err := rest.Param(c, "name")
 	if err != nil {
 		return err
 	}
-	build, err := param(c, "build")
+	build, err := rest.Param(c, "build")
 	if err != nil {
 		return err
 	}
 	var in RingOpenBody
-	if err := decode(c, "ring-open", &in); err != nil {
+	if err := rest.Decode(c, "ring-open", &in); err != nil {
 		return err
 	}
-	o, err := writeOptions(c, in.Confirm)
+	o, err := rest.WriteOptions(c, in.Confirm)
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func (a *API) openRing(c echo.Context) error {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, res.Impact)
+		return rest.AnswerDryRun(c, res.Impact)
 	}
-	return answer(c, http.StatusOK, res)
+	return rest.Answer(c, http.StatusOK, res)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"plimsoll/server/rest"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestRings(t *testing.T) {
 	r.want(open("none", "25G83", broad), 404, nil)
 	r.want(open("ringed", "25Z999", broad), 404, nil)
 	for _, body := range []string{`{"ring":"late","reason":"x"}`, `{"reason":"x"}`} {
-		var e ErrorBody
+		var e rest.ErrorBody
 		r.want(open("ringed", "25G83", body), 422, &e)
 		if len(e.Errors) != 1 || e.Errors[0].Field != "ring" {
 			t.Errorf("%s: %+v", body, e)

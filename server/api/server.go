@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"plimsoll/server/rest"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 func (a *API) health(c echo.Context) error {
-	return answer(c, http.StatusOK, Health{Status: "ok"})
+	return rest.Answer(c, http.StatusOK, Health{Status: "ok"})
 }
 
 // pinged is the last ping of the store. It is shared: a ping is a durable write, and whoever may ask for one need not
@@ -60,34 +61,34 @@ func (a *API) ready(c echo.Context) error {
 		r.Catalogue.Refused = "what the source holds cannot be used; the log says why"
 	}
 	if r.Ready {
-		return answer(c, http.StatusOK, r)
+		return rest.Answer(c, http.StatusOK, r)
 	}
 	why := errors.New(r.Store)
 	r.Store = "not reachable"
 	c.Response().Header().Set(echo.HeaderRetryAfter, "5")
-	return errors.Join(answer(c, http.StatusServiceUnavailable, r), why)
+	return errors.Join(rest.Answer(c, http.StatusServiceUnavailable, r), why)
 }
 
 func (a *API) getVersion(c echo.Context) error {
-	return answer(c, http.StatusOK, Version{Version: a.version, Format: a.fleet.StoreFormat()})
+	return rest.Answer(c, http.StatusOK, Version{Version: a.version, Format: a.fleet.StoreFormat()})
 }
 
 func (a *API) openapi(c echo.Context) error {
-	return revalidate(c, "", echo.MIMEApplicationJSON, schemas.OpenAPI())
+	return rest.Revalidate(c, "", echo.MIMEApplicationJSON, schemas.OpenAPI())
 }
 
 func (a *API) schema(c echo.Context) error {
-	file, err := param(c, "file")
+	file, err := rest.Param(c, "file")
 	if err != nil {
 		return err
 	}
 	name, ok := strings.CutSuffix(file, ".json")
 	if !ok {
-		return noSuchRoute()
+		return rest.NoSuchRoute()
 	}
 	b, err := schemas.JSON(name)
 	if err != nil {
-		return &problem{status: http.StatusNotFound, code: "not_found", text: err.Error()}
+		return &rest.Problem{Status: http.StatusNotFound, Code: "not_found", Text: err.Error()}
 	}
-	return revalidate(c, "", "application/schema+json", b)
+	return rest.Revalidate(c, "", "application/schema+json", b)
 }

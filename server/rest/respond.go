@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// answer encodes v before anything is sent, so that what cannot be encoded is an error and not half a body.
-func answer(c echo.Context, status int, v any) error {
+// Answer encodes v before anything is sent, so that what cannot be encoded is an error and not half a body.
+func Answer(c echo.Context, status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
@@ -25,18 +25,18 @@ func answer(c echo.Context, status int, v any) error {
 	return c.JSONBlob(status, append(b, '\n'))
 }
 
-// show answers a GET, with an ETag. An empty one is made from the body.
-func show(c echo.Context, etag string, v any) error {
+// Show answers a GET, with an ETag. An empty one is made from the body.
+func Show(c echo.Context, etag string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	return revalidate(c, etag, echo.MIMEApplicationJSON, append(b, '\n'))
+	return Revalidate(c, etag, echo.MIMEApplicationJSON, append(b, '\n'))
 }
 
-// revalidate sends a body, or 304 to a client that has it already.
-func revalidate(c echo.Context, etag, contentType string, body []byte) error {
-	if p := principal(c); p.Name != "" && !p.May(fleet.ScopeAdmin) {
+// Revalidate sends a body, or 304 to a client that has it already.
+func Revalidate(c echo.Context, etag, contentType string, body []byte) error {
+	if p := Principal(c); p.Name != "" && !p.May(fleet.ScopeAdmin) {
 		body = fleet.HideLinks(body)
 	}
 	if etag == "" {
@@ -70,8 +70,8 @@ func noneMatch(headers []string, etag string) bool {
 	return false
 }
 
-// list answers a page of a list, as JSON or as CSV.
-func list[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) ([]byte, error)) error {
+// List answers a page of a list, as JSON or as CSV.
+func List[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) ([]byte, error)) error {
 	if page.Next != "" {
 		u := *c.Request().URL
 		q := u.Query()
@@ -80,13 +80,14 @@ func list[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) (
 		u.RawQuery = q.Encode()
 		c.Response().Header().Set("Link", "<"+u.RequestURI()+`>; rel="next"`)
 	}
-	if prefers(c, "text/csv") {
+	if Prefers(c, "text/csv") {
 		b, err := csv(page.Items)
 		if err != nil {
 			return fmt.Errorf("encode the list: %w", err)
 		}
-		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+strings.ReplaceAll(key, "_", "-")+`.csv"`)
-		return revalidate(c, "", "text/csv; charset=utf-8", b)
+		name := strings.ReplaceAll(key, "_", "-") + ".csv"
+		c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+name+`"`)
+		return Revalidate(c, "", "text/csv; charset=utf-8", b)
 	}
 	if page.Items == nil {
 		page.Items = []T{}
@@ -107,27 +108,27 @@ func list[T any](c echo.Context, key string, page fleet.Page[T], csv func([]T) (
 		b.Write(next)
 	}
 	b.WriteString("}\n")
-	return revalidate(c, "", echo.MIMEApplicationJSON, b.Bytes())
+	return Revalidate(c, "", echo.MIMEApplicationJSON, b.Bytes())
 }
 
-// dryRun answers a write that was only tried.
-func dryRun(c echo.Context, impact *fleet.Impact) error {
-	return answer(c, http.StatusOK, DryRun{Impact: impact})
+// AnswerDryRun answers a write that was only tried.
+func AnswerDryRun(c echo.Context, impact *fleet.Impact) error {
+	return Answer(c, http.StatusOK, DryRun{Impact: impact})
 }
 
-// deleted answers a deletion, tried or done.
-func deleted(c echo.Context, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
+// Deleted answers a deletion, tried or done.
+func Deleted(c echo.Context, o fleet.WriteOptions, impact *fleet.Impact, err error) error {
 	if err != nil {
 		return err
 	}
 	if o.DryRun {
-		return dryRun(c, impact)
+		return AnswerDryRun(c, impact)
 	}
 	return c.NoContent(http.StatusNoContent)
 }
 
-// prefers tells whether the client names a media type and likes it at least as much as JSON.
-func prefers(c echo.Context, mediaType string) bool {
+// Prefers tells whether the client names a media type and likes it at least as much as JSON.
+func Prefers(c echo.Context, mediaType string) bool {
 	wanted, json := -1.0, 0.0
 	for _, header := range c.Request().Header.Values(echo.HeaderAccept) {
 		for part := range strings.SplitSeq(header, ",") {

@@ -1,4 +1,5 @@
-package api
+// Package rest is what every route of the API does alike: reading bounded bodies by their schemas, writing answers and errors.
+package rest
 
 import (
 	"context"
@@ -15,20 +16,23 @@ import (
 	"plimsoll/server/fleet"
 )
 
-// problem is an error as the client sees it; the log sees cause as well.
-type problem struct {
-	status int
-	code   string
-	text   string
+// Problem is an error as the client sees it; the log sees cause as well.
+type Problem struct {
+	Status int
+	Code   string
+	Text   string
 	fields []FieldError
 	impact *fleet.Impact
-	retry  int            // seconds, for Retry-After; 0: none
-	more   map[string]any // members of the body beside ours
-	cause  error
+	Retry  int            // seconds, for Retry-After; 0: none
+	More   map[string]any // members of the body beside ours
+	Cause  error
 }
 
-func (p *problem) Error() string { return p.text }
-func (p *problem) Unwrap() error { return p.cause }
+// Error is what the client reads.
+func (p *Problem) Error() string { return p.Text }
+
+// Unwrap is what only the log tells.
+func (p *Problem) Unwrap() error { return p.Cause }
 
 // The most that an error names: a body of 4 MiB can have a million faults, and a field a name of 4 MiB.
 const (
@@ -37,10 +41,10 @@ const (
 )
 
 // bound shortens what the client itself caused to be long.
-func (p *problem) bound() {
-	p.text = cut(p.text, maxWords)
+func (p *Problem) bound() {
+	p.Text = cut(p.Text, maxWords)
 	if more := len(p.fields) - maxFaults; more > 0 {
-		p.text += fmt.Sprintf("; %d more faults are not named", more)
+		p.Text += fmt.Sprintf("; %d more faults are not named", more)
 	}
 	p.fields = slices.Clone(p.fields[:min(len(p.fields), maxFaults)])
 	for i, f := range p.fields {
@@ -48,19 +52,27 @@ func (p *problem) bound() {
 	}
 }
 
-func badParameter(name, reason string) *problem {
-	return &problem{
-		status: http.StatusBadRequest, code: "bad_parameter", text: "the parameter " + name + " " + reason,
+// BadParameter is for a parameter of the query that makes no sense (400).
+func BadParameter(name, reason string) *Problem {
+	return &Problem{
+		Status: http.StatusBadRequest, Code: "bad_parameter", Text: "the parameter " + name + " " + reason,
 		fields: []FieldError{{Field: name, Reason: reason}},
 	}
 }
 
-func invalid(fields []FieldError) *problem {
-	return &problem{status: http.StatusUnprocessableEntity, code: "invalid", text: "the body is not valid", fields: fields}
+// Invalid is for a body with faulty fields (422).
+func Invalid(fields []FieldError) *Problem {
+	return &Problem{Status: http.StatusUnprocessableEntity, Code: "invalid", Text: "the body is not valid", fields: fields}
 }
 
-func noSuchRoute() *problem {
-	return &problem{status: http.StatusNotFound, code: "not_found", text: "there is nothing at this path"}
+// NoSuchRoute is for a path that leads nowhere (404).
+func NoSuchRoute() *Problem {
+	return &Problem{Status: http.StatusNotFound, Code: "not_found", Text: "there is nothing at this path"}
+}
+
+// Forbidden is for a token that may not do what it asks for.
+func Forbidden(text string) *Problem {
+	return &Problem{Status: http.StatusForbidden, Code: "forbidden", Text: text}
 }
 
 // kinds is the table from the kinds of error that a use case can end with to HTTP.
@@ -86,7 +98,7 @@ var codes = map[string]int{
 }
 
 // words are echo's own errors in ours.
-var words = map[int][2]string{
+var Words = map[int][2]string{
 	http.StatusBadRequest:            {"bad_request", "the request is not understood"},
 	http.StatusNotFound:              {"not_found", "there is nothing at this path"},
 	http.StatusMethodNotAllowed:      {"method_not_allowed", "this path does not take that method"},
@@ -95,63 +107,63 @@ var words = map[int][2]string{
 	http.StatusTooManyRequests:       {"rate_limited", "too many requests"},
 }
 
-// asProblem brings any error to what the client is told.
-func asProblem(err error) *problem {
-	var p *problem
+// AsProblem brings any error to what the client is told.
+func AsProblem(err error) *Problem {
+	var p *Problem
 	if errors.As(err, &p) {
 		return p
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		w := words[http.StatusRequestEntityTooLarge]
-		return &problem{status: http.StatusRequestEntityTooLarge, code: w[0], text: w[1], cause: err}
+		w := Words[http.StatusRequestEntityTooLarge]
+		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: w[0], Text: w[1], Cause: err}
 	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {
-		w, ok := words[he.Code]
+		w, ok := Words[he.Code]
 		if !ok {
 			w = [2]string{
 				strings.ReplaceAll(strings.ToLower(http.StatusText(he.Code)), " ", "_"),
 				strings.ToLower(http.StatusText(he.Code)),
 			}
 		}
-		p := &problem{status: he.Code, code: w[0], text: w[1], cause: err}
+		p := &Problem{Status: he.Code, Code: w[0], Text: w[1], Cause: err}
 		if he.Code == http.StatusTooManyRequests {
-			p.retry = 1
+			p.Retry = 1
 		}
 		return p
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
-			return fromFleet(err, &problem{status: k.status, code: k.code, text: err.Error(), retry: k.retry, cause: err})
+			return fromFleet(err, &Problem{Status: k.status, Code: k.code, Text: err.Error(), Retry: k.retry, Cause: err})
 		}
 	}
-	return &problem{
-		status: http.StatusInternalServerError,
-		code:   "internal",
-		text:   "something went wrong here; the log names it by this request's id",
-		cause:  err,
+	return &Problem{
+		Status: http.StatusInternalServerError,
+		Code:   "internal",
+		Text:   "something went wrong here; the log names it by this request's id",
+		Cause:  err,
 	}
 }
 
 // fromFleet adds what a use case says about its error.
-func fromFleet(err error, p *problem) *problem {
+func fromFleet(err error, p *Problem) *Problem {
 	var fe *fleet.Error
 	if !errors.As(err, &fe) {
-		if p.status == http.StatusServiceUnavailable {
-			p.text = "the store is not reachable" // the rest names hosts and files; it is in the log
+		if p.Status == http.StatusServiceUnavailable {
+			p.Text = "the store is not reachable" // the rest names hosts and files; it is in the log
 		}
 		return p
 	}
-	p.text, p.impact = fe.Text, fe.Impact
+	p.Text, p.impact = fe.Text, fe.Impact
 	if fe.Code != "" {
-		p.code = fe.Code
+		p.Code = fe.Code
 	}
 	for _, f := range fe.Fields {
 		p.fields = append(p.fields, FieldError{Field: f.Field, Reason: f.Reason})
 	}
 	if status, ok := codes[fe.Code]; ok {
-		p.status, p.retry = status, int(math.Ceil(fe.Wait.Seconds()))
+		p.Status, p.Retry = status, int(math.Ceil(fe.Wait.Seconds()))
 	}
 	if fe.Code == "bad_cursor" && len(p.fields) == 0 {
 		p.fields = []FieldError{{Field: "cursor", Reason: "is not one that this server gave"}}
@@ -159,35 +171,38 @@ func fromFleet(err error, p *problem) *problem {
 	return p
 }
 
-// answerError writes an error's body. It is the only place that does.
-func (a *API) answerError(err error, c echo.Context) {
+// AnswerError writes an error's body, which no other place does. basic: HTTP Basic is asked for too. The error that is returned
+// is the client's, who left before that.
+func AnswerError(c echo.Context, err error, basic bool) error {
 	if c.Response().Committed {
-		return // too late: the connection is cut instead
+		return nil // too late: the connection is cut instead
 	}
-	p := asProblem(err)
+	p := AsProblem(err)
 	h := c.Response().Header()
-	if p.status == http.StatusUnauthorized {
+	if p.Status == http.StatusUnauthorized {
 		// Basic works too, but is not asked for: a browser would remember it and send it along for others.
 		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="plimsoll"`)
-		if slices.Contains(nanomdmPaths, c.Path()) { // its clients wait for the challenge before they send a password
+		if basic { // its clients wait for the challenge before they send a password
 			h.Add(echo.HeaderWWWAuthenticate, `Basic realm="plimsoll"`)
 		}
 	}
-	if p.retry > 0 {
-		h.Set(echo.HeaderRetryAfter, strconv.Itoa(p.retry))
+	if p.Retry > 0 {
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(p.Retry))
 	}
 	h.Set(echo.HeaderCacheControl, "no-store")
 	p.bound()
-	body := ErrorBody{Error: p.text, Code: p.code, Errors: p.fields, RequestID: h.Get(echo.HeaderXRequestID), Impact: p.impact}
+	body := ErrorBody{Error: p.Text, Code: p.Code, Errors: p.fields, RequestID: h.Get(echo.HeaderXRequestID), Impact: p.impact}
 	if body.Errors == nil {
 		body.Errors = []FieldError{}
 	}
 	var whole any = body
-	if p.more != nil {
-		p.more["error"], p.more["code"], p.more["errors"], p.more["request_id"] = body.Error, body.Code, body.Errors, body.RequestID
-		whole = p.more
+	if p.More != nil {
+		p.More["error"], p.More["code"] = body.Error, body.Code
+		p.More["errors"], p.More["request_id"] = body.Errors, body.RequestID
+		whole = p.More
 	}
-	if err := c.JSON(p.status, whole); err != nil {
-		a.log.Debug("the client left before its error was written", "request_id", body.RequestID, "error", err)
+	if err := c.JSON(p.Status, whole); err != nil {
+		return fmt.Errorf("write the error: %w", err)
 	}
+	return nil
 }
