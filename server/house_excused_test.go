@@ -22,7 +22,6 @@ var (
 		"server/cli":          8,
 		"status":              2,
 		"status/compliance":   16,
-		"storage":             9,
 		"storage/nano":        1,
 		"storage/redis":       1,
 		"storage/storagetest": 2,

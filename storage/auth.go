@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -42,24 +43,7 @@ func (s *Store) Auth(ctx context.Context) (Auth, error) {
 	var a Auth
 	err := s.db.View(ctx, AuthPartition, func(r Reader) error {
 		a = Auth{}
-		if err := each(r, prefixToken, func(e Entry) error {
-			var t Token
-			if err := json.Unmarshal(e.Value, &t); err != nil {
-				return fmt.Errorf("decode %s: %w", e.Key, err)
-			}
-			a.Tokens = append(a.Tokens, t)
-			return nil
-		}); err != nil {
-			return err
-		}
-		if err := each(r, prefixCode, func(e Entry) error {
-			var c Code
-			if err := json.Unmarshal(e.Value, &c); err != nil {
-				return fmt.Errorf("decode %s: %w", e.Key, err)
-			}
-			a.Codes = append(a.Codes, c)
-			return nil
-		}); err != nil {
+		if err := errors.Join(readAll(r, prefixToken, &a.Tokens), readAll(r, prefixCode, &a.Codes)); err != nil {
 			return err
 		}
 		var err error

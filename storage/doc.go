@@ -3,7 +3,8 @@ package storage
 /*
 What stands in the database
 
-A partition is the unit of atomicity: one key range in bbolt (with a log before it: storage/bolt/wal), one hash with its sorted set of keys in Redis. Every partition has a revision.
+A partition is the unit of atomicity: one key range in bbolt (with a log before it: storage/bolt/wal), one hash with its sorted
+set of keys in Redis. Every partition has a revision.
 All values are JSON unless said otherwise; values over 600 bytes are compressed.
 
 	book                         what admins and Apple said; its revision is the book's

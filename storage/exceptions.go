@@ -7,6 +7,7 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
+	"plimsoll/storage/wire"
 )
 
 // whys are the reasons of a Mac's exceptions and who made them (rules 12). They would not fit into the record.
@@ -91,7 +92,7 @@ func (s *Store) TellExceptions(ctx context.Context, records []*Record) error {
 	return nil
 }
 
-func (w *wireRecord) putExceptions(c clock, r *Record) {
+func putExceptions(w *wire.Record, c clock, r *Record) {
 	if x := r.Exemption; x != nil {
 		w.ExUntil, w.ExSince = c.put(x.Until), c.put(x.Since)
 	}
@@ -101,7 +102,7 @@ func (w *wireRecord) putExceptions(c clock, r *Record) {
 	}
 }
 
-func (w *wireRecord) getExceptions(c clock, r *Record) {
+func getExceptions(w *wire.Record, c clock, r *Record) {
 	if w.ExUntil != 0 {
 		r.Exemption = &plan.Exemption{Until: c.get(w.ExUntil), Since: c.get(w.ExSince)}
 	}

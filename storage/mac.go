@@ -12,6 +12,7 @@ import (
 	"plimsoll/declarations"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
+	"plimsoll/storage/wire"
 )
 
 // Mac reads one Mac's partition.
@@ -85,7 +86,7 @@ func (m *Mac) State() (State, error) {
 	if st.Failure, err = decodeAs[status.CommandFailure](keyFailure, vals[4]); err != nil {
 		return State{}, err
 	}
-	st.Manifest, err = decodeManifest(vals[2])
+	st.Manifest, err = wire.DecodeManifest(vals[2])
 	return st, err
 }
 
@@ -107,7 +108,7 @@ func (m *Mac) Manifest() (*declarations.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeManifest(b)
+	return wire.DecodeManifest(b)
 }
 
 // ManifestAt reads the manifest that the Mac held at a time; nil when it held none.
@@ -116,7 +117,7 @@ func (m *Mac) ManifestAt(when time.Time) (*declarations.Manifest, error) {
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
-	man, err := decodeManifest(entries[0].Value)
+	man, err := wire.DecodeManifest(entries[0].Value)
 	if man != nil && man.DeclarationsToken == "" {
 		return nil, err // a new life began: it held nothing
 	}
@@ -148,14 +149,7 @@ type KeptReport struct {
 // Reports reads the kept raw reports, newest first.
 func (m *Mac) Reports() ([]KeptReport, error) {
 	var reports []KeptReport
-	err := each(m.r, prefixReports, func(e Entry) error {
-		var r KeptReport
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return fmt.Errorf("decode %s: %w", e.Key, err)
-		}
-		reports = append(reports, r)
-		return nil
-	})
+	err := readAll(m.r, prefixReports, &reports)
 	sort.Slice(reports, func(i, j int) bool { return reports[i].Number > reports[j].Number })
 	return reports, err
 }

@@ -64,13 +64,7 @@ func (s *Store) Left(ctx context.Context, fn func(patching.History)) error {
 	var all []patching.History
 	err := s.db.View(ctx, PatchingPartition, func(r Reader) error {
 		all = nil
-		return each(r, prefixLeft, func(e Entry) error {
-			h, err := decodePatching(e.Value)
-			if err == nil {
-				all = append(all, *h)
-			}
-			return err
-		})
+		return readAll(r, prefixLeft, &all)
 	})
 	if err != nil {
 		return err

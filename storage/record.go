@@ -9,6 +9,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
+	"plimsoll/storage/wire"
 )
 
 // Record is the compact record x of one Mac: everything that planning, lists and counts need. It is written in the same commit as
@@ -70,58 +71,51 @@ func (r *Record) PlanningMac(asks bool, selfURL string) *plan.Mac {
 func (r *Record) Encode() ([]byte, error) {
 	f := &r.Facts
 	c := clock{r.LookedAt.Truncate(time.Second)}
-	w := wireRecord{
-		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, Model: f.Model, ModelName: f.ModelName, Board: f.Board, BoardFrom: f.BoardFrom,
-		Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
+	w := wire.Record{
+		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, Model: f.Model, ModelName: f.ModelName, Board: f.Board,
+		BoardFrom: f.BoardFrom, Version: f.Version, Build: f.Build, SupBuild: f.SupplementalBuild, Letter: f.Letter,
 		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
-			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32) |
-			truth(f.AppleSilicon, 64, 128) | truth(f.Supervised, 256, 512) |
-			bit(f.Contradicted, 1024),
+			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32) | truth(f.AppleSilicon, 64, 128) |
+			truth(f.Supervised, 256, 512) | bit(f.Contradicted, 1024),
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
-		Told: same(
-			r.Told,
-			r.Advertised,
-		), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events, Next: c.put(r.NextAt),
-		Family: f.Family, IDEnds: c.put(f.IdentityEnds), IDChanged: c.put(f.IdentityChangedAt), RefusedAt: c.put(f.RefusedAt), Refused: f.Refused,
-		Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt), Revision: max(0, r.Revision-epoch*1000),
-		Sum: wireSummary{
-			Phase: r.Summary.Phase, PhaseAt: c.put(r.Summary.PhaseAt), StateAt: c.put(r.Summary.StateAt), Flags: r.Summary.Flags,
-			Policy: r.Summary.Policy, Kind: r.Summary.Kind, Version: r.Summary.Version, Build: r.Summary.Build,
-			Due: putLocal(
-				r.Summary.Due,
-				r.Summary.Deadline,
-			), Deadline: int64(r.Summary.Deadline), Overdue: putOverdue(c, r), Codes: r.Summary.Codes,
-			Past: c.put(r.Summary.PastAt), TargetAt: c.put(r.Summary.TargetAt), ServedAt: c.put(r.Summary.ServedAt),
-			Letter: r.Summary.Letter, Fails: r.Summary.Fails, Gone: r.Summary.Withdrawn,
-		},
+		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events,
+		Sum: putSummary(c, &r.Summary), Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt),
+		Family: f.Family, IDEnds: c.put(f.IdentityEnds), IDChanged: c.put(f.IdentityChangedAt), RefusedAt: c.put(f.RefusedAt),
+		Refused: f.Refused, Revision: max(0, r.Revision-epoch*1000),
 	}
 	if w.UDID == w.ID {
 		w.UDID = ""
 	}
-	w.Sum.State = slices.Index(wireStates, r.Summary.State) + 1
 	for l, s := range r.Lanes {
 		if s != (plan.LaneState{}) {
-			w.Lanes = append(w.Lanes, wireLane{
-				Lane: plan.Lane(
-					l,
-				), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline), Served: putLocal(s.Served, r.Summary.Deadline),
-				Bits: bit(s.Renewed, 1) | bit(s.Returned, 2), Told: toldBeside(s),
+			w.Lanes = append(w.Lanes, wire.Lane{
+				Lane: plan.Lane(l), Since: c.put(s.Since), Target: s.Target, Promise: putLocal(s.Promise, r.Summary.Deadline),
+				Served: putLocal(s.Served, r.Summary.Deadline), Bits: bit(s.Renewed, 1) | bit(s.Returned, 2), Told: toldBeside(s),
 			})
 		}
 	}
-	w.putExceptions(c, r)
-	b, err := w.encode()
+	putExceptions(&w, c, r)
+	b, err := w.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode record of %s: %w", f.ID, err)
 	}
 	return b, nil
 }
 
+func putSummary(c clock, s *compliance.Summary) wire.Summary {
+	return wire.Summary{
+		State: slices.Index(wireStates, s.State) + 1, Phase: s.Phase, PhaseAt: c.put(s.PhaseAt), StateAt: c.put(s.StateAt),
+		Flags: s.Flags, Policy: s.Policy, Kind: s.Kind, Version: s.Version, Build: s.Build, Due: putLocal(s.Due, s.Deadline),
+		Deadline: int64(s.Deadline), Overdue: putOverdue(c, s), Past: c.put(s.PastAt), TargetAt: c.put(s.TargetAt),
+		ServedAt: c.put(s.ServedAt), Letter: s.Letter, Fails: s.Fails, Gone: s.Withdrawn, Codes: s.Codes,
+	}
+}
+
 // DecodeRecord reads what Encode writes.
 func DecodeRecord(b []byte) (*Record, error) {
-	w, err := decodeWire(b)
+	w, err := wire.Decode(b)
 	if err != nil {
 		return nil, fmt.Errorf("decode record: %w", err)
 	}
@@ -129,13 +123,10 @@ func DecodeRecord(b []byte) (*Record, error) {
 	deadline := declarations.Local(w.Sum.Deadline)
 	r := &Record{
 		Facts: status.Facts{
-			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board, BoardFrom: w.BoardFrom,
-			Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
+			ID: w.ID, UDID: w.UDID, Serial: w.Serial, Name: w.Name, Model: w.Model, ModelName: w.ModelName, Board: w.Board,
+			BoardFrom: w.BoardFrom, Version: w.Version, Build: w.Build, SupplementalBuild: w.SupBuild, Letter: w.Letter,
 			Capabilities: status.Capabilities{
-				Known:       w.Bits&1 != 0,
-				Enforcement: w.Bits&2 != 0,
-				Settings:    w.Bits&4 != 0,
-				Items:       w.Items,
+				Known: w.Bits&1 != 0, Enforcement: w.Bits&2 != 0, Settings: w.Bits&4 != 0, Items: w.Items,
 			},
 			AppleSilicon: truthOf(w.Bits, 64, 128), Supervised: truthOf(w.Bits, 256, 512),
 			BootstrapToken: w.Bits&8 != 0, Enrolled: w.Bits&16 != 0,
@@ -145,27 +136,13 @@ func DecodeRecord(b []byte) (*Record, error) {
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),
-		Told: unsame(
-			w.Told,
-			w.Adv,
-		), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, Events: w.Events, NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted), Revision: w.Revision + epoch*1000,
-		Summary: compliance.Summary{
-			Phase: w.Sum.Phase, PhaseAt: c.get(w.Sum.PhaseAt), StateAt: c.get(w.Sum.StateAt), Flags: w.Sum.Flags,
-			Policy: w.Sum.Policy, Kind: w.Sum.Kind, Version: w.Sum.Version, Build: w.Sum.Build,
-			Due: getLocal(
-				w.Sum.Due,
-				deadline,
-			), Deadline: deadline, OverdueAt: getOverdue(c, w.Sum.Overdue, deadline), Codes: w.Sum.Codes,
-			PastAt: c.get(w.Sum.Past), TargetAt: c.get(w.Sum.TargetAt), ServedAt: c.get(w.Sum.ServedAt),
-			Letter: w.Sum.Letter, Fails: w.Sum.Fails, Withdrawn: w.Sum.Gone,
-		},
+		Told: unsame(w.Told, w.Adv), ToldAt: c.get(w.ToldAt), Tries: w.Tries, Push: w.Push, Reports: w.Reports, Events: w.Events,
+		Summary: getSummary(c, &w.Sum), NextAt: c.get(w.Next), LookedAt: c.looked, NotedAt: c.get(w.Noted),
+		Revision: w.Revision + epoch*1000,
 	}
-	w.getExceptions(c, r)
+	getExceptions(&w, c, r)
 	if w.UDID == "" && w.Bits&32 == 0 {
 		r.Facts.UDID = w.ID
-	}
-	if w.Sum.State > 0 && w.Sum.State <= len(wireStates) {
-		r.Summary.State = wireStates[w.Sum.State-1]
 	}
 	for _, l := range w.Lanes {
 		if l.Lane < 0 || int(l.Lane) >= len(r.Lanes) {
@@ -179,6 +156,20 @@ func DecodeRecord(b []byte) (*Record, error) {
 	return r, nil
 }
 
+func getSummary(c clock, w *wire.Summary) compliance.Summary {
+	deadline := declarations.Local(w.Deadline)
+	s := compliance.Summary{
+		Phase: w.Phase, PhaseAt: c.get(w.PhaseAt), StateAt: c.get(w.StateAt), Flags: w.Flags, Policy: w.Policy, Kind: w.Kind,
+		Version: w.Version, Build: w.Build, Due: getLocal(w.Due, deadline), Deadline: deadline,
+		OverdueAt: getOverdue(c, w.Overdue, deadline), PastAt: c.get(w.Past), TargetAt: c.get(w.TargetAt),
+		ServedAt: c.get(w.ServedAt), Letter: w.Letter, Fails: w.Fails, Withdrawn: w.Gone, Codes: w.Codes,
+	}
+	if w.State > 0 && w.State <= len(wireStates) {
+		s.State = wireStates[w.State-1]
+	}
+	return s
+}
+
 // Same tells whether two records say the same, times compared as the database keeps them (whole seconds), LookedAt and Revision
 // aside: these say when a record was written, not what of.
 func (r *Record) Same(o *Record) bool {
@@ -188,32 +179,11 @@ func (r *Record) Same(o *Record) bool {
 		facts.IdentityEnds, facts.IdentityChangedAt, facts.RefusedAt = time.Time{}, time.Time{}, time.Time{}
 	}
 	if f != g || !sameTimes(
-		r.Facts.EnrolledAt,
-		o.Facts.EnrolledAt,
-		r.Facts.LastContactAt,
-		o.Facts.LastContactAt,
-		r.Facts.LastReportAt,
-		o.Facts.LastReportAt,
-		r.Facts.IdentityEnds,
-		o.Facts.IdentityEnds,
-		r.Facts.IdentityChangedAt,
-		o.Facts.IdentityChangedAt,
-		r.Facts.RefusedAt,
-		o.Facts.RefusedAt,
-		r.BackAt,
-		o.BackAt,
-		r.RaisedAt,
-		o.RaisedAt,
-		r.AdvertisedAt,
-		o.AdvertisedAt,
-		r.ServedAt,
-		o.ServedAt,
-		r.ToldAt,
-		o.ToldAt,
-		r.NextAt,
-		o.NextAt,
-		r.NotedAt,
-		o.NotedAt,
+		r.Facts.EnrolledAt, o.Facts.EnrolledAt, r.Facts.LastContactAt, o.Facts.LastContactAt,
+		r.Facts.LastReportAt, o.Facts.LastReportAt, r.Facts.IdentityEnds, o.Facts.IdentityEnds,
+		r.Facts.IdentityChangedAt, o.Facts.IdentityChangedAt, r.Facts.RefusedAt, o.Facts.RefusedAt,
+		r.BackAt, o.BackAt, r.RaisedAt, o.RaisedAt, r.AdvertisedAt, o.AdvertisedAt, r.ServedAt, o.ServedAt,
+		r.ToldAt, o.ToldAt, r.NextAt, o.NextAt, r.NotedAt, o.NotedAt,
 	) {
 		return false
 	}
@@ -227,20 +197,18 @@ func (r *Record) Same(o *Record) bool {
 			return false
 		}
 	}
-	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book && r.Manifest == o.Manifest &&
-		r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports && r.Events == o.Events &&
-		sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) &&
-		sameExceptions(r, o) &&
+	return r.Life == o.Life && r.Generation == o.Generation && r.Advertised == o.Advertised && r.Book == o.Book &&
+		r.Manifest == o.Manifest && r.Told == o.Told && r.Tries == o.Tries && r.Push == o.Push && r.Reports == o.Reports &&
+		r.Events == o.Events && sameDelayed(r.Delayed, o.Delayed) && sameWish(r.Wish, o.Wish) && sameExceptions(r, o) &&
 		sameSummary(&r.Summary, &o.Summary)
 }
 
 func sameSummary(a, b *compliance.Summary) bool {
-	return sameTimes(a.PhaseAt, b.PhaseAt, a.StateAt, b.StateAt, a.OverdueAt, b.OverdueAt, a.PastAt, b.PastAt, a.TargetAt, b.TargetAt, a.ServedAt, b.ServedAt) &&
-		a.State == b.State && a.Phase == b.Phase && a.Flags == b.Flags && a.Policy == b.Policy && a.Kind == b.Kind && a.Version == b.Version &&
-		a.Letter == b.Letter && a.Build == b.Build && a.Due == b.Due && a.Deadline == b.Deadline &&
-		a.Fails == b.Fails &&
-		a.Withdrawn == b.Withdrawn &&
-		slices.Equal(a.Codes, b.Codes)
+	return sameTimes(a.PhaseAt, b.PhaseAt, a.StateAt, b.StateAt, a.OverdueAt, b.OverdueAt, a.PastAt, b.PastAt,
+		a.TargetAt, b.TargetAt, a.ServedAt, b.ServedAt) &&
+		a.State == b.State && a.Phase == b.Phase && a.Flags == b.Flags && a.Policy == b.Policy && a.Kind == b.Kind &&
+		a.Version == b.Version && a.Letter == b.Letter && a.Build == b.Build && a.Due == b.Due && a.Deadline == b.Deadline &&
+		a.Fails == b.Fails && a.Withdrawn == b.Withdrawn && slices.Equal(a.Codes, b.Codes)
 }
 
 func sameDelayed(a, b *plan.Delayed) bool {

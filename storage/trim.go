@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/storage/wire"
 )
 
 // Trim deletes what is beyond the limits. It reads all of the Mac's history and belongs into a sweep.
@@ -77,7 +78,7 @@ func (m *MacTx) trimManifests(after time.Time) error {
 	}
 	var all []kept
 	if err := each(m.r, prefixManifests, func(e Entry) error {
-		man, err := decodeManifest(e.Value)
+		man, err := wire.DecodeManifest(e.Value)
 		if err != nil {
 			return err
 		}

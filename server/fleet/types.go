@@ -36,6 +36,35 @@ type Notifier interface {
 	Forget(ctx context.Context, id string) error
 }
 
+// Command is one command that a Mac was sent, as the API lists it (docs/api.md 4).
+type Command struct {
+	UUID        string     `json:"uuid"`
+	RequestType string     `json:"request_type"`
+	QueuedAt    time.Time  `json:"queued_at"`
+	AnsweredAt  *time.Time `json:"answered_at"` // null: it waits
+	// Status is the Mac's word: Acknowledged, Error, CommandFormatError; of a command that waits NotNow when the Mac said so last,
+	// else Queued.
+	Status string       `json:"status"`
+	Errors []ChainError `json:"errors"` // in Apple's words, whole
+}
+
+// CommandAnswer is a command with what the Mac answered to it.
+type CommandAnswer struct {
+	Command
+	// Answer is the property list of the answer as JSON, without its secrets; null while the command waits.
+	Answer json.RawMessage `json:"answer"`
+	// LeftOut are JSON Pointers to the values that are not in Answer: secrets, and binary data.
+	LeftOut []string `json:"left_out"`
+}
+
+// CommandLog reads what an enrolment was sent, and what it answered. Implemented by server/mdm/commandlog.
+type CommandLog interface {
+	// Commands lists at most limit commands, the last queued first; after and next are positions in the log.
+	Commands(ctx context.Context, id, after string, limit int) (list []Command, next string, err error)
+	// Command finds one by its UUID; ErrNotFound when there is none.
+	Command(ctx context.Context, id, uuid string) (CommandAnswer, error)
+}
+
 // OS is what a Mac runs.
 type OS struct {
 	Version           string `json:"version"`

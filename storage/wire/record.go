@@ -1,21 +1,17 @@
-package storage
-
-// This file is the record as it stands in the database.
+package wire
 
 import (
 	"bytes"
 	"encoding/json"
-	"time"
 
-	"plimsoll/declarations"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 )
 
-// wireRecord is Record in the database.
-type wireRecord struct {
+// Record is storage.Record as it stands in the database: JSON with short keys. Times are numbers that storage makes.
+type Record struct {
 	ID        string          `json:"i"`
 	UDID      string          `json:"u,omitempty"` // left out when equal to the id
 	Serial    string          `json:"s,omitempty"`
@@ -36,44 +32,45 @@ type wireRecord struct {
 	Contact  int64         `json:"lc,omitempty"`
 	Reported int64         `json:"lr,omitempty"`
 	Life     int           `json:"L,omitempty"`
-	Lanes    []wireLane    `json:"p,omitempty"`
+	Lanes    []Lane        `json:"p,omitempty"`
 	Back     int64         `json:"ba,omitempty"`
 	Delayed  *plan.Delayed `json:"de,omitempty"`
 	Wish     *plan.Wish    `json:"wi,omitempty"`
 	// An exemption: its end and beginning; an update now: its moment, lane and release, "=" when build or version are the
 	// summary's.
-	ExUntil   int64       `json:"xu,omitempty"`
-	ExSince   int64       `json:"xs,omitempty"`
-	NowAt     int64       `json:"ua,omitempty"`
-	NowLane   plan.Lane   `json:"ul,omitempty"`
-	NowBuild  string      `json:"ub,omitempty"`
-	NowVer    string      `json:"uv,omitempty"`
-	Gen       uint64      `json:"g,omitempty"`
-	Raised    int64       `json:"ga,omitempty"`
-	Adv       string      `json:"a,omitempty"`
-	AdvAt     int64       `json:"at,omitempty"`
-	Book      uint64      `json:"ab,omitempty"`
-	Man       string      `json:"k,omitempty"` // "=" when equal to the advertised token
-	ManAt     int64       `json:"ka,omitempty"`
-	Told      string      `json:"t,omitempty"` // likewise
-	ToldAt    int64       `json:"ta,omitempty"`
-	Tries     int         `json:"tt,omitempty"`
-	Push      string      `json:"pu,omitempty"`
-	Reports   int         `json:"r,omitempty"`
-	Events    int         `json:"ev,omitempty"`
-	Sum       wireSummary `json:"S,omitzero"`
-	Next      int64       `json:"x,omitempty"`
-	Looked    int64       `json:"la,omitempty"`
-	Noted     int64       `json:"na,omitempty"`
-	Family    string      `json:"fa,omitempty"`
-	IDEnds    int64       `json:"ie,omitempty"`
-	IDChanged int64       `json:"ic,omitempty"`
-	RefusedAt int64       `json:"ra,omitempty"`
-	Refused   string      `json:"rf,omitempty"`
-	Revision  int64       `json:"q,omitempty"`
+	ExUntil   int64     `json:"xu,omitempty"`
+	ExSince   int64     `json:"xs,omitempty"`
+	NowAt     int64     `json:"ua,omitempty"`
+	NowLane   plan.Lane `json:"ul,omitempty"`
+	NowBuild  string    `json:"ub,omitempty"`
+	NowVer    string    `json:"uv,omitempty"`
+	Gen       uint64    `json:"g,omitempty"`
+	Raised    int64     `json:"ga,omitempty"`
+	Adv       string    `json:"a,omitempty"`
+	AdvAt     int64     `json:"at,omitempty"`
+	Book      uint64    `json:"ab,omitempty"`
+	Man       string    `json:"k,omitempty"` // "=" when equal to the advertised token
+	ManAt     int64     `json:"ka,omitempty"`
+	Told      string    `json:"t,omitempty"` // likewise
+	ToldAt    int64     `json:"ta,omitempty"`
+	Tries     int       `json:"tt,omitempty"`
+	Push      string    `json:"pu,omitempty"`
+	Reports   int       `json:"r,omitempty"`
+	Events    int       `json:"ev,omitempty"`
+	Sum       Summary   `json:"S,omitzero"`
+	Next      int64     `json:"x,omitempty"`
+	Looked    int64     `json:"la,omitempty"`
+	Noted     int64     `json:"na,omitempty"`
+	Family    string    `json:"fa,omitempty"`
+	IDEnds    int64     `json:"ie,omitempty"`
+	IDChanged int64     `json:"ic,omitempty"`
+	RefusedAt int64     `json:"ra,omitempty"`
+	Refused   string    `json:"rf,omitempty"`
+	Revision  int64     `json:"q,omitempty"`
 }
 
-type wireLane struct {
+// Lane is the state of one lane of a Record.
+type Lane struct {
 	Lane    plan.Lane `json:"l,omitempty"`
 	Since   int64     `json:"s,omitempty"`
 	Target  string    `json:"t,omitempty"`
@@ -83,7 +80,8 @@ type wireLane struct {
 	Told    string    `json:"o,omitempty"` // left out when equal to the target, "-" when there is none beside a target
 }
 
-type wireSummary struct {
+// Summary is the summary of a Record.
+type Summary struct {
 	State    int              `json:"s,omitempty"` // index into compliance.States, plus one
 	Phase    compliance.Phase `json:"p,omitempty"`
 	PhaseAt  int64            `json:"pa,omitempty"`
@@ -105,10 +103,10 @@ type wireSummary struct {
 	Codes    []string         `json:"c,omitempty"`
 }
 
-// encode writes what json.Marshal does.
-func (r *wireRecord) encode() ([]byte, error) {
+// Encode writes what json.Marshal does.
+func (r *Record) Encode() ([]byte, error) {
 	room := rooms.Get().(*[]byte)
-	w := wire{b: (*room)[:0]}
+	w := object{b: (*room)[:0]}
 	w.open()
 	r.fields(&w)
 	w.close()
@@ -118,17 +116,17 @@ func (r *wireRecord) encode() ([]byte, error) {
 	return b, w.err
 }
 
-// decodeWire reads what json.Unmarshal does.
-func decodeWire(b []byte) (wireRecord, error) {
-	var r wireRecord
-	w := wire{b: b, reads: true}
+// Decode reads what json.Unmarshal does.
+func Decode(b []byte) (Record, error) {
+	var r Record
+	w := object{b: b, reads: true}
 	w.open()
 	r.fields(&w)
 	w.close()
 	if w.whole() {
 		return r, nil
 	}
-	odd := new(wireRecord) // it is damaged, or something rare stands in it
+	odd := new(Record) // it is damaged, or something rare stands in it
 	err := json.Unmarshal(b, odd)
 	return *odd, err
 }
@@ -138,14 +136,13 @@ var (
 	usualBoards = []string{status.BoardFromReport, status.BoardFromTable, status.BoardFromQuery}
 	usualKinds  = []string{string(release.KindOS), string(release.KindBSI)}
 	usualPhases = []string{
-		string(
-			compliance.Served,
-		), string(compliance.Active), string(compliance.Downloading), string(compliance.Prepared), string(compliance.Planned),
+		string(compliance.Served), string(compliance.Active), string(compliance.Downloading), string(compliance.Prepared),
+		string(compliance.Planned),
 	}
 )
 
 // fields are the members in the order of the struct, which is that of encoding/json.
-func (r *wireRecord) fields(w *wire) {
+func (r *Record) fields(w *object) {
 	w.text("i", &r.ID)
 	w.str("u", &r.UDID)
 	w.str("s", &r.Serial)
@@ -164,7 +161,7 @@ func (r *wireRecord) fields(w *wire) {
 	integer(w, "lc", &r.Contact)
 	integer(w, "lr", &r.Reported)
 	integer(w, "L", &r.Life)
-	list(w, "p", &r.Lanes, func(l *wireLane) { l.fields(w) })
+	list(w, "p", &r.Lanes, func(l *Lane) { l.fields(w) })
 	integer(w, "ba", &r.Back)
 	if r.Delayed != nil && w.member("de") {
 		w.marshal(r.Delayed)
@@ -203,7 +200,7 @@ func (r *wireRecord) fields(w *wire) {
 	integer(w, "q", &r.Revision)
 }
 
-func (l *wireLane) fields(w *wire) {
+func (l *Lane) fields(w *object) {
 	w.open()
 	integer(w, "l", &l.Lane)
 	integer(w, "s", &l.Since)
@@ -216,7 +213,7 @@ func (l *wireLane) fields(w *wire) {
 }
 
 // fields are the summary as the member S, which is left out when nothing is in it.
-func (s *wireSummary) fields(w *wire) {
+func (s *Summary) fields(w *object) {
 	before, begun := len(w.b), w.begun
 	if !w.member("S") {
 		return
@@ -246,134 +243,4 @@ func (s *wireSummary) fields(w *wire) {
 		return
 	}
 	w.close()
-}
-
-// Times are seconds since 2025-01-01 in the database, 1 stands for the time at which the Mac was looked at, 0 for none.
-const (
-	epoch  = 1735689600
-	looked = 1
-)
-
-// clock writes and reads the times of one record.
-type clock struct{ looked time.Time }
-
-func (c clock) put(t time.Time) int64 {
-	switch {
-	case t.IsZero():
-		return 0
-	case t.Equal(c.looked):
-		return looked
-	}
-	if s := t.Unix() - epoch; s != 0 && s != looked {
-		return s
-	}
-	return looked + 1
-}
-
-func (c clock) get(s int64) time.Time {
-	switch s {
-	case 0:
-		return time.Time{}
-	case looked:
-		return c.looked
-	}
-	return time.Unix(s+epoch, 0).UTC()
-}
-
-// deadlineToo stands for the summary's deadline where another wall-clock time is the same.
-const deadlineToo = 1
-
-func putLocal(l, deadline declarations.Local) int64 {
-	if l != 0 && l == deadline {
-		return deadlineToo
-	}
-	return int64(l)
-}
-
-func getLocal(n int64, deadline declarations.Local) declarations.Local {
-	if n == deadlineToo {
-		return deadline
-	}
-	return declarations.Local(n)
-}
-
-func bit(on bool, b int) int {
-	if on {
-		return b
-	}
-	return 0
-}
-
-func same(token, advertised string) string {
-	if token != "" && token == advertised {
-		return "="
-	}
-	return token
-}
-
-func unsame(token, advertised string) string {
-	if token == "=" {
-		return advertised
-	}
-	return token
-}
-
-// putOverdue leaves out what the deadline read in UTC says too.
-func putOverdue(c clock, r *Record) int64 {
-	if d := r.Summary.Deadline; d != 0 && r.Summary.OverdueAt.Equal(d.At(0)) {
-		return -1
-	}
-	return c.put(r.Summary.OverdueAt)
-}
-
-func getOverdue(c clock, n int64, deadline declarations.Local) time.Time {
-	if n == -1 {
-		return deadline.At(0)
-	}
-	return c.get(n)
-}
-
-// wireStates are the states by the number that stands for them in the database. States are only ever appended.
-var wireStates = []compliance.State{
-	compliance.Unmanaged, compliance.Unknown, compliance.Unsupported, compliance.Held, compliance.Incompatible, compliance.Failing,
-	compliance.Overdue, compliance.Pending, compliance.Compliant, compliance.Exempt,
-}
-
-func truth(t status.Truth, no, yes int) int {
-	return bit(t == status.No, no) | bit(t == status.Yes, yes)
-}
-
-func truthOf(bits, no, yes int) status.Truth {
-	switch {
-	case bits&yes != 0:
-		return status.Yes
-	case bits&no != 0:
-		return status.No
-	}
-	return status.NotKnown
-}
-
-// toldNone stands for a lane that has a target and was never advertised.
-const toldNone = "-"
-
-// toldBeside is what was advertised last in a lane, as it stands beside its target.
-func toldBeside(s plan.LaneState) string {
-	switch {
-	case s.Told == s.Target:
-		return ""
-	case s.Told == "":
-		return toldNone
-	}
-	return s.Told
-}
-
-// toldOf reads what toldBeside writes. Of a record that knows no such member the last target counts.
-func toldOf(l wireLane) string {
-	switch l.Told {
-	case "":
-		return l.Target
-	case toldNone:
-		return ""
-	}
-	return l.Told
 }

@@ -1,4 +1,4 @@
-package storage
+package wire
 
 import (
 	"encoding/json"
@@ -11,13 +11,13 @@ import (
 // usualItems are the kinds of declarations that we send.
 var usualItems = []string{string(declarations.KindActivation), string(declarations.KindConfiguration)}
 
-// decodeManifest reads a manifest; nil when there is none.
-func decodeManifest(b []byte) (*declarations.Manifest, error) {
+// DecodeManifest reads a manifest; nil when there is none.
+func DecodeManifest(b []byte) (*declarations.Manifest, error) {
 	if b == nil {
 		return nil, nil
 	}
 	m := new(declarations.Manifest)
-	w := wire{b: b, reads: true}
+	w := object{b: b, reads: true}
 	w.readManifest(m)
 	if w.whole() {
 		return m, nil
@@ -29,7 +29,7 @@ func decodeManifest(b []byte) (*declarations.Manifest, error) {
 	return m, nil
 }
 
-func (w *wire) readManifest(m *declarations.Manifest) {
+func (w *object) readManifest(m *declarations.Manifest) {
 	w.open()
 	w.text("token", &m.DeclarationsToken)
 	w.readTime("timestamp", &m.Timestamp)
@@ -44,7 +44,7 @@ func (w *wire) readManifest(m *declarations.Manifest) {
 	w.close()
 }
 
-func (w *wire) readTime(key string, t *time.Time) {
+func (w *object) readTime(key string, t *time.Time) {
 	if !w.member(key) {
 		return
 	}

@@ -1,15 +1,20 @@
-package storage
+// Package wire writes and reads the values that are read most as encoding/json does, in a tenth of its time.
+package wire
 
 import (
 	"encoding/json"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
-// wire writes or reads the members of a JSON object one after the other, which is named once for both, and takes a tenth of the
+// rooms are where values are encoded before it is known how long they become.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+// object writes or reads the members of a JSON object one after the other, which is named once for both, and takes a tenth of the
 // time that encoding/json needs. It writes the bytes that encoding/json writes, members without a value left out. It reads only
 // what is written so, the members in their order; what is not is odd, and encoding/json has to read it.
-type wire struct {
+type object struct {
 	b     []byte
 	reads bool
 	at    int  // reading: how far
@@ -19,7 +24,7 @@ type wire struct {
 }
 
 // member writes a key, or tells whether what is read next is the member with that key.
-func (w *wire) member(key string) bool {
+func (w *object) member(key string) bool {
 	if !w.reads {
 		if w.begun {
 			w.b = append(w.b, ',')
@@ -46,7 +51,7 @@ func (w *wire) member(key string) bool {
 }
 
 // sign writes or reads one character.
-func (w *wire) sign(c byte) {
+func (w *object) sign(c byte) {
 	switch {
 	case !w.reads:
 		w.b = append(w.b, c)
@@ -58,33 +63,33 @@ func (w *wire) sign(c byte) {
 }
 
 // next tells whether what is read next is c.
-func (w *wire) next(c byte) bool { return w.at < len(w.b) && w.b[w.at] == c }
+func (w *object) next(c byte) bool { return w.at < len(w.b) && w.b[w.at] == c }
 
-func (w *wire) open() {
+func (w *object) open() {
 	w.sign('{')
 	w.begun = false
 }
 
-func (w *wire) close() {
+func (w *object) close() {
 	w.sign('}')
 	w.begun = true
 }
 
 // str is a member that is left out when it is empty.
-func (w *wire) str(key string, v *string, usual ...string) {
+func (w *object) str(key string, v *string, usual ...string) {
 	if w.reads || *v != "" {
 		w.text(key, v, usual...)
 	}
 }
 
 // text is a member that is there even when it is empty. Reading one of the usual values takes no memory.
-func (w *wire) text(key string, v *string, usual ...string) {
+func (w *object) text(key string, v *string, usual ...string) {
 	if w.member(key) {
 		w.quoted(v, usual...)
 	}
 }
 
-func (w *wire) quoted(v *string, usual ...string) {
+func (w *object) quoted(v *string, usual ...string) {
 	if !w.reads {
 		w.quote(*v)
 		return
@@ -99,7 +104,7 @@ func (w *wire) quoted(v *string, usual ...string) {
 	*v = string(raw)
 }
 
-func (w *wire) quote(s string) {
+func (w *object) quote(s string) {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			w.marshal(s)
@@ -112,7 +117,7 @@ func (w *wire) quote(s string) {
 }
 
 // marshal writes a value as encoding/json does.
-func (w *wire) marshal(v any) {
+func (w *object) marshal(v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		w.err = err
@@ -121,7 +126,7 @@ func (w *wire) marshal(v any) {
 }
 
 // raw reads a string in which nothing is escaped.
-func (w *wire) raw() []byte {
+func (w *object) raw() []byte {
 	w.sign('"')
 	ascii := true
 	for i := w.at; i < len(w.b); i++ {
@@ -143,7 +148,7 @@ func (w *wire) raw() []byte {
 }
 
 // integer is a member that is left out when it is 0.
-func integer[T ~int | ~int64 | ~uint64 | ~uint32 | ~uint16](w *wire, key string, v *T) {
+func integer[T ~int | ~int64 | ~uint64 | ~uint32 | ~uint16](w *object, key string, v *T) {
 	switch {
 	case w.reads:
 		if w.member(key) {
@@ -162,7 +167,7 @@ func integer[T ~int | ~int64 | ~uint64 | ~uint32 | ~uint16](w *wire, key string,
 }
 
 // digits reads a whole number of at most 18 digits.
-func (w *wire) digits() (n int64) {
+func (w *object) digits() (n int64) {
 	minus := w.next('-')
 	if minus {
 		w.at++
@@ -182,7 +187,7 @@ func (w *wire) digits() (n int64) {
 
 // list is a member that is a list, and is left out when it is empty: one that is read has an element at least. each writes or
 // reads an element.
-func list[T any](w *wire, key string, v *[]T, each func(*T)) {
+func list[T any](w *object, key string, v *[]T, each func(*T)) {
 	if !w.reads && len(*v) == 0 || !w.member(key) {
 		return
 	}
@@ -203,4 +208,4 @@ func list[T any](w *wire, key string, v *[]T, each func(*T)) {
 }
 
 // whole tells whether all of it was read, and nothing odd.
-func (w *wire) whole() bool { return !w.odd && w.at == len(w.b) }
+func (w *object) whole() bool { return !w.odd && w.at == len(w.b) }
