@@ -39,6 +39,8 @@ type deviceModel struct {
 	OlderEvents                                           string
 	Served                                                servedModel
 	Reports                                               []reportModel
+	Commands                                              []commandModel
+	OlderCommands                                         string
 	Status                                                []statusItem
 	Next                                                  string // the first reason's advice
 	Exceptions                                            rollout.Exceptions
@@ -58,6 +60,7 @@ var tabs = []tabModel{
 	{Name: "Timeline", Link: "timeline"},
 	{Name: "Declarations", Link: "declarations"},
 	{Name: "Reports", Link: "reports"},
+	{Name: "Commands", Link: "commands"},
 }
 
 // deadlineModel is a deadline in its own wall clock, and as the instant that counts for "overdue".
@@ -111,6 +114,13 @@ type reportModel struct {
 	Odd      []string
 }
 
+// commandModel is a command that the Mac was sent.
+type commandModel struct {
+	Type, Link, Status string
+	Queued, Answered   view.Moment
+	Errors             []string
+}
+
 type statusItem struct{ Name, Value string }
 
 // eventsShown is how many events a Mac's page shows.
@@ -149,6 +159,8 @@ func (w *Web) devicePage(c echo.Context) error {
 		err = w.addEvents(ctx, &m, c.QueryParam("events"))
 	case "reports":
 		err = w.addReports(ctx, &m)
+	case "commands":
+		err = w.addCommands(ctx, &m, c.QueryParam("commands"))
 	}
 	if err != nil {
 		return err

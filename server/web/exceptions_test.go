@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,11 +91,16 @@ func TestUpdateNowOnTheDevicePage(t *testing.T) {
 	}
 }
 
+// postForm matches a form that writes, with its address and its content.
+var postForm = regexp.MustCompile(`(?s)<form method="post" action="([^"]*)"[^>]*>(.*?)</form>`)
+
 // An operator acts on single Macs and on nothing else; one who reads does neither.
 func TestWhoActsOnSingleMacs(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(air)
 	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14}}`)
+	_, _, _, err := w.PutGroup(context.Background(), "lab", nil, fleet.WriteOptions{By: "test", Confirm: true})
+	w.must(err)
 	for scope, want := range map[fleet.Scope]struct{ exempt, freeze int }{
 		fleet.ScopeOperator: {http.StatusSeeOther, http.StatusForbidden}, fleet.ScopeRead: {http.StatusForbidden, http.StatusForbidden},
 	} {
@@ -104,6 +110,28 @@ func TestWhoActsOnSingleMacs(t *testing.T) {
 		}
 		if p := c.send("/calendar/freezes", "name", "x", "from", "2026-09-21", "to", "2026-09-25", "reason", "r", "confirm", "yes"); p.status != want.freeze {
 			t.Errorf("%s: a freeze is %d", scope, p.status)
+		}
+		may := want.exempt == http.StatusSeeOther
+		for path, allowed := range map[string]bool{"sync": may, "groups": may, "remove": false} {
+			if p := c.send("/devices/MAC-1/"+path, "shown", "lab", "group", "lab"); (p.status == http.StatusSeeOther) != allowed {
+				t.Errorf("%s: %s is %d", scope, path, p.status)
+			}
+			if has := strings.Contains(c.get("/devices/MAC-1").body, `action="/devices/MAC-1/`+path); has != allowed {
+				t.Errorf("%s: the button of %s is there: %v", scope, path, has)
+			}
+		}
+		if g, err := w.Group(context.Background(), "lab"); err != nil || (len(g.Devices) == 1) != may {
+			t.Errorf("%s: the group has %v, %v", scope, g.Devices, err)
+		}
+		_, _, err := w.EditGroup(context.Background(), "lab", nil, []string{"MAC-1", "C02AAA", air.serial}, fleet.WriteOptions{By: "test", Confirm: true})
+		w.must(err)
+		for _, page := range []string{"/", "/devices", "/policies", "/policies/everyone", "/groups", "/groups/lab", "/releases", "/enrollment", "/calendar", "/settings", "/devices/MAC-1"} {
+			body := c.get(page).body
+			for _, form := range postForm.FindAllStringSubmatch(body, -1) {
+				if strings.Contains(form[2], "<button") && form[1] != "/logout" && !(may && strings.HasPrefix(form[1], "/devices/MAC-1/")) {
+					t.Errorf("%s: %s has a button of the form %s, which may not be sent", scope, page, form[1])
+				}
+			}
 		}
 		if has := strings.Contains(c.get("/devices/MAC-1").body, "/devices/MAC-1/exemption"); has != (want.exempt == http.StatusSeeOther) {
 			t.Errorf("%s: the form is there: %v", scope, has)

@@ -22,10 +22,12 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/api"
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/commandlog"
 	"plimsoll/server/web"
 	"plimsoll/status"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
+	"plimsoll/storage/nano"
 )
 
 // notifier is a Notifier that tells nobody: the Macs of the tests sync when a test says so.
@@ -58,6 +60,7 @@ type world struct {
 	*fleet.Fleet
 	t     testing.TB
 	db    *counted
+	nano  *nano.Store // what NanoMDM keeps of the Macs
 	store *storage.Store
 	zone  *time.Location
 	srv   *httptest.Server
@@ -87,14 +90,14 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	t.Cleanup(func() { _ = db.Close() })
 	w.db = &counted{DB: db}
-	w.store = storage.New(w.db)
+	w.store, w.nano = storage.New(w.db), nano.New(w.db, nano.WithClock(w.now))
 	log := slog.New(slog.DiscardHandler)
 	feed, err := os.ReadFile(filepath.Join("..", "..", "declarations", "release", "snapshot.json"))
 	w.must(err)
 	w.zone, err = time.LoadLocation("Europe/Berlin")
 	w.must(err)
 	w.Fleet, err = fleet.New(fleet.Options{
-		Store: w.store, Notifier: notifier{}, Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
+		Store: w.store, Notifier: notifier{}, Commands: commandlog.New(w.nano), Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
 		Catalogue: fleet.Source{Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return feed, fleet.Validators{File: "the feed"}, prev.File != "", nil
 		}},

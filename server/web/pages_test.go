@@ -26,12 +26,12 @@ func (w *world) addresses() map[string]string {
 		"login": "/login", "fleet": "/", "devices": "/devices", "filtered": "/devices?state=overdue&flag=past_deadline", "device": "/devices/MAC-048", "overdue": "/devices/MAC-046",
 		"report": "/devices/MAC-048/reports/1", "policies": "/policies", "policy": "/policies/everyone", "new-policy": "/policies/new", "groups": "/groups", "group": "/groups/eng",
 		"releases": "/releases", "as-of": "/releases?as_of=2026-08-20", "enrollment": "/enrollment", "not-found": "/devices/none", "nowhere": "/nothing/here", "settings": "/settings", "calendar": "/calendar?day=2026-08-31",
-		"timeline": "/devices/MAC-048?tab=timeline", "declarations": "/devices/MAC-048?tab=declarations", "reports": "/devices/MAC-048?tab=reports", "self-none": "/self/none", "self": w.self("MAC-034"), "self-overdue": w.self("MAC-046"), "self-failing": w.self("MAC-048"),
+		"timeline": "/devices/MAC-048?tab=timeline", "declarations": "/devices/MAC-048?tab=declarations", "reports": "/devices/MAC-048?tab=reports", "commands": "/devices/MAC-048?tab=commands", "command": "/devices/MAC-048/commands/C-1", "self-none": "/self/none", "self": w.self("MAC-034"), "self-overdue": w.self("MAC-046"), "self-failing": w.self("MAC-048"),
 	}
 }
 
 // mainPages are those that are looked at in every way.
-var mainPages = []string{"fleet", "devices", "device", "timeline", "policies", "policy", "releases", "settings", "calendar", "enrollment", "groups", "self", "nowhere"}
+var mainPages = []string{"fleet", "devices", "device", "timeline", "commands", "policies", "policy", "releases", "settings", "calendar", "enrollment", "groups", "self", "nowhere"}
 
 // TestScreenshots keeps a picture of each page, and of the main ones in the dark and on a narrow screen (make screenshots).
 func TestScreenshots(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/micromdm/nanomdm/mdm"
+
 	"plimsoll/server/fleet"
 )
 
@@ -68,8 +70,34 @@ func (w *world) seed() {
 		w.report(fmt.Sprintf("MAC-%03d", i), `{"StatusItems":{"softwareupdate":{"install-state":"prepared",`+pending)
 	}
 	w.report("MAC-038", `{"StatusItems":{"device":{"operating-system":{"version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
+	w.commands("MAC-048")
 	w.history()
 	w.must(w.enrolled())
+}
+
+// commands sends a Mac five commands: it takes the first and the second, refuses the third, cannot take the fourth now, and has
+// not seen the fifth.
+func (w *world) commands(id string) {
+	w.t.Helper()
+	r := mdm.NewRequestWithContext(context.Background(), nil)
+	r.EnrollID = &mdm.EnrollID{Type: mdm.Device, ID: id}
+	w.must(w.nano.StoreAuthenticate(r, &mdm.Authenticate{}))
+	w.must(w.nano.StoreTokenUpdate(r, &mdm.TokenUpdate{Push: mdm.Push{Topic: "t", PushMagic: "m", Token: []byte{1}}}))
+	for i, c := range []struct{ kind, status, answer string }{
+		{"DeviceInformation", "Acknowledged", `<key>QueryResponses</key><dict><key>OSVersion</key><string>26.6.1</string><key>UnlockToken</key><data>AAAA</data></dict>`},
+		{"DeclarativeManagement", "Acknowledged", ""},
+		{"ScheduleOSUpdate", "Error", `<key>ErrorChain</key><array><dict><key>ErrorCode</key><integer>12021</integer><key>ErrorDomain</key><string>MCMDMErrorDomain</string><key>USEnglishDescription</key><string>“ScheduleOSUpdate” is not a valid request <b>type</b></string></dict></array>`},
+		{"InstalledApplicationList", "NotNow", ""},
+		{"SecurityInfo", "", ""},
+	} {
+		cmd := &mdm.Command{CommandUUID: fmt.Sprintf("C-%d", i+1), Raw: []byte("<plist/>")}
+		cmd.Command.RequestType = c.kind
+		w.must(w.nano.Enqueue(context.Background(), id, cmd))
+		if c.status != "" {
+			raw := []byte(`<plist version="1.0"><dict><key>Status</key><string>` + c.status + `</string>` + c.answer + `</dict></plist>`)
+			w.must(w.nano.StoreCommandReport(r, &mdm.CommandResults{CommandUUID: cmd.CommandUUID, Status: c.status, Raw: raw}))
+		}
+	}
 }
 
 // history keeps rows of earlier days.

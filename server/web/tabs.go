@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -94,10 +96,52 @@ func (w *Web) reportOf(path string, r *fleet.ReportInfo) reportModel {
 	}
 }
 
-// rawModel is the page of one raw report.
+// addCommands lists what the Mac was sent, the last queued first.
+func (w *Web) addCommands(ctx context.Context, m *deviceModel, cursor string) error {
+	page, err := w.fleet.Commands(ctx, m.ID, eventsShown, cursor)
+	if err != nil {
+		return err
+	}
+	for i := range page.Items {
+		m.Commands = append(m.Commands, w.commandOf(m.Path, &page.Items[i]))
+	}
+	if page.Next != "" {
+		m.OlderCommands = m.Path + "?tab=commands&commands=" + url.QueryEscape(page.Next)
+	}
+	return nil
+}
+
+func (w *Web) commandOf(path string, c *fleet.Command) commandModel {
+	m := commandModel{
+		Type: c.RequestType, Link: path + "/commands/" + url.PathEscape(c.UUID), Queued: w.when(c.QueuedAt), Answered: w.whenPtr(c.AnsweredAt),
+	}
+	switch {
+	case c.AnsweredAt == nil && c.Status == "NotNow":
+		m.Status = "Waiting: the Mac said that it cannot now"
+	case c.AnsweredAt == nil:
+		m.Status = "Waiting"
+	default:
+		m.Status = c.Status
+	}
+	for _, e := range c.Errors {
+		m.Errors = append(m.Errors, strings.TrimSpace(e.Description+" ("+e.Domain+" "+strconv.Itoa(e.Code)+")"))
+	}
+	return m
+}
+
+// rawModel is the page of something that a Mac sent, as it is.
 type rawModel struct {
-	Device, Back, Body string
-	Report             reportModel
+	Device, Back, Title string
+	Lead, After         string // what stands before and after the time
+	At                  view.Moment
+	NotesTitle          string
+	Notes               []string
+	Body                string
+}
+
+// raw begins the page of something that belongs to a Mac, on one of its tabs.
+func raw(d *fleet.Device, tab string) rawModel {
+	return rawModel{Device: cmp.Or(d.Name, d.Serial, d.ID), Back: view.DevicePath(d.ID) + "?tab=" + tab}
 }
 
 func (w *Web) reportPage(c echo.Context) error {
@@ -110,10 +154,30 @@ func (w *Web) reportPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	path := view.DevicePath(d.ID)
-	m := rawModel{
-		Device: cmp.Or(d.Name, d.Serial, d.ID), Back: path + "?tab=reports", Body: indent(r.Body),
-		Report: w.reportOf(path, &r.ReportInfo),
+	m := raw(&d, "reports")
+	m.Title, m.Lead, m.At, m.After, m.Body = "Report "+r.ID, "Received", w.when(r.ReceivedAt), ".", indent(r.Body)
+	if r.Full {
+		m.After = ", a full report."
 	}
-	return w.render(c, http.StatusOK, "report", frame{Title: "Report " + r.ID, Section: "devices"}, m)
+	m.NotesTitle, m.Notes = "What was odd", r.Odd
+	return w.render(c, http.StatusOK, "raw", frame{Title: m.Title, Section: "devices"}, m)
+}
+
+func (w *Web) commandPage(c echo.Context) error {
+	ctx := c.Request().Context()
+	d, err := w.fleet.Device(ctx, param(c, "id"))
+	if err != nil {
+		return err
+	}
+	a, err := w.fleet.Command(ctx, d.ID, param(c, "uuid"))
+	if err != nil {
+		return err
+	}
+	m := raw(&d, "commands")
+	m.Title, m.Lead, m.At, m.After = a.RequestType, "Queued", w.when(a.QueuedAt), "; it waits for its answer."
+	if a.AnsweredAt != nil {
+		m.Lead, m.At, m.After, m.Body = "Answered", w.when(*a.AnsweredAt), ".", indent(a.Answer)
+	}
+	m.NotesTitle, m.Notes = "Left out: secrets and binary values", a.LeftOut
+	return w.render(c, http.StatusOK, "raw", frame{Title: m.Title, Section: "devices"}, m)
 }

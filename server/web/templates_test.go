@@ -20,7 +20,7 @@ import (
 
 // pages are all templates with the models that they show.
 var pages = map[string]any{
-	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "report": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
+	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "raw": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
 	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
 	"error": errorModel{}, "settings": settingsModel{}, "calendar": rollout.Calendar{}, "exemption": rollout.Exceptions{},
 }
