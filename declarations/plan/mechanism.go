@@ -13,6 +13,9 @@ const (
 	ByNone        Mechanism = "none"
 )
 
+// MechanismNames are all mechanisms.
+var MechanismNames = []Mechanism{ByDeclaration, ByCommand, ByInstaller, ByNone}
+
 // MechanismRow is a line of the table of rules 14.
 type MechanismRow struct {
 	MacOS   string    `json:"macos"`

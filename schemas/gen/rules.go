@@ -96,11 +96,20 @@ var rules = map[string]func(object){
 	"CodeWrite.expires_at":           nullable,
 	"CodeWrite.uses":                 between(0, math.MaxInt32),
 	"Device.state":                   states,
+	"Device.mechanism":               oneOf(words(plan.MechanismNames)...),
 	"Device.flags":                   list(0, oneOf(compliance.FlagNames...)),
 	"ExplainedLane.lane":             oneOf(plan.Patch.String(), plan.Upgrade.String(), plan.BSI.String()),
 	"ExplainedRelease.role":          oneOf("target", "missed", "ignored"),
 	"Release.kind":                   oneOf(string(release.KindOS), string(release.KindBSI)),
 	"Health.status":                  oneOf("ok"),
+}
+
+func words[T ~string](values []T) []string {
+	list := make([]string, 0, len(values))
+	for _, v := range values {
+		list = append(list, string(v))
+	}
+	return list
 }
 
 func states(p object) {

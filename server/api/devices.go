@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet"
 	"plimsoll/server/sheet"
 	"plimsoll/status/compliance"
@@ -37,7 +38,17 @@ func deviceQuery(c echo.Context) (q fleet.DeviceQuery, err error) {
 	if q.Sort, err = rest.QueryOneOf(c, "sort", sorts); err != nil {
 		return q, err
 	}
-	for name, field := range map[string]*string{"policy": &q.Policy, "group": &q.Group, "version": &q.Version, "model": &q.Model, "q": &q.Q} {
+	if q.Mechanism, err = rest.QueryOneOf(c, "mechanism", plan.MechanismNames); err != nil {
+		return q, err
+	}
+	identity, err := rest.QueryOneOf(c, "identity", []string{"changed"})
+	if err != nil {
+		return q, err
+	}
+	q.IdentityChanged = identity != ""
+	for name, field := range map[string]*string{
+		"policy": &q.Policy, "group": &q.Group, "version": &q.Version, "model": &q.Model, "q": &q.Q, "ring": &q.Ring,
+	} {
 		if *field, err = rest.Query(c, name); err != nil {
 			return q, err
 		}

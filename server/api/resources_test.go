@@ -306,8 +306,8 @@ func TestCSV(t *testing.T) {
 		target, header string
 		rows           int // -1: some
 	}{
-		{"/v1/devices", "id,serial,name,model,board,version,build,letter,state,phase,flags,policy,target_version,target_build,deadline_local,due_local,last_seen_at", 2},
-		{"/v1/devices?limit=1", "id,serial,name,model,board,version,build,letter,state,phase,flags,policy,target_version,target_build,deadline_local,due_local,last_seen_at", 1},
+		{"/v1/devices", "id,serial,name,model,board,version,build,letter,state,phase,flags,policy,target_version,target_build,deadline_local,due_local,last_seen_at,ring,mechanism", 2},
+		{"/v1/devices?limit=1", "id,serial,name,model,board,version,build,letter,state,phase,flags,policy,target_version,target_build,deadline_local,due_local,last_seen_at,ring,mechanism", 1},
 		{"/v1/policies", "name,label,priority,assign,os,updates,background_security,notice_days,delay,details_url,settings,rings,gate,time_zone,at_enrolment", 1},
 		{"/v1/groups", "name,devices,unknown_members", 1},
 		{"/v1/releases", "version,build,kind,letter,prerequisite_build,posted,first_seen_at,available,held,exploited,devices", -1},

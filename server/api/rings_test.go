@@ -59,3 +59,48 @@ func TestRings(t *testing.T) {
 		}
 	}
 }
+
+// A device tells its ring and how updates reach it, and lists are filtered by both (API 5).
+func TestRingsAndMechanismsOfDevices(t *testing.T) {
+	r := newRig(t)
+	old := mac("4")
+	old.Version, old.Build = "11.7.10", "20G1427"
+	r.enrol(mac("1"), mac("2"), mac("3"), old)
+	r.want(call{method: "PUT", target: "/v1/groups/it", body: `{"devices":["SERIAL1"]}`}, 201, nil)
+	var d fleet.Device
+	if r.get("/v1/devices/SERIAL1", &d); d.Ring != nil || d.Mechanism == nil || *d.Mechanism != "declaration" {
+		t.Errorf("without a policy: %+v", d)
+	}
+	r.want(call{method: "POST", target: "/v1/policies?confirm=true", body: ringed}, 201, nil)
+	for _, c := range []struct{ query, serials string }{
+		{"ring=canary", "SERIAL1"},
+		{"ring=broad", "SERIAL2 SERIAL3 SERIAL4"},
+		{"ring=broad&mechanism=declaration&sort=deadline", "SERIAL2 SERIAL3"},
+		{"ring=none", ""},
+		{"mechanism=none", "SERIAL4"},
+		{"mechanism=command", ""},
+		{"mechanism=installer", ""},
+		{"identity=changed", ""},
+		{"ring=canary&enrolled=false", ""},
+	} {
+		var list struct{ Devices []fleet.Device }
+		r.get("/v1/devices?"+c.query, &list)
+		var serials []string
+		for _, d := range list.Devices {
+			serials = append(serials, d.Serial)
+		}
+		if got := strings.Join(serials, " "); got != c.serials {
+			t.Errorf("%s: %q, want %q", c.query, got, c.serials)
+		}
+	}
+	if r.get("/v1/devices/SERIAL4", &d); *d.Ring != "broad" || *d.Mechanism != "none" {
+		t.Errorf("the old Mac: %+v", d)
+	}
+	csv := r.want(call{method: "GET", target: "/v1/devices?ring=canary", header: []string{"Accept", "text/csv"}}, 200, nil).Body.String()
+	if lines := strings.Split(strings.TrimSpace(csv), "\r\n"); len(lines) != 2 || !strings.HasSuffix(lines[0], ",ring,mechanism") ||
+		!strings.HasSuffix(lines[1], ",canary,declaration") {
+		t.Errorf("as CSV: %s", csv)
+	}
+	r.want(call{method: "GET", target: "/v1/devices?mechanism=magic"}, 400, nil)
+	r.want(call{method: "GET", target: "/v1/devices?identity=same"}, 400, nil)
+}

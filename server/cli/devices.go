@@ -21,6 +21,8 @@ type devices struct {
 	Version    string `help:"Only Macs that run this version."`
 	Model      string `help:"Only Macs of this model."`
 	Q          string `help:"Only Macs whose serial number or name contains this."         name:"q" placeholder:"TEXT"`
+	Ring       string `help:"Only Macs of this ring."`
+	Mechanism  string `help:"declaration, command, installer or none: only Macs that updates reach so."`
 	SeenBefore string `help:"Only Macs that were last in contact before then."                      placeholder:"TIME"`
 	Enrolled   string `help:"true or false: only Macs that are enrolled, or not any more."`
 	Sort       string `help:"serial, deadline or last_seen."`
@@ -30,6 +32,7 @@ func (d *devices) query() url.Values {
 	q := url.Values{"limit": {"1000"}}
 	for name, value := range map[string]string{
 		"state": d.State, "flag": d.Flag, "policy": d.Policy, "group": d.Group, "version": d.Version, "model": d.Model, "q": d.Q,
+		"ring": d.Ring, "mechanism": d.Mechanism,
 		"seen_before": d.SeenBefore, "enrolled": d.Enrolled, "sort": d.Sort,
 	} {
 		if value != "" {

@@ -163,6 +163,11 @@ func (f *Fleet) device(cur *book.Current, rec *storage.Record, s *compliance.Sum
 		name := s.Policy
 		d.Policy = &name
 	}
+	if ring := ringOf(cur, facts); ring != "" {
+		d.Ring = &ring
+	}
+	by, _ := plan.MechanismOf(facts, s.Lane(facts))
+	d.Mechanism = &by
 	if s.Kind != "" {
 		d.Target = &plan.Target{Kind: s.Kind, Version: s.Version, Build: s.Build}
 	}

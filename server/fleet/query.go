@@ -9,10 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/inventory"
+	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -37,7 +39,7 @@ func (f *Fleet) Devices(ctx context.Context, q DeviceQuery) (Page[Device], error
 		State: q.State, Flag: q.Flag, Policy: q.Policy, Version: q.Version, Model: q.Model, Text: q.Q, Reason: q.Reason,
 		SeenBefore: q.SeenBefore,
 		Enrolled:   q.Enrolled == nil || *q.Enrolled, InGroup: q.Group != "", Members: membersOf(cur, q.Group), Sort: sort,
-		Now: now, Stale: f.catalogue.Stale(now),
+		Now: now, Stale: f.catalogue.Stale(now), Where: whereOf(cur, &q, now),
 	}
 	size := answer.PageSize(q.Limit)
 	found := f.index.Find(query, after, size+1)
@@ -57,6 +59,32 @@ func (f *Fleet) Devices(ctx context.Context, q DeviceQuery) (Page[Device], error
 		p.Items = append(p.Items, f.listed(cur, rec, now))
 	}
 	return p, nil
+}
+
+// identityChangedWithin is for how long a certificate counts as changed.
+const identityChangedWithin = 30 * 24 * time.Hour
+
+// whereOf asks what only a Mac's record and the book tell; nil when the query asks nothing of the kind.
+func whereOf(cur *book.Current, q *DeviceQuery, now time.Time) func(*storage.Record) bool {
+	if q.Ring == "" && q.Mechanism == "" && !q.IdentityChanged {
+		return nil
+	}
+	return func(rec *storage.Record) bool {
+		facts := &rec.Facts
+		by, _ := plan.MechanismOf(facts, rec.Summary.Lane(facts))
+		return (q.Ring == "" || facts.Enrolled && ringOf(cur, facts) == q.Ring) &&
+			(q.Mechanism == "" || facts.Enrolled && string(by) == q.Mechanism) &&
+			(!q.IdentityChanged || !facts.IdentityChangedAt.IsZero() && now.Sub(facts.IdentityChangedAt) <= identityChangedWithin)
+	}
+}
+
+// ringOf is the name of a Mac's ring; empty when the policy that governs it has none.
+func ringOf(cur *book.Current, facts *status.Facts) string {
+	rule := cur.Govern(facts, false).Rule
+	if rule == nil || len(rule.Rings) == 0 {
+		return ""
+	}
+	return rule.Rings[cur.RingOf(rule, facts)].Name
 }
 
 // membersOf are the members of a group, by id or serial number.

@@ -94,6 +94,8 @@ type Device struct {
 	DeadlineLocal  *string         `json:"deadline_local"`
 	OverdueAt      *time.Time      `json:"overdue_at"`
 	Policy         *string         `json:"policy"`
+	Ring           *string         `json:"ring"`      // null: the policy that governs has no rings
+	Mechanism      *plan.Mechanism `json:"mechanism"` // of the lane whose target is declared, else of the patch lane (rules 14)
 	Flags          []string        `json:"flags"`
 	EnrolledAt     *time.Time      `json:"enrolled_at"`
 	LastSeenAt     *time.Time      `json:"last_seen_at"`
@@ -124,6 +126,8 @@ type Refusal struct {
 // DeviceQuery filters and orders GET /v1/devices; the zero value asks for all enrolled Macs by serial number.
 type DeviceQuery struct {
 	State, Flag, Policy, Group, Version, Model, Q, Reason string // Reason: a reason's code
+	Ring, Mechanism                                       string
+	IdentityChanged                                       bool // in the last 30 days
 	SeenBefore                                            time.Time
 	Enrolled                                              *bool  // nil: enrolled ones
 	Sort                                                  string // "serial" (default), "deadline" or "last_seen"

@@ -167,7 +167,7 @@ func harmless(s string) string {
 // DeviceColumns are the columns of devices (docs/api.md 4).
 var DeviceColumns = []string{
 	"id", "serial", "name", "model", "board", "version", "build", "letter", "state", "phase", "flags", "policy",
-	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at",
+	"target_version", "target_build", "deadline_local", "due_local", "last_seen_at", "ring", "mechanism",
 }
 
 // DeviceRow is the row of a Mac.
@@ -179,6 +179,7 @@ func DeviceRow(d *fleet.Device) []string {
 	return []string{
 		d.ID, d.Serial, d.Name, d.Model, d.Board, d.OS.Version, d.OS.Build, d.OS.Letter, d.State, d.Phase,
 		strings.Join(d.Flags, " "), text(d.Policy), version, build, text(d.DeadlineLocal), text(d.DueLocal), moment(d.LastSeenAt),
+		text(d.Ring), text(d.Mechanism),
 	}
 }
 
@@ -187,11 +188,11 @@ func Devices(devices []fleet.Device) ([]byte, error) {
 	return encode(DeviceColumns, len(devices), func(i int) ([]string, error) { return DeviceRow(&devices[i]), nil })
 }
 
-func text(s *string) string {
+func text[T ~string](s *T) string {
 	if s == nil {
 		return ""
 	}
-	return *s
+	return string(*s)
 }
 
 // History is the CSV of the history, with one column for each state and flag.

@@ -3,7 +3,9 @@ package compliance
 import (
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
 	"plimsoll/status"
 )
 
@@ -21,6 +23,17 @@ const (
 	enforceTime = 2 * time.Hour
 	heartbeat   = 25 * time.Hour
 )
+
+// Lane is the lane whose target is declared; without a target the patch lane.
+func (s *Summary) Lane(f *status.Facts) plan.Lane {
+	switch {
+	case s.Kind == release.KindBSI:
+		return plan.BSI
+	case s.Kind == release.KindOS && s.Version.Major() > f.Version.Major():
+		return plan.Upgrade
+	}
+	return plan.Patch
+}
 
 // StateNow is the state at now: a pending Mac is overdue once its deadline has passed.
 // (Summary.StateAt is when the state began.)

@@ -29,6 +29,8 @@ type Query struct {
 	SeenBefore                          time.Time
 	Enrolled                            bool
 	Sort                                string // BySerial, ByDeadline or ByLastSeen
+	// Where asks what only the record tells; nil: nothing. It is called while the index is read, and must not ask it.
+	Where func(*storage.Record) bool
 
 	Now   time.Time
 	Stale bool // the catalogue is older than it should be
@@ -167,5 +169,5 @@ func (m *matcher) matches(r *row) bool {
 		m.text != "" && !strings.Contains(strings.ToLower(r.serial), m.text) && !strings.Contains(strings.ToLower(r.name), m.text):
 		return false
 	}
-	return q.Reason == "" || firstCode(r, q.Now, q.Stale) == q.Reason
+	return (q.Where == nil || q.Where(r.record())) && (q.Reason == "" || firstCode(r, q.Now, q.Stale) == q.Reason)
 }
