@@ -14,7 +14,6 @@ import (
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/inventory"
-	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -72,19 +71,10 @@ func whereOf(cur *book.Current, q *DeviceQuery, now time.Time) func(*storage.Rec
 	return func(rec *storage.Record) bool {
 		facts := &rec.Facts
 		by, _ := plan.MechanismOf(facts, rec.Summary.Lane(facts))
-		return (q.Ring == "" || facts.Enrolled && ringOf(cur, facts) == q.Ring) &&
+		return (q.Ring == "" || facts.Enrolled && cur.RingNameOf(facts) == q.Ring) &&
 			(q.Mechanism == "" || facts.Enrolled && string(by) == q.Mechanism) &&
 			(!q.IdentityChanged || !facts.IdentityChangedAt.IsZero() && now.Sub(facts.IdentityChangedAt) <= identityChangedWithin)
 	}
-}
-
-// ringOf is the name of a Mac's ring; empty when the policy that governs it has none.
-func ringOf(cur *book.Current, facts *status.Facts) string {
-	rule := cur.Govern(facts, false).Rule
-	if rule == nil || len(rule.Rings) == 0 {
-		return ""
-	}
-	return rule.Rings[cur.RingOf(rule, facts)].Name
 }
 
 // membersOf are the members of a group, by id or serial number.

@@ -76,7 +76,7 @@ func TestDevices(t *testing.T) {
 	if diff := cmp.Diff(DeviceColumns, rows[0]); diff != "" {
 		t.Error(diff)
 	}
-	if got := strings.Join(rows[1], "|"); got != "A|C02|'@Eve||||||||silent prerelease|all|||||" {
+	if got := strings.Join(rows[1], "|"); got != "A|C02|'@Eve||||||||silent prerelease|all|||||||" {
 		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -179,6 +180,15 @@ func (k *Keeper) opened(cur *Current, name string, builds []string) map[string]m
 		}
 	}
 	return out
+}
+
+// RingNameOf is the name of a Mac's ring; empty when the policy that governs it has none.
+func (c *Current) RingNameOf(f *status.Facts) string {
+	rule := c.Govern(f, false).Rule
+	if rule == nil || len(rule.Rings) == 0 {
+		return ""
+	}
+	return rule.Rings[c.RingOf(rule, f)].Name
 }
 
 // OpenRing opens a release for a ring of a policy, and for those before it, by hand (rules 13). It goes before a halt.
