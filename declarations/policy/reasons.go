@@ -52,7 +52,7 @@ var ReasonTexts = []ReasonText{
 	{
 		Code:   CodeRingTooSmall,
 		Text:   "The ring {ring} has {macs} Macs, fewer than the {min_macs} that the gate wants to see.",
-		Advice: "Put more Macs into the ring, or lower gate.min_macs.",
+		Advice: "Put more Macs into the ring, or let the gate need fewer answers.",
 	},
 }
 

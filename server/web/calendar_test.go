@@ -57,22 +57,6 @@ func TestCalendar(t *testing.T) {
 	}
 }
 
-// An edit on the page leaves alone the parts that its form does not show.
-func TestTheEditorKeepsRingsAndDays(t *testing.T) {
-	w := newWorld(t)
-	w.put(`{"name":"staged","priority":10,"updates":{"mode":"automatic","within_days":14,"days":["tue","wed","thu"]},"rings":[{"name":"pilot","percent":10},{"name":"all"}]}`)
-	_, etag, err := w.Policy(context.Background(), "staged")
-	w.must(err)
-	c := w.client().signIn(adminToken)
-	if p := c.send("/policies", "original", "staged", "etag", etag, "name", "staged", "label", "Staged", "priority", "10", "updates.mode", "automatic", "updates.within_days", "14", "step", "save"); p.status != http.StatusSeeOther {
-		t.Fatalf("saving: %d %s", p.status, p.body)
-	}
-	p, _, err := w.Policy(context.Background(), "staged")
-	if err != nil || p.Label != "Staged" || len(p.Rings) != 2 || len(p.Updates.Days) != 3 {
-		t.Errorf("afterwards: %+v, %v", p, err)
-	}
-}
-
 func TestAFreezeIsChanged(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(air)

@@ -13,6 +13,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/editor"
+	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/view"
 )
 
@@ -47,7 +48,20 @@ type editorModel struct {
 	Words    []string
 	Guard    string // why saving must be confirmed; empty: it need not, or was not tried
 	Seen     string // stands for the policy whose impact is shown: what is confirmed is that one
+	Macs     []int  // that each ring would have; nil: not counted
+	Progress rollout.Progress
 }
+
+// Counted tells how many Macs the n-th ring would have.
+func (m *editorModel) Counted(n int) string {
+	if n >= len(m.Macs) {
+		return "not counted yet"
+	}
+	return view.Plural(m.Macs[n], "Mac")
+}
+
+// Last tells whether the n-th ring takes the Macs that no other has.
+func (m *editorModel) Last(n int) bool { return n == len(m.Form.Rings)-1 }
 
 func (w *Web) policiesPage(c echo.Context) error {
 	ctx := c.Request().Context()
@@ -110,7 +124,26 @@ func (w *Web) policyEdit(c echo.Context) error {
 		return err
 	}
 	form.Original, form.ETag = p.Name, etag
-	return w.showEditor(c, http.StatusOK, editorModel{Form: form, Words: view.PolicyWords(&p)})
+	m := editorModel{Form: form, Words: view.PolicyWords(&p)}
+	if len(p.Rings) > 0 {
+		rings, err := w.fleet.Rings(c.Request().Context(), p.Name)
+		if err != nil {
+			return err
+		}
+		m.Progress = rollout.ProgressOf(&p, rings, w.now(), w.zone)
+		if err := w.countRings(c, &m, p, fleet.WriteOptions{}); errors.Is(err, fleet.ErrUnavailable) {
+			return err // a stored policy that is not valid any more is shown without a count
+		}
+	}
+	return w.showEditor(c, http.StatusOK, m)
+}
+
+// countRings counts the Macs that each ring of a policy would have, with the warnings of such a policy; of one that is not valid
+// neither. The error says why.
+func (w *Web) countRings(c echo.Context, m *editorModel, p policy.Policy, o fleet.WriteOptions) error {
+	res, err := w.fleet.CheckPolicy(c.Request().Context(), p, o)
+	m.Macs, m.Warnings = res.Macs, reasonsOf(res.Warnings)
+	return err
 }
 
 // showEditor fills in what every editor has: the choices.
@@ -132,7 +165,8 @@ func (w *Web) showEditor(c echo.Context, status int, m editorModel) error {
 	if m.Form.Original != "" {
 		m.Title = "Policy " + cmp.Or(m.Form.Label, m.Form.Original)
 	}
-	return w.render(c, status, "policy", frame{Title: m.Title, Section: "policies"}, m)
+	f := frame{Title: m.Title, Section: "policies", Notice: notice(c), Live: len(m.Progress.Releases) > 0}
+	return w.render(c, status, "policy", f, &m)
 }
 
 // policySave checks a policy, shows its impact, or writes it.
@@ -150,38 +184,63 @@ func (w *Web) policySave(c echo.Context) error {
 		}
 		before = &p
 	}
+	edited := m.Form.Edit(c.FormValue("step"))
 	p, wrong := m.Form.Policy(before)
-	if len(wrong) > 0 {
-		m.Faults, m.General = editor.Place(wrong)
-		return w.showEditor(c, http.StatusUnprocessableEntity, m)
-	}
 	o := w.options(c)
 	o.IfMatch, o.Create = m.Form.ETag, m.Form.Original == ""
+	switch {
+	case edited: // what is not valid yet is said when the policy is saved
+		if len(wrong) == 0 {
+			if err := w.countRings(c, &m, p, o); errors.Is(err, fleet.ErrUnavailable) {
+				return err
+			}
+		}
+		return w.showEditor(c, http.StatusOK, m)
+	case len(wrong) > 0:
+		m.Faults, m.General = editor.Place(wrong)
+		return w.showEditor(c, http.StatusUnprocessableEntity, m)
+	case c.FormValue("step") == "check":
+		if err := w.countRings(c, &m, p, o); err != nil {
+			return w.policyFault(c, m, err)
+		}
+		return w.showEditor(c, http.StatusOK, m)
+	}
 	seen, err := editor.Fingerprint(&p)
 	if err != nil {
 		return err
 	}
 	o.Confirm = c.FormValue("confirm") == seen
 	res, err := w.fleet.PutPolicy(ctx, p, o)
-	var fe *fleet.Error
-	switch {
-	case err == nil && !o.DryRun:
+	if err == nil && !o.DryRun {
 		return done(c, "/policies", "saved")
-	case err == nil:
-		impact := view.ImpactOf(res.Impact)
-		m.Impact, m.Words, m.Warnings = &impact, view.PolicyWords(&p), reasonsOf(res.Warnings)
-		if impact.Guard != "" { // the preview is the confirmation: what it shows is what is then saved
-			m.Guard, m.Seen = impact.Guard, seen
-		}
-		return w.showEditor(c, http.StatusOK, m)
-	case !errors.As(err, &fe):
+	}
+	impact := res.Impact
+	var fe *fleet.Error
+	if errors.As(err, &fe) && fe.Code == "confirm_required" {
+		impact = fe.Impact
+	} else if err != nil {
+		return w.policyFault(c, m, err)
+	}
+	// The preview is the confirmation: what it shows is what is then saved.
+	shown := view.ImpactOf(impact)
+	m.Impact, m.Words, m.Warnings, m.Macs = &shown, view.PolicyWords(&p), reasonsOf(res.Warnings), res.Macs
+	if m.Guard = shown.Guard; m.Guard != "" {
+		m.Seen = seen
+	}
+	status := http.StatusOK
+	if err != nil {
+		status, _, _ = explain(err)
+	}
+	return w.showEditor(c, status, m)
+}
+
+// policyFault shows in the editor why a policy was not taken.
+func (w *Web) policyFault(c echo.Context, m editorModel, err error) error {
+	var fe *fleet.Error
+	if !errors.As(err, &fe) {
 		return err
 	}
-	status, _, _ := explain(err)
 	switch fe.Code {
-	case "confirm_required":
-		impact := view.ImpactOf(fe.Impact)
-		m.Impact, m.Words, m.Guard, m.Seen = &impact, view.PolicyWords(&p), impact.Guard, seen
 	case "exists":
 		m.Faults, m.General = editor.Place([]policy.FieldError{{Field: "name", Reason: fe.Text}})
 	case "equal_priority":
@@ -194,6 +253,7 @@ func (w *Web) policySave(c echo.Context) error {
 		}
 		m.Faults, m.General = editor.Place(fe.Fields)
 	}
+	status, _, _ := explain(err)
 	return w.showEditor(c, status, m)
 }
 

@@ -20,6 +20,18 @@ type PolicyResult struct {
 	Created bool           `json:"-"`
 	ETag    string         `json:"-"`
 	Impact  *answer.Impact `json:"-"`
+	Macs    []int          `json:"-"` // enrolled Macs that each ring would have
+}
+
+// CheckPolicy checks a policy as PutPolicy does, and writes nothing: the result has the warnings and the Macs of each ring, but
+// no impact.
+func (k *Keeper) CheckPolicy(ctx context.Context, p policy.Policy, o answer.WriteOptions) (PolicyResult, error) {
+	if err := k.ReloadBook(ctx); err != nil {
+		return PolicyResult{}, err
+	}
+	cur := k.Current()
+	res, _, err := k.policyChange(p, o, cur.Stored, cur.Book)
+	return res, err
 }
 
 // PutPolicy creates or replaces a policy (rules 5). Its effect is in force on this replica when it returns, and the Macs
@@ -46,7 +58,10 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	if len(faults) > 0 {
 		return res, change{}, answer.Invalid("the policy is not valid", faults...)
 	}
-	res.Warnings = append(append(res.Warnings, warnings...), k.smallRings(&p, ready)...)
+	res.Warnings = append(res.Warnings, warnings...)
+	if res.Macs = k.ringMacs(&p, ready); p.Gate != nil && res.Macs != nil {
+		res.Warnings = append(res.Warnings, policy.SmallRings(&p, res.Macs)...)
+	}
 	if p.DetailsURL == policy.DetailsSelf && !k.o.Pages() {
 		res.Warnings = append(res.Warnings, policy.Reason{
 			Code: plan.CodeNoSelfPage, Text: noSelfPage, Advice: "Give the server an https address.", Evidence: map[string]any{},
@@ -78,9 +93,9 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	}, nil
 }
 
-// smallRings warns of rings that would have fewer Macs than the policy's gate needs to see.
-func (k *Keeper) smallRings(p *policy.Policy, ready *plan.Book) []policy.Reason {
-	if p.Gate == nil || len(p.Rings) == 0 {
+// ringMacs counts the enrolled Macs that each ring of a policy would have; nil without rings.
+func (k *Keeper) ringMacs(p *policy.Policy, ready *plan.Book) []int {
+	if len(p.Rings) == 0 {
 		return nil
 	}
 	in := ready.Input
@@ -97,7 +112,7 @@ func (k *Keeper) smallRings(p *policy.Policy, ready *plan.Book) []policy.Reason 
 			macs[after.RingOf(rule, f)]++
 		}
 	}
-	return policy.SmallRings(p, macs)
+	return macs
 }
 
 const noSelfPage = `details_url is "self", but Macs have no page of their own, because --url is not https: no address is sent.`

@@ -81,6 +81,14 @@ func Place(list []policy.FieldError) (at map[string][]string, general []string) 
 				reason = path + ": " + f.Reason
 			}
 			name = "settings"
+		case strings.HasPrefix(name, "updates.days"):
+			name = "updates.days"
+		case strings.HasPrefix(name, "background_security.days"):
+			name = "background_security.days"
+		case strings.HasPrefix(name, "rings["):
+			name = ringPlace(name)
+		case name == "gate":
+			name = "gate.min_macs"
 		case name == "os":
 			name, reason = "os.track", "os "+f.Reason
 		default:
@@ -90,4 +98,15 @@ func Place(list []policy.FieldError) (at map[string][]string, general []string) 
 		at[name] = append(at[name], reason)
 	}
 	return at, general
+}
+
+// ringPlace is the field of a ring's row at which a fault is shown.
+func ringPlace(name string) string {
+	row, field, _ := strings.Cut(name, "].")
+	row = strings.TrimSuffix(row, "]") + "]."
+	field, _, _ = strings.Cut(field, "[")
+	if field == "" { // it names no Macs
+		field = "groups"
+	}
+	return row + field
 }

@@ -74,7 +74,14 @@ func TestPlace(t *testing.T) {
 		{"settings", "is no JSON", "settings", "Is no JSON."},
 		{"settings.Deferrals.CombinedPeriodInDays", "must be at most 90", "settings", "Deferrals.CombinedPeriodInDays: must be at most 90"},
 		{"os", "must not be given", "os.track", "os must not be given"},
-		{"rings[0].percent", "must be at most 100", "", "rings[0].percent: must be at most 100"},
+		{"rings[0].percent", "must be at most 100", "rings[0].percent", "Must be at most 100."},
+		{"rings[1].groups[0]", "is no group", "rings[1].groups", "Is no group."},
+		{"rings[1]", "must have groups or percent", "rings[1].groups", "Must have groups or percent."},
+		{"rings", "must be between 2 and 10", "rings", "Must be between 2 and 10."},
+		{"updates.days[1]", "must be a weekday", "updates.days", "Must be a weekday."},
+		{"background_security.days", "must have at least one", "background_security.days", "Must have at least one."},
+		{"gate", "needs rings", "gate.min_macs", "Needs rings."},
+		{"time_zone", "is no zone", "", "time_zone: is no zone"},
 	} {
 		at, general := Place([]policy.FieldError{{Field: tt.field, Reason: tt.reason}})
 		want, wantGeneral := map[string][]string{tt.at: {tt.says}}, []string(nil)
@@ -121,7 +128,8 @@ func TestFingerprint(t *testing.T) {
 func TestFieldsArePosted(t *testing.T) {
 	names := (&Form{}).names()
 	for _, field := range Fields {
-		if field != "background_security.mode" && names[field] == nil { // a box to tick
+		boxes := []string{"background_security.mode", "updates.days", "background_security.days", "rings"} // to tick, and the rows
+		if !slices.Contains(boxes, field) && names[field] == nil {
 			t.Errorf("%s is no field of the form", field)
 		}
 	}
@@ -206,7 +214,7 @@ func TestOnlyTheChosenModeCounts(t *testing.T) {
 	}
 }
 
-// The form does not show rings, a gate, weekdays, a zone, or what happens at enrolment: an edit of the rest leaves them alone.
+// The form does not show a zone, or what happens at enrolment: an edit of the rest leaves them alone.
 func TestTheFormKeepsTheRest(t *testing.T) {
 	const hidden = `"rings":[{"name":"pilot","percent":10},{"name":"all"}],"time_zone":"Europe/Berlin","at_enrolment":"newest"`
 	before := decode(t, `{"name":"x","priority":1,"updates":{"mode":"automatic","within_days":14,"days":["tue","wed"]},
@@ -225,8 +233,8 @@ func TestTheFormKeepsTheRest(t *testing.T) {
 		t.Errorf("an edit changed what the form does not show: %+v", after)
 	}
 	form.Mode, form.BSI = policy.ModeMinimum, false
-	if after, _ = form.Policy(&before); after.Updates.Days != nil || after.BackgroundSecurity.Days != nil {
-		t.Errorf("another mode has the weekdays of the one before: %+v", after)
+	if after, _ = form.Policy(&before); after.Updates.Days != nil || after.BackgroundSecurity.Days != nil || after.Rings != nil {
+		t.Errorf("another mode has the weekdays or rings of the one before: %+v", after)
 	}
 	if after.BackgroundSecurity.Mode != policy.ModeNone {
 		t.Error("a box that was unticked leaves Background Security Improvements on")

@@ -31,6 +31,12 @@ type Form struct {
 	BSI                                               bool
 	BSIWithinDays, BSITime                            string
 	NoticeDays, DelayHours, DetailsURL, Settings      string
+
+	Days, BSIDays []view.Option // the weekdays, those that are chosen selected
+	Rings         []Ring
+	Gate          bool
+	GateMinMacs   string
+	GateMaxBad    string
 }
 
 // Fields are those at which the editor shows faults.
@@ -40,14 +46,15 @@ var Fields = []string{
 	"updates.mode", "updates.within_days", "updates.exploited_within_days", "updates.time", "updates.min_age_days",
 	"updates.version", "updates.build",
 	"updates.deadline", "background_security.mode", "background_security.within_days", "background_security.time", "notice_days",
-	"delay.max_hours", "details_url", "settings",
+	"delay.max_hours", "details_url", "settings", "updates.days", "background_security.days", "rings", "gate.min_macs",
+	"gate.max_bad_percent",
 }
 
 // New is what a new policy begins with: the newest of what each Mac runs, within two weeks.
 func New(priority int) Form {
 	return Form{
 		Priority: strconv.Itoa(priority), Mode: policy.ModeAutomatic, WithinDays: "14", ExploitedWithinDays: "3", Time: "12:00",
-		BSI: true, BSIWithinDays: "2",
+		BSI: true, BSIWithinDays: "2", Days: weekdays(nil), BSIDays: weekdays(nil),
 	}
 }
 
@@ -62,6 +69,7 @@ func (f *Form) names() map[string]*string {
 		"os.track": &f.Track, "os.upgrade": &f.Upgrade, "os.upgrade_within_days": &f.UpgradeWithinDays,
 		"background_security.within_days": &f.BSIWithinDays, "background_security.time": &f.BSITime, "notice_days": &f.NoticeDays,
 		"delay.max_hours": &f.DelayHours, "details_url": &f.DetailsURL, "settings": &f.Settings,
+		"gate.min_macs": &f.GateMinMacs, "gate.max_bad_percent": &f.GateMaxBad,
 	}
 }
 
@@ -72,6 +80,8 @@ func Read(v url.Values) Form {
 		*p = strings.TrimSpace(v.Get(name))
 	}
 	f.BSI = v.Get("background_security.mode") == policy.ModeAutomatic
+	f.Days, f.BSIDays = weekdays(v["updates.days"]), weekdays(v["background_security.days"])
+	f.readRings(v)
 	return f
 }
 
@@ -87,11 +97,12 @@ func Of(p *policy.Policy) (Form, error) {
 	f := Form{
 		Name: p.Name, Label: p.Label, Priority: strconv.Itoa(p.Priority), Groups: strings.Join(p.Assign.Groups, ", "),
 		Exclude: strings.Join(p.Assign.ExcludeGroups, ", "), When: p.Assign.When, Mode: policy.ModeNone,
-		NoticeDays: numberText(p.NoticeDays), DetailsURL: p.DetailsURL,
+		NoticeDays: numberText(p.NoticeDays), DetailsURL: p.DetailsURL, Days: weekdays(nil), BSIDays: weekdays(nil),
 	}
+	f.ringsOf(p)
 	if u := p.Updates; u != nil {
 		f.Mode, f.Time, f.Build, f.Version = u.Mode, u.Time, u.Build, string(u.Version)
-		f.WithinDays, f.MinAgeDays = numberText(u.WithinDays), numberText(u.MinAgeDays)
+		f.WithinDays, f.MinAgeDays, f.Days = numberText(u.WithinDays), numberText(u.MinAgeDays), weekdays(u.Days)
 		f.ExploitedWithinDays = numberText(u.ExploitedWithinDays)
 		if u.Deadline != nil {
 			f.Deadline = u.Deadline.String()
@@ -109,6 +120,7 @@ func Of(p *policy.Policy) (Form, error) {
 	}
 	if s := p.BackgroundSecurity; s != nil {
 		f.BSI, f.BSIWithinDays, f.BSITime = s.Mode == policy.ModeAutomatic, numberText(s.WithinDays), s.Time
+		f.BSIDays = weekdays(s.Days)
 	}
 	if p.Delay != nil {
 		f.DelayHours = strconv.Itoa(p.Delay.MaxHours)
@@ -170,6 +182,7 @@ func (f *Form) Policy(before *policy.Policy) (policy.Policy, []policy.FieldError
 	case f.BSI:
 		p.BackgroundSecurity = &policy.BackgroundSecurity{
 			Mode: policy.ModeAutomatic, WithinDays: r.number("background_security.within_days", f.BSIWithinDays), Time: f.BSITime,
+			Days: chosen(f.BSIDays),
 		}
 	case before.BackgroundSecurity != nil:
 		p.BackgroundSecurity = &policy.BackgroundSecurity{Mode: policy.ModeNone}
@@ -178,15 +191,11 @@ func (f *Form) Policy(before *policy.Policy) (policy.Policy, []policy.FieldError
 		p.Delay = &policy.Delay{MaxHours: *n}
 	}
 	p.Settings = f.settings(r)
+	if f.Mode == policy.ModeAutomatic {
+		p.Rings, p.Gate = f.rings(r)
+	}
 	// The form does not show these: an edit of the rest leaves them as they are.
-	p.Rings, p.Gate, p.TimeZone, p.AtEnrolment = before.Rings, before.Gate, before.TimeZone, before.AtEnrolment
-	if before.Updates != nil && p.Updates != nil && p.Updates.Mode == before.Updates.Mode {
-		p.Updates.Days = before.Updates.Days
-	}
-	if before.BackgroundSecurity != nil && p.BackgroundSecurity != nil &&
-		p.BackgroundSecurity.Mode == before.BackgroundSecurity.Mode {
-		p.BackgroundSecurity.Days = before.BackgroundSecurity.Days
-	}
+	p.TimeZone, p.AtEnrolment = before.TimeZone, before.AtEnrolment
 	return p, r.wrong
 }
 
@@ -198,7 +207,10 @@ func (f *Form) updates(r *reading, before *policy.Policy) *policy.Updates {
 			return nil
 		}
 	case policy.ModeAutomatic:
-		u.WithinDays, u.MinAgeDays = r.number("updates.within_days", f.WithinDays), r.number("updates.min_age_days", f.MinAgeDays)
+		u.WithinDays, u.Days = r.number("updates.within_days", f.WithinDays), chosen(f.Days)
+		if len(f.Rings) == 0 { // each ring has an age of its own
+			u.MinAgeDays = r.number("updates.min_age_days", f.MinAgeDays)
+		}
 		u.ExploitedWithinDays, u.Time = r.number("updates.exploited_within_days", f.ExploitedWithinDays), f.Time
 	case policy.ModeMinimum, policy.ModeExact:
 		list := view.Words(f.Version)

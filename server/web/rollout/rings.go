@@ -97,8 +97,12 @@ func gateWords(rule *policy.Rule, r *fleet.RingsRelease, now time.Time, zone *ti
 	switch {
 	case r.HaltedSince != nil:
 		since := view.MomentOf(*r.HaltedSince, now, zone)
-		return "Halted " + since.Words + " (" + since.Exact + "): " + fails + ". Closed rings stay closed until fewer Macs fail, " +
-			"or until somebody opens them. The Macs of open rings go on; to stop those too, hold the release."
+		keeps := "Closed rings stay closed until fewer Macs fail, or until somebody opens them."
+		if next < 0 {
+			keeps = "Every ring is open, so the halt keeps nothing back."
+		}
+		return "Halted " + since.Words + " (" + since.Exact + "): " + fails + ". " + keeps +
+			" The Macs of open rings go on; to stop those too, hold the release."
 	case next < 0:
 		return "Every ring is open."
 	case r.WaitsFor == nil:
@@ -124,8 +128,12 @@ func (r *Room) openRing(c echo.Context) error {
 	o := r.o.Posted(c)
 	o.DryRun = !o.Confirm
 	res, err := r.o.Fleet.OpenRing(c.Request().Context(), name, build, ring, reason, o)
+	what := "the build " + build
+	if known := r.o.Fleet.Current().Index.Build(build); known != nil {
+		what = "macOS " + string(known.Version)
+	}
 	return r.o.Finish(c, Write{
-		Title: "Open the ring " + ring + " for the build " + build, Back: "/policies/" + url.PathEscape(name), Word: "opened",
+		Title: "Open the ring " + ring + " for " + what, Back: "/policies/" + url.PathEscape(name), Word: "opened",
 		Options: o, Impact: res.Impact, Err: err,
 	})
 }

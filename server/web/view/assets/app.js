@@ -85,5 +85,26 @@
     });
   }
 
+  // The policy editor: how many Macs each ring gets, while one types.
+  const editor = document.querySelector("form.editor");
+  if (editor?.querySelector("output[data-count]")) {
+    let wait = 0, asked = 0;
+    const count = async () => {
+      const form = new URLSearchParams(new FormData(editor));
+      form.set("step", "check");
+      const mine = ++asked;
+      try {
+        const answer = await fetch("/policies", { method: "POST", body: form, headers: { Accept: "text/html" }, redirect: "manual" });
+        if (mine !== asked || answer.type === "opaqueredirect") return;
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        for (const old of all("[data-count]", editor)) {
+          const now = fresh.getElementById(old.id);
+          if (now && now.innerHTML !== old.innerHTML) old.replaceChildren(...document.adoptNode(now).childNodes);
+        }
+      } catch { /* the server is away: the counts stay */ }
+    };
+    editor.addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(count, 400); });
+  }
+
   localise();
 })();

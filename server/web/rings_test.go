@@ -1,0 +1,154 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll/server/fleet"
+)
+
+const staged = `{"name":"staged","priority":10,"updates":{"mode":"automatic","within_days":14},"notice_days":2,"rings":[{"name":"pilot","groups":["it"],"within_days":2},{"name":"rest","min_age_days":9}],"gate":{"min_macs":4,"max_bad_percent":5}}`
+
+// ringed is a world of 12 Macs, 6 of which are in the first of two rings; 26.6.2 is a week old.
+func ringed(t *testing.T) *world {
+	w := newWorld(t)
+	var it []string
+	for i := range 12 {
+		m := air
+		m.id, m.serial = fmt.Sprintf("MAC-%02d", i), fmt.Sprintf("C02%02d", i)
+		w.enrol(m)
+		if i < 6 {
+			it = append(it, m.serial)
+		}
+	}
+	_, _, _, err := w.PutGroup(context.Background(), "it", it, fleet.WriteOptions{By: "test", Confirm: true})
+	w.must(err)
+	w.put(staged)
+	for i := range 12 {
+		w.settle(fmt.Sprintf("MAC-%02d", i))
+	}
+	return w
+}
+
+// counts are the numbers of Macs that the editor shows at the rings.
+func counts(body string) string {
+	var out []string
+	for _, m := range regexp.MustCompile(`<output[^>]*>([^<]*)</output>`).FindAllStringSubmatch(body, -1) {
+		out = append(out, m[1])
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestRingsInTheEditor(t *testing.T) {
+	w := ringed(t)
+	c := w.client().signIn(adminToken)
+	body := c.get("/policies/staged").body
+	if got := counts(body); got != "6 Macs, 6 Macs" {
+		t.Errorf("the rings have %q", got)
+	}
+	_, after, _ := strings.Cut(body, `name="etag" value="`)
+	etag, _, _ := strings.Cut(after, `"`)
+	form := []string{
+		"original", "staged", "etag", html.UnescapeString(etag), "name", "staged", "priority", "10", "updates.mode", "automatic", "updates.within_days", "14", "notice_days", "2",
+		"rings[0].name", "pilot", "rings[0].groups", "it", "rings[0].within_days", "2", "rings[1].name", "rest", "rings[1].min_age_days", "9", "gate", "on", "gate.max_bad_percent", "5",
+	}
+	p := c.send("/policies", append(form, "step", "ring-add")...)
+	if p.status != http.StatusOK || !strings.Contains(p.body, `name="rings[2].name" type="text" value="rest"`) || strings.Contains(p.body, "fault") && strings.Contains(p.body, "was not saved") {
+		t.Errorf("a ring more: %d", p.status)
+	}
+	if p = c.send("/policies", append(form, "step", "ring-remove:0")...); p.status != http.StatusOK || strings.Contains(p.body, `name="rings[0].name"`) || !strings.Contains(p.body, "Use rings") {
+		t.Errorf("without rings: %d", p.status)
+	}
+	// Without min_macs the gate asks for 20 Macs, and no ring has as many.
+	p = c.send("/policies", append(form, "step", "check")...)
+	if p.status != http.StatusOK || counts(p.body) != "6 Macs, 6 Macs" || strings.Contains(p.body, "What saving would do") {
+		t.Errorf("a check: %d, %s", p.status, counts(p.body))
+	}
+	if n := strings.Count(p.body, "fewer than the 20"); n == 0 {
+		_, warnings, _ := strings.Cut(p.body, `id="ring-warnings"`)
+		t.Errorf("the check does not warn of small rings: %.900s", warnings)
+	}
+	early := append(append([]string{}, form...), "step", "check")
+	for i, v := range early { // days of the ring after which the next opens by time too early
+		if v == "rings[0].within_days" {
+			early[i+1] = "13"
+		}
+	}
+	if p = c.send("/policies", early...); p.status != http.StatusOK || !strings.Contains(p.body, "The ring rest opens by time") {
+		t.Errorf("the check does not warn of a gate that sees nothing: %d", p.status)
+	}
+	faulty := append(append([]string{}, form...), "step", "check")
+	for i, v := range faulty {
+		if v == "rings[0].within_days" {
+			faulty[i+1] = "15"
+		}
+	}
+	if p = c.send("/policies", faulty...); p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, `id="rings[0].within_days-fault"`) {
+		t.Errorf("days above those of updates: %d", p.status)
+	}
+	if p = c.send("/policies", append(form, "gate.min_macs", "4", "updates.days", "tue", "updates.days", "wed", "step", "save", "confirm", "yes")...); p.status != http.StatusSeeOther && p.status != http.StatusConflict {
+		t.Fatalf("saving: %d %s", p.status, p.body)
+	}
+	if p.status == http.StatusConflict {
+		_, after, _ := strings.Cut(p.body, `name="confirm" value="`)
+		seen, _, _ := strings.Cut(after, `"`)
+		p = c.send("/policies", append(form, "gate.min_macs", "4", "updates.days", "tue", "updates.days", "wed", "confirm", seen)...)
+	}
+	got, _, err := w.Policy(context.Background(), "staged")
+	if err != nil || len(got.Rings) != 2 || *got.Gate.MinMacs != 4 || len(got.Updates.Days) != 2 || p.status != http.StatusSeeOther {
+		t.Errorf("afterwards: %+v, %v, %d", got, err, p.status)
+	}
+}
+
+// A release fails on 3 of the 6 Macs of the first ring: the gate halts it, the page says why, and an admin opens the next ring.
+func TestTheWayThroughTheRings(t *testing.T) {
+	w := ringed(t)
+	c := w.client().signIn(adminToken)
+	page := func() string {
+		body := c.get("/policies/staged").body
+		_, body, _ = strings.Cut(body, `id="live-progress"`)
+		body, _, _ = strings.Cut(body, "</section>")
+		return strings.Join(strings.Fields(said("<body>"+body)), " ")
+	}
+	if got := page(); !strings.Contains(got, "pilot 6 since") || !strings.Contains(got, "the first ring 6 0 0 rest 6 closed 0 0 0") ||
+		!strings.Contains(got, "The gate waits for the ring rest until the release is 9 days old, on 2026-08-26.") {
+		t.Errorf("at first: %s", got)
+	}
+	w.report("MAC-00", `{"StatusItems":{"device":{"operating-system":{"version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
+	for i := 1; i < 4; i++ {
+		w.report(fmt.Sprintf("MAC-%02d", i), `{"StatusItems":{"softwareupdate":{"install-state":"failed","failure-reason":{"count":1,"reason":"it fails","timestamp":"2026-08-24T07:12:00Z"},"pending-version":{"os-version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
+	}
+	w.pass(3 * 24 * time.Hour)
+	w.must(w.TurnGates(context.Background()))
+	c.signIn(adminToken) // a session lasts 8 hours
+	got := page()
+	if !strings.Contains(got, "halted") || !strings.Contains(got, "it fails on 3 of the 4 Macs that answered, and the gate takes 5 %") || !strings.Contains(got, "pilot 6 since") {
+		t.Errorf("halted: %s", got)
+	}
+	open := []string{"build", "25G83", "ring", "rest", "reason", "the failure is understood"}
+	if p := c.send("/policies/staged/open", open[:4]...); p.status != http.StatusUnprocessableEntity {
+		t.Errorf("without a reason: %d", p.status)
+	}
+	p := c.send("/policies/staged/open", open...)
+	if p.status != http.StatusOK || !strings.Contains(p.body, "Open the ring rest for macOS 26.6.2?") {
+		t.Errorf("before it is confirmed: %d %s", p.status, p.body)
+	}
+	if got := page(); !strings.Contains(got, "rest 6 closed") {
+		t.Errorf("it was opened without a confirmation: %s", got)
+	}
+	if p = c.send("/policies/staged/open", append(open, "confirm", "yes")...); p.status != http.StatusSeeOther || p.location != "/policies/staged?done=opened" {
+		t.Errorf("opening: %d %s", p.status, p.body)
+	}
+	if got := page(); !strings.Contains(got, "opened by hand") || !strings.Contains(got, "the halt keeps nothing back") {
+		t.Errorf("opened: %s", got)
+	}
+	if p = c.send("/policies/staged/open", "build", "25G83", "ring", "nowhere", "reason", "r", "confirm", "yes"); p.status != http.StatusUnprocessableEntity {
+		t.Errorf("a ring that is none: %d", p.status)
+	}
+}
