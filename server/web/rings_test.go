@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
 )
 
@@ -106,6 +111,17 @@ func TestRingsInTheEditor(t *testing.T) {
 	}
 }
 
+// fail lets 26.6.2 fail on 3 of the 6 Macs of the first ring, so that the gate halts it.
+func (w *world) fail() {
+	w.t.Helper()
+	w.report("MAC-00", `{"StatusItems":{"device":{"operating-system":{"version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
+	for i := 1; i < 4; i++ {
+		w.report(fmt.Sprintf("MAC-%02d", i), `{"StatusItems":{"softwareupdate":{"install-state":"failed","failure-reason":{"count":1,"reason":"it fails","timestamp":"2026-08-24T07:12:00Z"},"pending-version":{"os-version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
+	}
+	w.pass(3 * 24 * time.Hour)
+	w.must(w.TurnGates(context.Background()))
+}
+
 // A release fails on 3 of the 6 Macs of the first ring: the gate halts it, the page says why, and an admin opens the next ring.
 func TestTheWayThroughTheRings(t *testing.T) {
 	w := ringed(t)
@@ -120,12 +136,7 @@ func TestTheWayThroughTheRings(t *testing.T) {
 		!strings.Contains(got, "The gate waits for the ring rest until the release is 9 days old, on 2026-08-26.") {
 		t.Errorf("at first: %s", got)
 	}
-	w.report("MAC-00", `{"StatusItems":{"device":{"operating-system":{"version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
-	for i := 1; i < 4; i++ {
-		w.report(fmt.Sprintf("MAC-%02d", i), `{"StatusItems":{"softwareupdate":{"install-state":"failed","failure-reason":{"count":1,"reason":"it fails","timestamp":"2026-08-24T07:12:00Z"},"pending-version":{"os-version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
-	}
-	w.pass(3 * 24 * time.Hour)
-	w.must(w.TurnGates(context.Background()))
+	w.fail()
 	c.signIn(adminToken) // a session lasts 8 hours
 	got := page()
 	if !strings.Contains(got, "halted") || !strings.Contains(got, "it fails on 3 of the 4 Macs that answered, and the gate takes 5 %") || !strings.Contains(got, "pilot 6 since") {
@@ -151,4 +162,76 @@ func TestTheWayThroughTheRings(t *testing.T) {
 	if p = c.send("/policies/staged/open", "build", "25G83", "ring", "nowhere", "reason", "r", "confirm", "yes"); p.status != http.StatusUnprocessableEntity {
 		t.Errorf("a ring that is none: %d", p.status)
 	}
+}
+
+// TestRolloutPages looks at the pages of when and to whom in every way: wide and narrow, light and dark.
+func TestRolloutPages(t *testing.T) {
+	w := ringed(t)
+	w.fail()
+	ctx := context.Background()
+	_, err := w.PutExemption(ctx, "MAC-07", w.now().Add(20*24*time.Hour), "in a demo until the fair is over", "ada")
+	w.must(err)
+	_, err = w.PutUpdateNow(ctx, "MAC-04", "the incident of today", "ada")
+	w.must(err)
+	for name, days := range map[string][2]string{"launch": {"2026-09-01", "2026-09-04"}, "year-end": {"2026-12-19", "2027-01-04"}} {
+		from, err := release.ParseDay(days[0])
+		w.must(err)
+		to, err := release.ParseDay(days[1])
+		w.must(err)
+		_, err = w.PutFreeze(ctx, policy.Freeze{Name: name, From: from, To: to, Reason: "nobody is there"}, fleet.WriteOptions{By: "ada", Confirm: true})
+		w.must(err)
+	}
+	for i := range 12 {
+		w.settle(fmt.Sprintf("MAC-%02d", i))
+	}
+	pages := map[string]string{
+		"rings": "/policies/staged", "exempt": "/devices/MAC-07", "update-now": "/devices/MAC-04", "freezes": "/calendar?freeze=launch", "far": "/calendar?months=3",
+	}
+	b, dir := startBrowser(t), os.Getenv("PLIMSOLL_SCREENSHOTS")
+	for kind, setup := range map[string][]action{
+		"": {size(1440, 900)}, "-dark": {size(1440, 900), dark()}, "-narrow": {size(390, 844)}, "-narrow-dark": {size(390, 844), dark()},
+	} {
+		t.Run("page"+kind, func(t *testing.T) {
+			v := b.tab(t, w, setup...)
+			v.signIn(adminToken)
+			for name, path := range pages {
+				v.open(path)
+				v.axe(name, "{}")
+				if wide := ask(v, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)); wide > 0 {
+					t.Errorf("%s is %d px too wide", name, wide)
+				}
+				if dir != "" {
+					v.shoot(dir, "rollout-"+name+kind)
+				}
+			}
+		})
+	}
+
+	t.Run("the count while one types", func(t *testing.T) {
+		v := b.tab(t, w, size(1440, 900))
+		v.signIn(adminToken)
+		v.open("/policies/staged")
+		if got := v.text("#count-1"); got != "6 Macs" {
+			t.Errorf("the last ring has %q", got)
+		}
+		v.run(chromedp.Focus(`[name="rings[0].percent"]`), chromedp.SendKeys(`[name="rings[0].percent"]`, "99.99"))
+		v.within(`document.querySelector("#count-0").textContent === "12 Macs"`)
+		v.within(`document.querySelector("#count-1").textContent === "0 Macs"`)
+		if got := ask(v, chromedp.Evaluate[string](`document.activeElement.name`)); got != "rings[0].percent" {
+			t.Errorf("the focus went to %q", got)
+		}
+	})
+
+	t.Run("a freeze by keyboard, without scripts", func(t *testing.T) {
+		v := b.tab(t, w, size(1440, 900), noScript())
+		v.signIn(adminToken)
+		v.open("/calendar")
+		v.run(chromedp.Focus("#name"), chromedp.KeyEvent("Audit"), chromedp.SetValue("#from", "2026-10-05"), chromedp.SetValue("#to", "2026-10-09"),
+			chromedp.Focus("#reason"), chromedp.KeyEvent("the auditors are here"))
+		v.follow(chromedp.KeyEvent("\r"))
+		v.within(`document.querySelector("main") !== null`)
+		if got := v.text("main"); !strings.Contains(got, "Saved.") && !strings.Contains(got, "Save the freeze audit") {
+			t.Errorf("after the Enter key: %s", got)
+		}
+	})
 }
