@@ -148,7 +148,7 @@ func (d *draft) exempt(chosen *lane) bool {
 	}
 	d.wait(x.Until)
 	e := map[string]any{
-		"until":   x.Until.UTC().Truncate(time.Second),
+		"until":   x.Until.UTC().Format(time.RFC3339),
 		"version": chosen.Target.Version,
 		"build":   chosen.Target.Build,
 	}

@@ -227,7 +227,7 @@ func standing(d *fleet.Device) string {
 	case d.State == "compliant":
 		return runs + ". Nothing is asked of it."
 	case len(d.Reasons) > 0:
-		return runs + ". " + view.Sentence(d.Reasons[0].Text)
+		return runs + ". " + view.Sentence(view.Prose(d.Reasons[0].Text))
 	}
 	return runs + "."
 }

@@ -238,11 +238,18 @@ func OSWords(version, letter string) string {
 	return fmt.Sprintf("%s (%s)", version, release.NormalLetter(letter))
 }
 
-var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\b`)
+var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ?\b`)
 
-// Prose puts the wall-clock times in a sentence the way people write them.
+// Prose puts the times in a sentence the way people write them: "2026-12-04 12:00", with "UTC" for an instant.
 func Prose(s string) string {
-	return instant.ReplaceAllStringFunc(s, func(local string) string { return ShortWall(&local) })
+	return instant.ReplaceAllStringFunc(s, func(text string) string {
+		local, utc := strings.CutSuffix(text, "Z")
+		words := ShortWall(&local)
+		if utc {
+			words += " UTC"
+		}
+		return words
+	})
 }
 
 // Slug makes a name out of a label: "Engineering Macs" is "engineering-macs".
