@@ -6,7 +6,8 @@ import "maps"
 var rooms = map[string][]string{
 	"server/fleet": with("storage", "storage/archive",
 		"server/fleet/access", "server/fleet/answer", "server/fleet/book", "server/fleet/catalogue", "server/fleet/each", "server/fleet/evidence",
-		"server/fleet/inventory", "server/fleet/lead", "server/fleet/notify", "server/fleet/outbox", "server/fleet/reconcile"),
+		"server/fleet/inventory", "server/fleet/lead", "server/fleet/notify", "server/fleet/outbox", "server/fleet/reconcile",
+		"server/fleet/guard"),
 	"server/fleet/lead": with("storage",
 		"server/fleet/each", "server/fleet/inventory", "server/fleet/outbox", "server/fleet/reconcile"),
 	"server/fleet/evidence":  with("storage", "server/fleet/answer", "server/fleet/reconcile"),
@@ -15,6 +16,7 @@ var rooms = map[string][]string{
 	"server/fleet/book":      with("storage", "server/fleet/answer"),
 	"server/fleet/catalogue": with("storage", "server/fleet/answer"),
 	"server/fleet/outbox":    with("storage", "server/fleet/each"),
+	"server/fleet/guard":     {"storage", "storage/migrate"},
 	"server/fleet/notify":    {"server/fleet/each"},
 	"server/fleet/inventory": with("storage"), // for Record, which is held as it is encoded
 	"server/fleet/answer":    with("storage"), // for the kinds of error

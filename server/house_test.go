@@ -37,6 +37,7 @@ var table = map[string][]string{
 	"storage":                  with("storage/wire"),
 	"storage/wire":             with(),
 	"storage/archive":          {"storage"},
+	"storage/migrate":          {"storage"},
 	"storage/bolt":             {"storage", "storage/bolt/wal"},
 	"storage/bolt/wal":         nil,
 	"storage/bolt/wal/waltest": {"storage/bolt/wal"},

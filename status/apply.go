@@ -184,7 +184,7 @@ func (f *Facts) takeSupplement(s system) {
 // settled looks the board up by the model, as long as the Mac has not told it.
 func (f Facts) settled() Facts {
 	if f.LastReportAt.IsZero() {
-		f.takeFamily("")
+		f.TakeModel()
 	}
 	if f.Board != "" && f.BoardFrom != BoardFromTable {
 		return f

@@ -84,6 +84,9 @@ func (f *Facts) takeFamily(system string) {
 	}
 }
 
+// TakeModel notes what the device is by its model alone.
+func (f *Facts) TakeModel() { f.takeFamily("") }
+
 // IsMac tells whether the device is a Mac, as far as is known.
 func (f *Facts) IsMac() bool { return f.Family == "" }
 

@@ -61,6 +61,8 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  left/5f1c...                 patching.History of a deleted Mac, under a random number
 	starts                       its revision tells that a replica started, and so that one may have died
 	  n                            how many did, decimal
+	replicas                     which replicas run on a store that several can share
+	  r/QX5...                     Replica under its random id; one that stands still belongs to a replica that died
 	format                       the store itself
 	  format                       FormatRecord
 	lease/sweep                  one lease

@@ -26,7 +26,7 @@ const (
 	FormatPartition  = "format"
 	// FleetPartition holds the events that concern no Mac (API 5).
 	FleetPartition = "fleet"
-	// ReplicasPartition tells which replicas run.
+	// ReplicasPartition tells which replicas run, and which format they write.
 	ReplicasPartition = "replicas"
 	// PatchingPartition holds the counts of closed days, and the courses of deleted Macs (API 5.6).
 	PatchingPartition = "patching"
@@ -161,5 +161,10 @@ func leftKey(number string) string   { return prefixLeft + number }
 func countsKey(scope string, d release.Day) string {
 	return prefixCounts + scope + "/" + d.String()
 }
+
+// Keys of the replicas partition.
+const prefixReplica = "r/"
+
+func replicaKey(id string) string { return prefixReplica + id }
 
 func dayKey(date string) string { return prefixDay + date }

@@ -51,9 +51,12 @@ func (s *Store) DropMac(ctx context.Context, id string) error {
 	return s.db.Drop(ctx, MacPartition(id))
 }
 
+// Raw reads the Mac's record as it is kept; nil when the Mac is not known.
+func (m *Mac) Raw() ([]byte, error) { return m.r.Get(keyRecord) }
+
 // Record reads the Mac's record; nil when the Mac is not known.
 func (m *Mac) Record() (*Record, error) {
-	b, err := m.r.Get(keyRecord)
+	b, err := m.Raw()
 	if err != nil || b == nil {
 		return nil, err
 	}

@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Store is the typed view of a database: every key and every value of ours goes through it.
@@ -80,6 +83,45 @@ func (s *Store) Secret(ctx context.Context, name string, generate func() ([]byte
 		return nil
 	})
 	return secret, err
+}
+
+// CompareSecrets tells which of the secrets, by name, the store has not, and one that is another there ("" when none is).
+func (s *Store) CompareSecrets(ctx context.Context, held map[string][]byte) (missing []string, other string, err error) {
+	err = s.db.View(ctx, SecretsPartition, func(r Reader) (err error) {
+		missing, other, err = compareSecrets(r, held)
+		return err
+	})
+	return missing, other, err
+}
+
+func compareSecrets(r Reader, held map[string][]byte) (missing []string, other string, err error) {
+	names := slices.Sorted(maps.Keys(held))
+	vals, err := r.GetMany(names...)
+	for i, v := range vals {
+		switch {
+		case v == nil:
+			missing = append(missing, names[i])
+		case other == "" && !bytes.Equal(v, held[names[i]]):
+			other = names[i]
+		}
+	}
+	return missing, other, err
+}
+
+// PutSecrets writes the secrets that the store has not, all or, when one is another there, none; that is then named.
+func (s *Store) PutSecrets(ctx context.Context, held map[string][]byte) (other string, err error) {
+	err = s.db.Update(ctx, SecretsPartition, func(tx Tx) error {
+		var missing []string
+		var err error
+		if missing, other, err = compareSecrets(tx, held); err != nil || other != "" {
+			return err
+		}
+		for _, name := range missing {
+			tx.Set(name, held[name])
+		}
+		return nil
+	})
+	return other, err
 }
 
 // lease is the record of a lease.

@@ -44,6 +44,8 @@ type Server struct {
 	// stopping ends event streams, which would last for ever, when a stop is asked for.
 	stopping context.Context
 	stop     context.CancelFunc
+	// unfinished: requests may still be under way, so that the other replicas have to wait until they are not.
+	unfinished bool
 }
 
 // Serve starts a server, tells on out what to do next, and runs it until ctx ends. A *BadOption is a wrong flag or value;
@@ -293,6 +295,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ended: // the store is not one to run on any more: nothing in flight may be finished
+		s.unfinished = true
 		s.stop()
 		_ = s.http.Close()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
@@ -303,6 +306,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.stop()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		if e := s.http.Shutdown(stop); e != nil {
+			s.unfinished = true
 			s.log.Warn("requests were still in flight when the time to stop was over", "error", e)
 			_ = s.http.Close()
 		}
@@ -324,6 +328,9 @@ func (s *Server) close() {
 	}
 	if s.listener != nil {
 		_ = s.listener.Close()
+	}
+	if s.fleet != nil && !s.unfinished {
+		s.fleet.Close()
 	}
 	if s.db != nil {
 		if err := s.db.Close(); err != nil {

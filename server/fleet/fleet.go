@@ -20,6 +20,7 @@ import (
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/evidence"
+	"plimsoll/server/fleet/guard"
 	"plimsoll/server/fleet/inventory"
 	"plimsoll/server/fleet/lead"
 	"plimsoll/server/fleet/notify"
@@ -92,8 +93,7 @@ type Fleet struct {
 	missing atomic.Bool
 	starts  uint64
 
-	storeRecord storage.FormatRecord // what the store is, from the start on
-	renewals    time.Duration        // in which a lease is renewed at least once
+	guard *guard.Guard
 }
 
 // New makes a Fleet; Start must come before anything else.
@@ -116,7 +116,7 @@ func New(o Options) (*Fleet, error) {
 	if o.Store == nil || o.Notifier == nil || o.Log == nil {
 		return nil, errors.New("fleet: Store, Notifier and Log are needed")
 	}
-	f := &Fleet{o: o, store: o.Store, log: o.Log, renewals: 2 * lead.Renew}
+	f := &Fleet{o: o, store: o.Store, log: o.Log}
 	f.index = inventory.New()
 	f.contacts = inventory.NewContacts(f.index)
 	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
@@ -150,11 +150,12 @@ func New(o Options) (*Fleet, error) {
 		},
 		Today: f.todayJSON, Gates: f.TurnGates, Announce: f.PublishEvents, Took: func() { f.missing.Store(true) },
 		Loops: []func(context.Context){
-			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
+			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) }, func(ctx context.Context) { f.guard.Migrate(ctx) },
 		},
 		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
 		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
 	})
+	f.guard = f.newGuard()
 	return f, nil
 }
 
@@ -198,7 +199,7 @@ func (f *Fleet) now() time.Time { return f.o.Now().UTC().Truncate(time.Second) }
 // Start reads secrets, book, tokens and index. With a file or folder as catalogue it is read too, so that the first Mac
 // already meets it.
 func (f *Fleet) Start(ctx context.Context) error {
-	if err := f.takeStore(ctx); err != nil {
+	if err := f.guard.Take(ctx); err != nil {
 		return err
 	}
 	key, err := f.Secret(ctx, "link", randomKey)
@@ -235,7 +236,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	} {
 		g.Go(func() error { loop(ctx); return nil })
 	}
-	g.Go(func() error { return f.watchStore(ctx) })
+	g.Go(func() error { return f.guard.Watch(ctx) })
 	err := g.Wait()
 	if errors.Is(err, ErrOtherStore) { // nothing of this one's belongs there
 		return err
@@ -261,7 +262,7 @@ func randomKey() ([]byte, error) {
 
 // Secret returns a generated secret, the same on every replica.
 func (f *Fleet) Secret(ctx context.Context, name string, generate func() ([]byte, error)) ([]byte, error) {
-	return f.store.Secret(ctx, name, generate)
+	return f.guard.Secret(ctx, name, generate)
 }
 
 // Sweep looks at every Mac once, at those whose boundary in time has passed and at those for which something follows from

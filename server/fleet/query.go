@@ -165,6 +165,12 @@ func (f *Fleet) Ready(ctx context.Context) Readiness {
 	case err != nil:
 		r.Ready, r.Store = false, err.Error()
 	}
+	switch lost, other := f.guard.State(); {
+	case other != nil:
+		r.Ready, r.Store = false, other.Error()
+	case !lost.IsZero() && r.Store == "ok":
+		r.Store = "was found without what it held at " + lost.Format(time.RFC3339) + "; restore a backup"
+	}
 	r.Catalogue = f.CatalogueReadiness()
 	return r
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"plimsoll/server/fleet/lead"
 	"plimsoll/storage"
 	"plimsoll/storage/storagetest"
 )
@@ -82,44 +81,6 @@ func TestReplicaEndsOnAnotherStore(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Beside a replica that knows no format none starts that does; when the older one has ended or died, the store gets its format.
-func TestNoneStartsBesideOneWithoutFormat(t *testing.T) {
-	w := quiet(t, storagetest.RedisServer(t).URL())
-	ctx := t.Context()
-	start := func() error {
-		w.must(w.store.DB().Drop(ctx, storage.FormatPartition))
-		f, err := New(w.o)
-		w.must(err)
-		f.renewals = 200 * time.Millisecond
-		return f.Start(ctx)
-	}
-	renewing, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for renewing.Err() == nil {
-			_, _, _ = w.store.Lease(renewing, lead.Name, "old", "", false)
-		}
-	}()
-	storagetest.Await(t, "the older replica has the lease", func() error {
-		if held, _, err := w.store.LeaseNow(ctx, lead.Name); err != nil || !held {
-			return errors.Join(errors.New("it has not"), err)
-		}
-		return nil
-	})
-	if err := start(); !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), "older version runs on it") {
-		t.Errorf("beside an older replica: %v", err)
-	}
-	stop()
-	<-done
-	w.must(start()) // it died
-	if rec := w.formatRecord(); rec.Format != storage.Format {
-		t.Errorf("the store has format %d", rec.Format)
-	}
-	w.must(w.store.Release(ctx, lead.Name, "old"))
-	w.must(start())
 }
 
 // A cursor is of one store: one from before the store had an id is good until a backup is restored.

@@ -19,12 +19,12 @@ import (
 type positions [storage.Shards]uint64
 
 // eventsList is the list of the events as cursors know it: that of one store. After a restore the numbers are given anew.
-func (f *Fleet) eventsList() string { return "events " + f.storeRecord.ID }
+func (f *Fleet) eventsList() string { return "events " + f.guard.Record().ID }
 
 // decodePositions reads a cursor. One from before stores had ids is as good as ever until a backup is restored.
 func (f *Fleet) decodePositions(cursor string) (positions, error) {
 	p, err := decodePositions(f.eventsList(), cursor)
-	if err != nil && f.storeRecord.RestoredAt.IsZero() {
+	if err != nil && f.guard.Record().RestoredAt.IsZero() {
 		if old, oldErr := decodePositions("events", cursor); oldErr == nil {
 			return old, nil
 		}

@@ -317,41 +317,6 @@ func TestOnlyIntoAnEmptyStore(t *testing.T) {
 	}
 }
 
-// dying is a database that fails from its nth write on, having done that one or not.
-type dying struct {
-	storage.DB
-	mu   sync.Mutex
-	left int
-	does bool // the last write is done, and its answer lost
-}
-
-var errKilled = fmt.Errorf("killed: %w", storage.ErrUnavailable)
-
-func (d *dying) write(do func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left--
-	if d.left == 0 && d.does {
-		_ = do()
-	}
-	if d.left <= 0 {
-		return errKilled
-	}
-	return do()
-}
-
-func (d *dying) Update(ctx context.Context, p string, fn func(storage.Tx) error) error {
-	return d.write(func() error { return d.DB.Update(ctx, p, fn) })
-}
-
-func (d *dying) Load(ctx context.Context, p string, rev uint64, entries []storage.Entry) error {
-	return d.write(func() error { return d.DB.Load(ctx, p, rev, entries) })
-}
-
-func (d *dying) Drop(ctx context.Context, p string) error {
-	return d.write(func() error { return d.DB.Drop(ctx, p) })
-}
-
 // A restore that is killed at any write can be run again; until it is through, the store is marked, and takes no other backup.
 func TestKilledAtAnyWrite(t *testing.T) {
 	source := newBolt(t)
@@ -362,9 +327,9 @@ func TestKilledAtAnyWrite(t *testing.T) {
 	file, _ := backup(t, source, archive.Options{})
 	set(t, source, "push", "more", "{}")
 	other, _ := backup(t, source, archive.Options{})
-	whole := &dying{DB: newBolt(t), left: 1 << 30}
+	whole := storagetest.Dying(newBolt(t), 1<<30, false)
 	must(t, restore(t, file, whole, archive.RestoreOptions{}))
-	want, writes := content(t, whole), 1<<30-whole.left
+	want, writes := content(t, whole), whole.Writes()
 	if writes < 64 {
 		t.Fatalf("only %d writes", writes)
 	}
@@ -372,7 +337,7 @@ func TestKilledAtAnyWrite(t *testing.T) {
 	for n := 1; n <= writes; n += 1 + n/12 {
 		for _, does := range []bool{false, true} {
 			db := newBolt(t)
-			err := restore(t, file, &dying{DB: db, left: n, does: does}, archive.RestoreOptions{})
+			err := restore(t, file, storagetest.Dying(db, n, does), archive.RestoreOptions{})
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Fatalf("killed at write %d: %v", n, err)
 			}

@@ -35,6 +35,7 @@ const (
 // Header tells what a backup is one of.
 type Header struct {
 	Format    int       `json:"format"`     // storage.Format of what it was taken from
+	Oldest    int       `json:"oldest"`     // storage.FormatRecord.Oldest of it
 	Version   string    `json:"version"`    // of the program that wrote it
 	CreatedAt time.Time `json:"created_at"` // when it was begun
 	Store     string    `json:"store"`      // the id of the store; empty: it had none

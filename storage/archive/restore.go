@@ -63,7 +63,9 @@ func Restore(ctx context.Context, open func() (io.ReadCloser, error), db storage
 		if rec == nil || rec.Restoring == nil || rec.Restoring.Backup != checked.Checksum {
 			return nil, fmt.Errorf("%w: the store was changed while it was restored", storage.ErrConflict)
 		}
-		return &storage.FormatRecord{Format: checked.Format, ID: rec.ID, RestoredAt: o.Now.UTC()}, nil
+		return &storage.FormatRecord{
+			Format: checked.Format, Oldest: checked.Oldest, ID: rec.ID, RestoredAt: o.Now.UTC(),
+		}, nil
 	}); err != nil {
 		return Summary{}, err
 	}
@@ -89,8 +91,11 @@ func mark(ctx context.Context, store *storage.Store, backup string, now time.Tim
 		return err
 	}
 	if rec == nil {
-		if err := empty(ctx, store.DB()); err != nil {
+		switch empty, err := store.Empty(ctx); {
+		case err != nil:
 			return err
+		case !empty:
+			return notEmpty()
 		}
 	}
 	return store.UpdateFormat(ctx, func(rec *storage.FormatRecord) (*storage.FormatRecord, error) {
@@ -118,16 +123,6 @@ func notEmpty() error {
 		"%w: the store is not empty: a backup is restored only into one that no server has used",
 		storage.ErrConflict,
 	)
-}
-
-// empty sees that a database has no partition.
-func empty(ctx context.Context, db storage.DB) error {
-	return db.Partitions(ctx, func(names []string) error {
-		if len(names) > 0 {
-			return notEmpty()
-		}
-		return nil
-	})
 }
 
 // loader writes what is read into the database.

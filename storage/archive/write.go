@@ -50,7 +50,7 @@ func Write(ctx context.Context, w io.Writer, db storage.DB, o Options) (Summary,
 				storage.ErrConflict,
 			)
 		}
-		h.Format, h.Store = rec.Format, rec.ID
+		h.Format, h.Oldest, h.Store = rec.Format, rec.Oldest, rec.ID
 	}
 	var lock io.WriteCloser
 	if len(o.Recipients) > 0 {
