@@ -18,7 +18,7 @@ import (
 //	2   records know what is no Mac, the end and the change of the identity, refusals, exceptions and what was advertised last
 //	    in a lane; a Mac's partition has identity, refused command, reasons of exceptions and the course of versions; tokens have
 //	    scopes and an end, catalogues what was left out and since when a mark stands, policies rings, gate and zone; certificates
-//	    can be revoked; there are closed days of patch reports; replicas say which format they write
+//	    can be revoked; there are closed days of patch reports and events of the fleet; replicas say which format they write
 const Format = 2
 
 // keyFormat is the key of the format record.
