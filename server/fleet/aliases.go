@@ -6,6 +6,7 @@ import (
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/evidence"
+	"plimsoll/server/fleet/guard"
 	"plimsoll/server/fleet/notify"
 )
 
@@ -17,6 +18,7 @@ var (
 	ErrForbidden   = answer.ErrForbidden
 	ErrUnavailable = answer.ErrUnavailable
 	ErrNoPush      = notify.ErrNoPush
+	ErrOtherStore  = guard.ErrOtherStore // the store is not, or not any more, one that this program can run on
 )
 
 // What use cases take and answer with, wherever it is made.

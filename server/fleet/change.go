@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"time"
 
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/reconcile"
@@ -78,4 +79,13 @@ func (f *Fleet) desiredFrom(ctx context.Context, revision uint64) (reconcile.Boo
 		return reconcile.Book{}, err
 	}
 	return f.desiredOf(cur), nil
+}
+
+// notBefore is the earliest timestamp that is advertised on a store that was restored. Many changes within a second lead to
+// timestamps ahead of the clock (rules 7), so it is a minute after the restore.
+func (f *Fleet) notBefore() time.Time {
+	if f.guard.Record().RestoredAt.IsZero() {
+		return time.Time{}
+	}
+	return f.guard.Record().RestoredAt.Add(time.Minute).Truncate(time.Second)
 }

@@ -150,12 +150,15 @@ func New(o Options) (*Fleet, error) {
 		},
 		Today: f.todayJSON, Gates: f.TurnGates, Announce: f.PublishEvents, Took: func() { f.missing.Store(true) },
 		Loops: []func(context.Context){
-			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) }, func(ctx context.Context) { f.guard.Migrate(ctx) },
+			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
+			func(ctx context.Context) { f.guard.Migrate(ctx) },
 		},
 		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
 		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
 	})
-	f.guard = f.newGuard()
+	f.guard = guard.New(guard.Options{
+		Store: o.Store, Alone: o.Alone, Log: o.Log, Lease: lead.Name, Renewals: 2 * lead.Renew, Migrated: f.lead.Reread,
+	})
 	return f, nil
 }
 
@@ -253,6 +256,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.outbox.Flush(last)
 	return err
 }
+
+// Close tells the other replicas that this one has ended. It comes after Run, when no request is in flight any more.
+func (f *Fleet) Close() { f.guard.Close() }
 
 func randomKey() ([]byte, error) {
 	key := make([]byte, 32)

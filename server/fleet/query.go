@@ -153,6 +153,9 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 	return c, nil
 }
 
+// StoreFormat is the number of the store's format.
+func (f *Fleet) StoreFormat() int { return f.guard.Record().Format }
+
 // Ready tells whether the server can do its work. It pings the store, which is a durable write.
 func (f *Fleet) Ready(ctx context.Context) Readiness {
 	r := Readiness{Ready: true, Store: "ok", Format: f.StoreFormat()}

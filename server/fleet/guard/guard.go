@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,20 +45,19 @@ type Options struct {
 
 // Guard watches over one replica's store. Take must come first; then it is safe for concurrent use.
 type Guard struct {
+	*memory
 	o         Options
 	record    storage.FormatRecord // what the store is, from the start on
 	presence  *presence
 	untoldEnd time.Duration
-
-	mu      sync.Mutex
-	secrets map[string][]byte // as they were read or made first
-	trouble error             // why the process ends
-	lost    time.Time         // when the store was found without what it held; zero: never
 }
 
 // New makes a Guard.
 func New(o Options) *Guard {
-	return &Guard{o: o, presence: newPresence(o.Store, o.Log), untoldEnd: untoldEnd, secrets: map[string][]byte{}}
+	return &Guard{
+		o: o, presence: newPresence(o.Store, o.Log), untoldEnd: untoldEnd,
+		memory: &memory{store: o.Store, log: o.Log, secrets: map[string][]byte{}},
+	}
 }
 
 // Record is what the store is.
@@ -251,7 +249,23 @@ func (g *Guard) look(ctx context.Context) error {
 		return err
 	}
 	if rec.ID != g.record.ID {
-		return otherStore("it is another one than at the start: it was emptied and used by another replica, or a backup was restored into it")
+		return otherStore("it is another one than at the start: it was emptied and used by another replica, or a backup was restored" +
+			" into it")
 	}
 	return g.keepSecrets(ctx)
+}
+
+// putBack writes the format record of a store that was emptied, and returns the one that stands there then.
+func (g *Guard) putBack(ctx context.Context) (*storage.FormatRecord, error) {
+	g.noteLoss("format", nil)
+	stands := g.record
+	err := g.o.Store.UpdateFormat(ctx, func(rec *storage.FormatRecord) (*storage.FormatRecord, error) {
+		if rec != nil {
+			stands = *rec
+			return nil, nil
+		}
+		stands = g.record
+		return &stands, nil
+	})
+	return &stands, err
 }
