@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(stdout, "\nthe gate, when macOS 26.1 fails on a share of the Macs:")
+	_, _ = fmt.Fprintln(stdout, "\nthe gate, when macOS 26.1 fails or hangs on a share of the Macs:")
 	if err := model.WriteGates(stdout, gates); err != nil {
 		return err
 	}

@@ -57,8 +57,9 @@ type Result struct {
 	// Curve is the share patched by days since the release, from 0 to 35.
 	Curve []float64 `json:"patched_percent_by_day"`
 
-	tokens int
-	days   []float64 // sorted, each miss; +Inf for one that is open
+	tokens  int
+	reached []float64 // by ring: days until the faulty release was told to the first of its Macs; below 0: to none
+	days    []float64 // sorted, each miss; +Inf for one that is open
 }
 
 // finish counts what the run noted.

@@ -37,6 +37,7 @@ type run struct {
 	result   Result
 	hits     map[int]bool // Macs on which the faulty release failed
 	restarts int
+	reached  []time.Time // by ring: when the first of its Macs was told the faulty release
 }
 
 // Macs use their days from 9 to 18 o'clock; a user who installs by himself does so at 12:30.
@@ -158,7 +159,26 @@ func (x *run) order(l *life, now time.Time, asks bool) order {
 	if !p.Enforced() {
 		return order{}
 	}
+	x.reach(l, p.Target, now)
 	return order{p.Target, p.Deadline}
+}
+
+// reach notes when the faulty release is told to the first Mac of a ring.
+func (x *run) reach(l *life, target *release.Release, now time.Time) {
+	rule := x.book.Rules[0]
+	if target.Version != x.s.Faulty || len(rule.Rings) == 0 {
+		return
+	}
+	if x.reached == nil {
+		x.reached, x.result.reached = make([]time.Time, len(rule.Rings)), make([]float64, len(rule.Rings))
+		for i := range x.result.reached {
+			x.result.reached[i] = -1
+		}
+	}
+	ring := x.book.RingOf(rule, &l.mac.Facts)
+	if at := x.reached[ring]; at.IsZero() || now.Before(at) {
+		x.reached[ring], x.result.reached[ring] = now, max(0, now.Sub(target.FirstSeen).Hours()/24)
+	}
 }
 
 // plan asks the product's planner. Plan is pure, so its answer holds while its input is the same and NextAt has not come.
@@ -217,14 +237,21 @@ func newest(x *release.Index, f *status.Facts) *release.Release {
 // install is one attempt.
 func (x *run) install(l *life, r *release.Release, at declarations.Local, d int) {
 	faulty := r.Version == x.s.Faulty && draw(x.seed, l.n, drawFaulty, 0) < x.users.FaultyFailsFor
-	if faulty {
+	hangs := r.Version == x.s.Faulty && draw(x.seed, l.n, drawHangs, 0) < x.users.FaultyHangsFor
+	if faulty || hangs {
 		x.hits[l.n] = true
+	}
+	if hangs && !faulty {
+		if l.hangs.IsZero() {
+			l.hangs = at.At(l.zone)
+		}
+		return
 	}
 	if l.failing = faulty || draw(x.seed, l.n, drawFails, d) < x.users.InstallFails; l.failing {
 		return
 	}
 	l.mac.Facts.Version, l.mac.Facts.Build = r.Version, r.Build
-	l.order, l.last = order{}, nil
+	l.order, l.last, l.hangs = order{}, nil, time.Time{}
 	x.restarts++
 	for i := range l.missed {
 		if m := &l.missed[i]; m.days < 0 && r.Version.Compare(m.release.Version) >= 0 {
@@ -250,7 +277,7 @@ func (x *run) gate(now time.Time) error {
 			told[build] = &policy.Evidence{}
 		}
 		plan.Count(told[build], &plan.Witness{
-			Told: build, Version: l.mac.Facts.Version, Failing: l.failing, Silent: now.Sub(l.seen) > 7*day,
+			Told: build, Version: l.mac.Facts.Version, Failing: l.failing, InstallingSince: l.hangs, Silent: now.Sub(l.seen) > 7*day,
 		}, r, now)
 	}
 	changed := false

@@ -24,6 +24,7 @@ type Users struct {
 	Drawer         float64 `json:"drawer"`           // share that lies in a drawer for 120 of the days
 	InstallFails   float64 `json:"install_fails"`    // chance that one attempt fails; it is repeated on the next day on
 	FaultyFailsFor float64 `json:"faulty_fails_for"` // share of Macs on which the faulty release never installs
+	FaultyHangsFor float64 `json:"faulty_hangs_for"` // share of Macs on which its installation begins and never ends
 }
 
 // Default is the model that the documentation shows. It is a guess, not a measurement.
@@ -50,6 +51,7 @@ const (
 	drawFails
 	drawFaulty
 	drawZone
+	drawHangs
 )
 
 // draw is a number from 0 to below 1.
@@ -153,6 +155,7 @@ type life struct {
 	token    string
 	order    order
 	failing  bool
+	hangs    time.Time // since when the Mac has said that it installs; zero: it does not
 	seen     time.Time // last contact
 	missed   []miss
 	deadline map[string]bool
