@@ -1,7 +1,10 @@
 package fleet
 
 import (
+	"time"
+
 	"plimsoll/declarations/plan"
+	"plimsoll/declarations/release"
 )
 
 // Overview is what the dashboard shows of the fleet beside Compliance.
@@ -71,6 +74,18 @@ type Self struct {
 	MaxHours       int     `json:"delay_max_hours"`
 	CanDelay       bool    `json:"can_delay"`
 	DelayFromLocal *string `json:"delay_from_local"`
+	// ExemptUntil is when the exemption of the Mac ends, null when none lasts; UpdateNow tells that an admin has the Mac install at
+	// once what is required (rules 12).
+	ExemptUntil *time.Time `json:"exempt_until"`
+	UpdateNow   bool       `json:"update_now"`
+	// Freeze is the freeze that lasts and keeps what is, or will be, required from the Mac; null: none (rules 11).
+	Freeze *SelfFreeze `json:"freeze"`
+}
+
+// SelfFreeze is a freeze for the user: days of the Mac's own calendar, both included.
+type SelfFreeze struct {
+	From release.Day `json:"from"`
+	To   release.Day `json:"to"`
 }
 
 // SelfReason is a reason in words for the user.

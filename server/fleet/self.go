@@ -60,9 +60,32 @@ func (f *Fleet) self(x *examined) Self {
 		out.Overdue = s.StateNow(x.now) == compliance.Overdue
 	}
 	out.Fine = out.Required == nil && (out.State == string(compliance.Compliant) || out.State == string(compliance.Unmanaged))
+	if e := exemptionOf(x.Record, x.now); e != nil {
+		out.ExemptUntil = &e.Until
+	}
+	urgent := false
+	for _, l := range x.plan.Lanes {
+		if out.Required != nil && l.Lane == x.plan.Lane {
+			urgent, out.UpdateNow = l.Urgent, l.Now
+		}
+	}
+	out.Freeze = x.freeze(urgent || out.UpdateNow)
 	f.offer(x, &out)
 	f.delays(x, &out)
 	return out
+}
+
+// freeze is the freeze of the Mac that lasts anywhere, the one that ends last; nil if none does. Of what is urgent, or asked by
+// an update now, only a strict one keeps anything.
+func (x *examined) freeze(onlyStrict bool) *SelfFreeze {
+	var found *SelfFreeze
+	for _, z := range x.cur.FreezesOf(&x.Record.Facts) {
+		lasts := !x.now.Before(z.BeginsAt()) && x.now.Before(z.EndsAt())
+		if lasts && (z.Strict || !onlyStrict) && (found == nil || z.To > found.To) {
+			found = &SelfFreeze{From: z.From, To: z.To}
+		}
+	}
+	return found
 }
 
 // offer finds the upgrade that the policy offers on demand, and whether the user asked for it.
@@ -75,7 +98,7 @@ func (f *Fleet) offer(x *examined, out *Self) {
 
 // delays tells how long the user may still delay, from 24 h before the deadline.
 func (f *Fleet) delays(x *examined, out *Self) {
-	if !x.plan.Enforced() {
+	if !x.plan.Enforced() || out.UpdateNow { // an update now goes before a delay
 		return
 	}
 	out.MaxHours = x.plan.Policy.Rule().DelayHours

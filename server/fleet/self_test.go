@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/declarations/release"
 )
 
 // linkOf is the link that the Mac's own enforcement declaration carries.
@@ -130,5 +132,66 @@ func TestNoPagesWithoutHTTPS(t *testing.T) {
 	}
 	if _, err := w.Self(context.Background(), w.links.Of("MAC-1", w.index.Get("MAC-1").Life)); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a link that was given out while it was https: %v", err)
+	}
+}
+
+// The user's page tells of an exemption, of a freeze and of an update now, each while it applies (rules 11 and 12).
+func TestUserIsToldOfExceptions(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.enrol("MAC-1", "C02AAA", "26.5", "25F71")
+	if _, err := w.putPolicy(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14},"delay":{"max_hours":2},"details_url":"self"}`, WriteOptions{Confirm: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcileAll()
+	link := w.linkOf("MAC-1")
+	self := func() Self {
+		t.Helper()
+		s, err := w.Self(ctx, link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := self(); s.ExemptUntil != nil || s.Freeze != nil || s.UpdateNow || s.Required == nil {
+		t.Errorf("at first: %+v", s)
+	}
+	today := release.DayOf(w.now())
+	put := func(name string, from, to release.Day, strict bool, groups ...string) {
+		t.Helper()
+		f := policy.Freeze{Name: name, From: from, To: to, Reason: "secret of the admins", Strict: strict, Groups: groups}
+		if _, err := w.PutFreeze(ctx, f, WriteOptions{By: "ada", Confirm: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("later", today+10, today+12, false)
+	put("others", today, today+30, false, "shops")
+	if s := self(); s.Freeze != nil {
+		t.Errorf("a freeze that has not begun, or is another's: %+v", s.Freeze)
+	}
+	put("now", today, today+3, false)
+	put("longer", today, today+5, false)
+	if s := self(); s.Freeze == nil || s.Freeze.To != today+5 {
+		t.Errorf("in two freezes: %+v", s.Freeze)
+	}
+	if _, err := w.PutUpdateNow(ctx, "MAC-1", "an incident", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if s := self(); !s.UpdateNow || s.Freeze != nil || s.CanDelay || s.DelaysLeft != 0 || s.Overdue {
+		t.Errorf("an update now goes before an ordinary freeze and a delay: %+v", s)
+	}
+	if err := w.DeleteUpdateNow(ctx, "MAC-1", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	until := w.now().Add(48 * time.Hour)
+	if _, err := w.PutExemption(ctx, "MAC-1", until, "secret of the admins", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if s := self(); s.ExemptUntil == nil || !s.ExemptUntil.Equal(until) || s.Required != nil || s.UpdateNow {
+		t.Errorf("exempt: %+v", s)
+	}
+	w.pass(49 * time.Hour)
+	if s := self(); s.ExemptUntil != nil {
+		t.Errorf("after its end: %+v", s)
 	}
 }

@@ -1,6 +1,8 @@
 package self
 
 import (
+	"time"
+
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
@@ -14,8 +16,9 @@ type Model struct {
 	Model     string
 	Runs      string // "macOS 26.5"
 	Headline  string
-	Tone      string // "fine", "asked", "late" or "plain": how the headline is shown
-	Install   string // what will be installed; empty: nothing
+	Applies   []string // the freeze or exemption that applies, and until when
+	Tone      string   // "fine", "asked", "late" or "plain": how the headline is shown
+	Install   string   // what will be installed; empty: nothing
 	BSI       bool
 	Why       []string
 	Deadline  string
@@ -33,8 +36,8 @@ type Model struct {
 	Fault     string
 }
 
-// ModelOf puts what is required of a user into plain words.
-func ModelOf(s *fleet.Self) Model {
+// ModelOf puts what is required of a user into plain words. zone is that in which instants are told.
+func ModelOf(s *fleet.Self, zone *time.Location) Model {
 	m := Model{
 		Mac: s.Name, Model: s.ModelName, Runs: "macOS " + view.OSWords(s.CurrentVersion, s.CurrentLetter), Overdue: s.Overdue,
 		CanDelay: s.CanDelay, Left: s.DelaysLeft, MaxHours: s.MaxHours, DelayFrom: view.WallPtr(s.DelayFromLocal),
@@ -42,6 +45,7 @@ func ModelOf(s *fleet.Self) Model {
 	if s.CurrentVersion == "" {
 		m.Runs = ""
 	}
+	m.Applies = appliesWords(s, zone)
 	if s.Offered != nil && !s.Asked {
 		m.Offered = selfTarget(s.Offered, "")
 	}
@@ -61,6 +65,13 @@ func ModelOf(s *fleet.Self) Model {
 			"Your Mac cannot be updated by this service as it is. The people who manage it will get in touch, " +
 				"or update it yourself as described below.",
 		}
+	case s.UpdateNow:
+		m.Tone, m.Headline, m.Deadline = "late", "This Mac is about to update.", ""
+		m.Happens = []string{
+			"Your Mac closes your apps, restarts and installs the update as soon as it can: usually within about an hour of being " +
+				"switched on and online. Unsaved work may be lost.",
+			"Save your work now.",
+		}
 	case s.Overdue:
 		m.Tone, m.Headline = "late", "An update is overdue."
 		m.Happens = []string{
@@ -79,7 +90,9 @@ func ModelOf(s *fleet.Self) Model {
 	if s.Asked && s.Required.Kind == release.KindOS {
 		m.Why = append(m.Why, "You asked for this upgrade.")
 	}
-	if s.Policy != "" {
+	if s.UpdateNow {
+		m.Why = append(m.Why, "The people who manage this Mac asked for it to be installed now.")
+	} else if s.Policy != "" {
 		m.Why = append(m.Why, "The policy “"+s.Policy+"” of the people who manage this Mac asks for it.")
 	}
 	if s.Exploited {
@@ -87,6 +100,20 @@ func ModelOf(s *fleet.Self) Model {
 	}
 	m.Notes = selfNotes(s)
 	return m
+}
+
+// appliesWords say that an exemption or a freeze applies, and until when.
+func appliesWords(s *fleet.Self, zone *time.Location) []string {
+	var out []string
+	if s.ExemptUntil != nil {
+		out = append(out, "This Mac is exempt from updates until "+s.ExemptUntil.In(zone).Format("Monday 2 January 2006, 15:04 MST")+
+			". After that you are told of an update in good time, as always.")
+	}
+	if s.Freeze != nil {
+		out = append(out, "Updates pause up to and including "+s.Freeze.To.Time().Format("Monday 2 January 2006")+
+			": no deadline falls before that day is over. You may install an update yourself at any time.")
+	}
+	return out
 }
 
 func (m *Model) nothingRequired(s *fleet.Self) {

@@ -70,6 +70,22 @@ func TestThePageSays(t *testing.T) {
 			[]string{"4 December"},
 		},
 		{
+			"an update now", with(func(s *fleet.Self) { s.UpdateNow = true }),
+			[]string{"This Mac is about to update.", "asked for it to be installed now", "Save your work now.", "What happens next"},
+			[]string{"4 December", "All our Macs", "is waiting for this Mac"},
+		},
+		{
+			"a freeze before the deadline", with(func(s *fleet.Self) { s.Freeze = &fleet.SelfFreeze{From: 20790, To: 20792} }), // 3 December 2026 is day 20790
+			[]string{"Updates pause up to and including Saturday 5 December 2026", "An update is waiting for this Mac."},
+			[]string{"exempt"},
+		},
+		{
+			"an exemption",
+			fleet.Self{State: "exempt", CurrentVersion: "26.5", ExemptUntil: pointer(time.Date(2026, 12, 10, 22, 0, 0, 0, time.UTC))},
+			[]string{"This Mac is exempt from updates until Thursday 10 December 2026, 22:00 UTC.", "No update is asked for at the moment."},
+			[]string{"Updates pause", "What to do now"},
+		},
+		{
 			"an upgrade that was asked for", with(func(s *fleet.Self) { s.Asked = true }), []string{"You asked for this upgrade."}, nil,
 		},
 		{

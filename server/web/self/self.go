@@ -81,7 +81,7 @@ func linkError(err error) error {
 }
 
 func (r *Room) show(c echo.Context, status int, link string, s fleet.Self, fault string) error {
-	m := ModelOf(&s)
+	m := ModelOf(&s, r.o.Zone)
 	m.Path, m.Fault = "/self/"+url.PathEscape(link), fault
 	if m.CanDelay {
 		m.Offsets = offsets(r.o.Now(), r.o.Zone)
