@@ -155,6 +155,12 @@ func TestGroupsHoldsAndPause(t *testing.T) {
 	if _, err := w.Group(ctx, "buero-macs"); err != nil {
 		t.Errorf("no name was made of the label: %v", err)
 	}
+	releases := c.get("/releases").body
+	for _, subject := range []string{"26", "26.6.1", "25G76", "25D771280a"} { // a macOS, a version, a build, a BSI's build
+		if strings.Count(releases, `<option value="`+subject+`">`) != 1 {
+			t.Errorf("%s cannot be picked to be held", subject)
+		}
+	}
 	if p := c.send("/devices/MAC-1/groups", "shown", "eng", "group", "eng"); p.status != http.StatusSeeOther {
 		t.Errorf("moving a Mac: %d", p.status)
 	}

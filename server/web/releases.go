@@ -25,6 +25,7 @@ type releasesModel struct {
 	Boards    []boardGroup
 	Holds     []holdModel
 	Hold      holdForm
+	Subjects  []view.Option // what can be held: majors, versions, builds
 	Paused    bool
 }
 
@@ -104,12 +105,33 @@ func (w *Web) showReleases(c echo.Context, status int, form holdForm) error {
 	m := releasesModel{
 		AsOf: asOf, Today: w.now().In(w.zone).Format(time.DateOnly), Hold: form, Paused: paused.Paused,
 		Rows: releaseRows(all, now), Timeline: view.TimelineOf(all, now), Boards: boardGroups(all),
-		Catalogue: w.catalogueOf(),
+		Catalogue: w.catalogueOf(), Subjects: subjects(all),
 	}
 	for i := range holds.Items {
 		m.Holds = append(m.Holds, w.holdOf(&holds.Items[i]))
 	}
 	return w.render(c, status, "releases", frame{Title: "Releases", Section: "releases", Notice: notice(c)}, m)
+}
+
+// subjects are what can be held: each macOS, its versions, and their builds.
+func subjects(all []fleet.Release) (out []view.Option) {
+	seen := map[string]bool{}
+	add := func(value, label string) {
+		if !seen[value] {
+			seen[value] = true
+			out = append(out, view.Option{Value: value, Label: label})
+		}
+	}
+	for i := range all {
+		r := &all[i]
+		major, _, _ := strings.Cut(r.Version, ".")
+		add(major, "every macOS "+major)
+		if r.Kind == string(release.KindOS) {
+			add(r.Version, "macOS "+r.Version)
+		}
+		add(r.Build, "the build of macOS "+view.OSWords(r.Version, r.Letter))
+	}
+	return out
 }
 
 // asOf reads the day whose catalogue is asked for; the end of that day counts.
