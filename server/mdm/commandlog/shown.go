@@ -16,8 +16,8 @@ import (
 // secret matches the names of values that open something: UnlockToken, PushMagic, ActivationLockBypassCode, NewRecoveryKey,
 // PersonalRecoveryKeyCMS, Passcode. Whether there is one (HasPersonalRecoveryKey, BootstrapTokenAllowedForAuthentication) is no
 // secret: that is said by a boolean, or under a name that goes on.
-var secret = regexp.MustCompile(`(?i)(token|password|passphrase|passcode|pincode|pin|secret|credentials?|magic|challenge|bypasscode|` +
-	`recoverykey|privatekey|passwordhash|keycms)$`)
+var secret = regexp.MustCompile(`(?i)(token|password|passphrase|passcode|pincode|pin|secret|credentials?|magic|challenge|` +
+	`bypasscode|recoverykey|privatekey|passwordhash|keycms)$`)
 
 // shown is an answer's property list as JSON. What may be secret is left out, with a JSON Pointer to where it stood: texts and
 // numbers under the names of secrets, and all binary data, which holds keys, tokens and certificates.
