@@ -113,7 +113,8 @@ func (w *Web) addCommands(ctx context.Context, m *deviceModel, cursor string) er
 
 func (w *Web) commandOf(path string, c *fleet.Command) commandModel {
 	m := commandModel{
-		Type: c.RequestType, Link: path + "/commands/" + url.PathEscape(c.UUID), Queued: w.when(c.QueuedAt), Answered: w.whenPtr(c.AnsweredAt),
+		Type: c.RequestType, Link: path + "/commands/" + url.PathEscape(c.UUID),
+		Queued: w.when(c.QueuedAt), Answered: w.whenPtr(c.AnsweredAt),
 	}
 	switch {
 	case c.AnsweredAt == nil && c.Status == "NotNow":
