@@ -53,7 +53,7 @@ type editorModel struct {
 }
 
 // Counted tells how many Macs the n-th ring would have.
-func (m *editorModel) Counted(n int) string {
+func (m editorModel) Counted(n int) string {
 	if n >= len(m.Macs) {
 		return "not counted yet"
 	}
@@ -61,7 +61,7 @@ func (m *editorModel) Counted(n int) string {
 }
 
 // Last tells whether the n-th ring takes the Macs that no other has.
-func (m *editorModel) Last(n int) bool { return n == len(m.Form.Rings)-1 }
+func (m editorModel) Last(n int) bool { return n == len(m.Form.Rings)-1 }
 
 func (w *Web) policiesPage(c echo.Context) error {
 	ctx := c.Request().Context()
