@@ -1,10 +1,8 @@
 package app_test
 
 import (
-	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 
 	"plimsoll/storage/storagetest"
@@ -21,14 +19,7 @@ func TestFaultSentinelFailover(t *testing.T) {
 	l.write(3)
 	l.enrolMore(100)
 	l.goesOn(50)
-	s.Primary.Kill()
-	storagetest.Await(t, "the replica is the primary", func() error {
-		role, err := s.Replica.Ask("ROLE")
-		if err == nil && !strings.HasPrefix(role, "master") {
-			err = errors.New(role)
-		}
-		return err
-	})
+	s.FailOver()
 	s.Primary.Restart()
 	host, port, err := net.SplitHostPort(s.Replica.Addr())
 	if err != nil {

@@ -44,7 +44,7 @@ var databases = map[string]func(t *testing.T) storage.DB{
 
 const macs = 12
 
-// models are what the devices of an old store said of themselves, and the families that rules 3.1 names.
+// models are what the devices of an old store said of themselves, and the families that they belong to.
 var models = []struct{ model, family string }{
 	{"Mac14,2", ""}, {"iPad13,1", "iPad"}, {"AppleTV14,1", "Apple TV"}, {"", ""}, {"iMac21,1", ""},
 }

@@ -34,7 +34,7 @@ func TestNanoMDM(t *testing.T) {
 		servers := storagetest.RedisSentinel(t)
 		db := openRedis(t, servers.URL())
 		t.Run("before", func(t *testing.T) { suite(t, db) })
-		servers.Primary.Kill()
+		servers.FailOver()
 		storagetest.Await(t, "the replica takes over", func() error { return db.Ping(context.Background()) })
 		t.Run("after the failover", func(t *testing.T) { suite(t, db) })
 	})

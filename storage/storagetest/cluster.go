@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,8 +105,7 @@ type Sentinel struct {
 const sentinelName = "plimsoll"
 
 // RedisSentinel starts a primary, a replica and three sentinels, and waits until they know each other. args are for both
-// redis-servers. The sentinels are quick to call a primary down: on a busy machine they may do so while it lives, so a test
-// that counts on every acknowledged write asks for wait=1, or calls Patient first.
+// redis-servers. The sentinels call no primary down that is only slow, as it is on a busy machine, until FailOver.
 func RedisSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{}
@@ -145,7 +145,7 @@ func sentinelOf(t testing.TB, primary *Redis) *Redis {
 bind 127.0.0.1
 dir %s
 sentinel monitor %s 127.0.0.1 %d 2
-sentinel down-after-milliseconds %[3]s 1000
+sentinel down-after-milliseconds %[3]s 600000
 sentinel failover-timeout %[3]s 5000
 `, r.port, r.dir, sentinelName, primary.port), 0o600); err != nil {
 		t.Fatal(err)
@@ -154,24 +154,34 @@ sentinel failover-timeout %[3]s 5000
 	return r
 }
 
-// Patient keeps the sentinels from calling a primary down that is only slow, for tests in which no primary dies from then on.
-func (s *Sentinel) Patient() {
-	for _, r := range s.Sentinels {
-		r.await("takes a longer time for down", func() error {
-			_, err := r.Ask("SENTINEL", "SET", sentinelName, "down-after-milliseconds", "600000")
-			return err
-		})
-	}
-}
-
-// AwaitAgreement waits until every sentinel names this primary, as they do seconds after a failover.
-func (s *Sentinel) AwaitAgreement(primary *Redis) {
+// FailOver kills the primary, and waits until every sentinel names the replica in its place.
+func (s *Sentinel) FailOver() {
+	s.downAfter("1000")
+	s.Primary.Kill()
+	s.Replica.await("is the primary", func() error {
+		role, err := s.Replica.Ask("ROLE")
+		if err == nil && !strings.HasPrefix(role, "master") {
+			err = errors.New(role)
+		}
+		return err
+	})
 	for _, r := range s.Sentinels {
 		r.await("knows the primary", func() error {
 			addr, err := r.Ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinelName)
-			if err == nil && strings.ReplaceAll(addr, "\n", ":") != primary.Addr() {
+			if err == nil && strings.ReplaceAll(addr, "\n", ":") != s.Replica.Addr() {
 				err = fmt.Errorf("%s", addr)
 			}
+			return err
+		})
+	}
+	s.downAfter("600000")
+}
+
+// downAfter tells the sentinels after how many milliseconds without an answer a primary is down.
+func (s *Sentinel) downAfter(milliseconds string) {
+	for _, r := range s.Sentinels {
+		r.await("takes another time for down", func() error {
+			_, err := r.Ask("SENTINEL", "SET", sentinelName, "down-after-milliseconds", milliseconds)
 			return err
 		})
 	}
