@@ -10,21 +10,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
-
-	"plimsoll/server/sheet"
 )
 
-func (a *API) listTokens(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.ListTokens(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "tokens", page, sheet.Table)
-}
+func (a *API) listTokens(c echo.Context) error { return paged(c, "tokens", a.fleet.ListTokens) }
 
 func (a *API) createToken(c echo.Context) error {
 	var in TokenBody
@@ -60,17 +48,7 @@ func (a *API) deleteToken(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
-func (a *API) listCodes(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.ListCodes(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "enrollment_codes", page, sheet.Table)
-}
+func (a *API) listCodes(c echo.Context) error { return paged(c, "enrollment_codes", a.fleet.ListCodes) }
 
 func (a *API) createCode(c echo.Context) error {
 	var in CodeBody

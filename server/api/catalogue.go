@@ -34,17 +34,7 @@ func (a *API) refresh(c echo.Context) error {
 	return rest.Answer(c, http.StatusOK, res)
 }
 
-func (a *API) listHolds(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.Holds(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "holds", page, sheet.Table)
-}
+func (a *API) listHolds(c echo.Context) error { return paged(c, "holds", a.fleet.Holds) }
 
 func (a *API) putHold(c echo.Context) error {
 	subject, err := rest.Param(c, "subject")

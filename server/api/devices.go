@@ -122,21 +122,28 @@ func (a *API) getCommand(c echo.Context) error {
 	})
 }
 
+// paged answers a page of a list of the whole server.
+func paged[T any](c echo.Context, key string, ask func(context.Context, int, string) (fleet.Page[T], error)) error {
+	limit, cursor, err := rest.Paging(c)
+	if err != nil {
+		return err
+	}
+	page, err := ask(c.Request().Context(), limit, cursor)
+	if err != nil {
+		return err
+	}
+	return rest.List(c, key, page, sheet.Table)
+}
+
 // listOfOne answers a page of a list that belongs to one Mac.
 func listOfOne[T any](c echo.Context, key string, ask func(context.Context, string, int, string) (fleet.Page[T], error)) error {
 	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := ask(c.Request().Context(), id, limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, key, page, sheet.Table)
+	return paged(c, key, func(ctx context.Context, limit int, cursor string) (fleet.Page[T], error) {
+		return ask(ctx, id, limit, cursor)
+	})
 }
 
 func (a *API) syncDevice(c echo.Context) error   { return order(c, a.fleet.Sync) }

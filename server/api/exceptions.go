@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-
-	"plimsoll/server/sheet"
 )
 
 // ExemptionBody is what PUT /v1/exemptions/{device} takes.
@@ -21,17 +19,7 @@ type UpdateBody struct {
 	Reason string `json:"reason"`
 }
 
-func (a *API) listExemptions(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.Exemptions(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "exemptions", page, sheet.Table)
-}
+func (a *API) listExemptions(c echo.Context) error { return paged(c, "exemptions", a.fleet.Exemptions) }
 
 func (a *API) getExemption(c echo.Context) error { return one(c, a.fleet.Exemption) }
 

@@ -9,7 +9,6 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet"
-	"plimsoll/server/sheet"
 )
 
 // FreezeBody is what PUT /v1/freezes/{name} takes.
@@ -40,17 +39,7 @@ func (b *FreezeBody) freeze(name string) (policy.Freeze, []rest.FieldError) {
 	return f, faults
 }
 
-func (a *API) listFreezes(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.Freezes(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "freezes", page, sheet.Table)
-}
+func (a *API) listFreezes(c echo.Context) error { return paged(c, "freezes", a.fleet.Freezes) }
 
 func (a *API) getFreeze(c echo.Context) error {
 	name, err := rest.Param(c, "name")

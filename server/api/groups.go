@@ -9,20 +9,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
-	"plimsoll/server/sheet"
 )
 
-func (a *API) listGroups(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.Groups(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "groups", page, sheet.Table)
-}
+func (a *API) listGroups(c echo.Context) error { return paged(c, "groups", a.fleet.Groups) }
 
 func (a *API) getGroup(c echo.Context) error {
 	name, err := rest.Param(c, "name")

@@ -11,20 +11,9 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
-	"plimsoll/server/sheet"
 )
 
-func (a *API) listPolicies(c echo.Context) error {
-	limit, cursor, err := rest.Paging(c)
-	if err != nil {
-		return err
-	}
-	page, err := a.fleet.Policies(c.Request().Context(), limit, cursor)
-	if err != nil {
-		return err
-	}
-	return rest.List(c, "policies", page, sheet.Table)
-}
+func (a *API) listPolicies(c echo.Context) error { return paged(c, "policies", a.fleet.Policies) }
 
 func (a *API) getPolicy(c echo.Context) error {
 	name, err := rest.Param(c, "name")
