@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/csv"
+	"fmt"
 	"net/http"
 	"net/url"
 	"plimsoll/server/rest"
@@ -15,6 +16,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet"
 	"plimsoll/status/patching"
+	"plimsoll/storage"
 )
 
 func TestPolicyLifecycle(t *testing.T) {
@@ -352,7 +354,8 @@ func TestServerRoutes(t *testing.T) {
 			}
 		}
 	}
-	if got := r.send(call{method: "GET", target: "/version", as: "-"}).Body.String(); got != "{\"version\":\"1.2.3\",\"format\":1}\n" {
+	want := fmt.Sprintf("{\"version\":\"1.2.3\",\"format\":%d}\n", storage.Format)
+	if got := r.send(call{method: "GET", target: "/version", as: "-"}).Body.String(); got != want {
 		t.Errorf("version: %s", got)
 	}
 }
