@@ -167,3 +167,12 @@ func ParsePath(endpoint string) (kind Kind, identifier string, ok bool) {
 	}
 	return "", "", false
 }
+
+// nothingSince is the Timestamp of the manifest that holds nothing: it never changes, so neither does this.
+var nothingSince = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Nothing is the TokensResponse and the list of items of a channel that is never told anything, as JSON (rules 7).
+func Nothing() (tokens, items []byte) {
+	token := DeclarationsToken(nil, 0)
+	return TokensJSON(token, nothingSince), ItemsJSON(nil, token)
+}

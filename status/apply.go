@@ -50,6 +50,23 @@ func (f Facts) CheckIn(c CheckIn) Facts {
 	return f.settled()
 }
 
+// Fill takes of what Authenticate carries only what is not known yet (rules 16).
+func (f Facts) Fill(c CheckIn) Facts {
+	for _, p := range []struct {
+		fact string
+		told *string
+	}{{f.UDID, &c.UDID}, {f.Serial, &c.Serial}, {f.Name, &c.Name}, {f.Model, &c.Model}, {f.ModelName, &c.ModelName}} {
+		if p.fact != "" {
+			*p.told = ""
+		}
+	}
+	f.takeIdentity(c)
+	if f.Version == "" {
+		f.takeSystem(c)
+	}
+	return f.settled()
+}
+
 // Answer takes the answer to a DeviceInformation query. Identity and hardware, once reported, stay as reported; the
 // name, which no report carries, and the system, which is only asked for when reports cannot be trusted, are taken.
 func (f Facts) Answer(c CheckIn) Facts {

@@ -28,6 +28,8 @@ type Facts struct {
 
 	Capabilities   Capabilities `json:"capabilities,omitzero"`
 	BootstrapToken bool         `json:"bootstrap_token,omitempty"` // escrowed
+	// TokenUnknown: whether the bootstrap token is escrowed is not known, because another server keeps it (rules 16).
+	TokenUnknown bool `json:"token_unknown,omitempty"`
 	// AppleSilicon and Supervised are the answers of DeviceInformation (rules 14).
 	AppleSilicon Truth `json:"apple_silicon,omitempty"`
 	Supervised   Truth `json:"supervised,omitempty"`

@@ -54,7 +54,9 @@ func (d *draft) declare() {
 			settings = d.settings(s)
 		}
 	}
-	if f.Version != "" && d.major < 13 {
+	if d.b.Companion && !f.IsMac() {
+		subscription = nil
+	} else if f.Version != "" && d.major < 13 {
 		d.leaveOut(CodeStatusNotSupported, map[string]any{"macos": f.Version})
 	} else { // a Mac that has not told its version speaks this protocol, so it is at least on macOS 13
 		subscription = d.b.subscription(f.Capabilities)

@@ -33,6 +33,8 @@ type Input struct {
 	Halts    []Halt
 	// Commands: the driver of update commands runs, so a lane whose mechanism is the command counts as told (rules 14).
 	Commands bool
+	// Companion: another server is the Macs' MDM. What is no Mac is told nothing then: its declarations are not ours (rules 16).
+	Companion bool
 }
 
 // Book is an Input made ready for the question which policy governs a Mac. It is immutable and safe for concurrent use.

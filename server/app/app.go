@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +19,6 @@ import (
 	"plimsoll/server/feed"
 	"plimsoll/server/fleet"
 	"plimsoll/server/mdm"
-	"plimsoll/server/mdm/commandlog"
 	"plimsoll/server/web"
 	"plimsoll/storage"
 	"plimsoll/storage/nano"
@@ -36,7 +33,8 @@ type Server struct {
 	log      *slog.Logger
 	db       storage.DB
 	fleet    *fleet.Fleet
-	notifier *mdm.Notifier
+	notifier *mdm.Notifier // nil beside another MDM server
+	beside   *beside       // nil: this server is the Macs' MDM
 	listener net.Listener
 	http     *http.Server
 	token    string // the generated admin token, if one was
@@ -63,6 +61,9 @@ func Serve(ctx context.Context, o Options, version string, out io.Writer) error 
 func Start(ctx context.Context, o Options, version string) (_ *Server, err error) {
 	s, err := o.check()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkCompanion(); err != nil {
 		return nil, err
 	}
 	srv := &Server{settings: s, log: s.logger(os.Stderr), version: version}
@@ -96,8 +97,9 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 		return nil, fmt.Errorf("make the first admin token: %w", err)
 	}
 	srv.http = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTime, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
 	return srv, nil
 }
@@ -106,18 +108,14 @@ func Start(ctx context.Context, o Options, version string) (_ *Server, err error
 func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error) {
 	store := storage.New(s.db)
 	nanoStore := nano.New(s.db)
-	notifier, err := mdm.NewNotifier(mdm.NotifierOptions{Store: nanoStore, Log: s.log})
-	if err != nil {
-		return nil, fmt.Errorf("prepare pushing: %w", err)
-	}
 	o := fleet.Options{
-		Store: store, Notifier: notifier, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
+		Store: store, Log: s.log, Zone: s.zone, URL: s.URL, AdminToken: s.AdminToken, PushRate: s.PushRate,
 		KeepReports: s.KeepReports, KeepEvents: s.keepEvents, KeepHistory: s.keepHistory, KeepPatching: s.keepPatching, Alone: alone,
-		MaxExemption: s.maxExemption, Commands: commandlog.New(nanoStore),
-		SweepResults: func(ctx context.Context, id string, before time.Time) error {
-			_, err := nanoStore.SweepResults(ctx, id, before)
-			return err
-		},
+		MaxExemption: s.maxExemption,
+	}
+	err := s.reach(&o, nanoStore)
+	if err != nil {
+		return nil, err
 	}
 	if s.Catalog != "none" {
 		if o.Catalogue, err = sourceOf(s.Catalog); err != nil {
@@ -129,14 +127,13 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 			return nil, source("exploited", err)
 		}
 	}
-	s.notifier = notifier
 	if s.fleet, err = fleet.New(o); err != nil {
 		return nil, err
 	}
 	if err := s.fleet.Start(ctx); err != nil {
 		return nil, err
 	}
-	macs, err := s.mdmServer(ctx, notifier)
+	macs, err := s.macSide(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -150,13 +147,13 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	}
 	others := make(slots, inFlight)
 	rest := api.New(api.Options{
-		Enter: others.enter, Counts: counts(macs.Counters()),
+		Enter: others.enter, Counts: macs.counts,
 		Fleet: s.fleet, Log: s.log, Version: s.version, Logins: logins,
-		Push: macs.PushHandler(), Enqueue: macs.EnqueueHandler(), PushCert: macs.PushCertHandler(), BackupTo: s.backupTo,
+		Push: macs.push, Enqueue: macs.enqueue, PushCert: macs.pushCert, BackupTo: s.backupTo,
 	})
 	context.AfterFunc(s.stopping, rest.Close)
 	mux := http.NewServeMux()
-	for p, h := range map[string]http.Handler{"/mdm": macs.MDM(), "/scep": macs.SCEP(), "/enroll": macs.Enroll()} {
+	for p, h := range macs.routes {
 		mux.Handle(p, rest.Measure(p, h))
 	}
 	for _, p := range []string{"/v1/", "/healthz", "/readyz", "/version", "/openapi.json", "/schemas/", "/metrics"} {
@@ -192,29 +189,6 @@ func sourceOf(spec string) (fleet.Source, error) {
 			return body, fleet.Validators(v), same, err
 		},
 	}, nil
-}
-
-// mdmServer makes the Macs' side, with the device CA of --data or the generated one.
-func (s *Server) mdmServer(ctx context.Context, notifier *mdm.Notifier) (*mdm.Server, error) {
-	ca, err := s.deviceCA(ctx)
-	if err != nil {
-		return nil, err
-	}
-	o := mdm.Options{
-		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
-		ListenLoopback: isLoopback(s.listener.Addr().String()), Enter: make(slots, inFlightMacs).enter,
-	}
-	if s.ProfileIdentity != "" {
-		pair, err := tls.LoadX509KeyPair(s.ProfileIdentity, s.ProfileIdentity)
-		if err != nil {
-			return nil, fmt.Errorf("--profile-identity: %w", err)
-		}
-		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
-			return nil, fmt.Errorf("--profile-identity: %w", err)
-		}
-		o.ProfileIdentity = &pair
-	}
-	return mdm.New(o)
 }
 
 func (s *Server) deviceCA(ctx context.Context) (*mdm.CA, error) {
@@ -292,6 +266,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { paceGC(loops); return nil })
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
+	if s.beside != nil {
+		g.Go(func() error { return s.beside.run(loops) })
+	}
 	var err error
 	select {
 	case <-ended: // the store is not one to run on any more: nothing in flight may be finished
@@ -326,6 +303,9 @@ func (s *Server) close() {
 	if s.notifier != nil {
 		s.notifier.Close()
 	}
+	if s.beside != nil {
+		s.beside.close()
+	}
 	if s.listener != nil {
 		_ = s.listener.Close()
 	}
@@ -351,7 +331,9 @@ func (s *Server) welcome(out io.Writer) {
 	} else {
 		fmt.Fprint(&b, "  admin token  the one that you have already\nNext, in another terminal:\n")
 	}
-	if isLoopback(s.listener.Addr().String()) && isLoopback(s.url.Host) {
+	if s.beside != nil {
+		s.beside.flags(&b)
+	} else if isLoopback(s.listener.Addr().String()) && isLoopback(s.url.Host) {
 		line := "  go run ./examples/macs -n 25 -speed 20" // the README's
 		if s.URL != "http://127.0.0.1:8080" {
 			line += " -url " + s.URL

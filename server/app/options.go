@@ -20,26 +20,28 @@ import (
 
 // Options are the flags of serve (docs/api.md 1). The tags are kong's.
 type Options struct {
-	Listen          string   `default:"127.0.0.1:8080"   env:"PLIMSOLL_LISTEN"           help:"Address to serve on."`
-	URL             string   `                           env:"PLIMSOLL_URL"              help:"Base URL that Macs and browsers use. Default: http:// and the listen address."                                                                       name:"url"`
-	Store           string   `default:"bolt:plimsoll.db" env:"PLIMSOLL_STORE"            help:"bolt:PATH, redis://…, rediss://…, redis+sentinel://…?master_name=…, redis+cluster://…; wait=N: a write counts when N replicas have it."`
-	Data            string   `                           env:"PLIMSOLL_DATA"             help:"Folder with replacements for generated secrets (ca.pem, ca.key)."`
-	DeviceCA        []string `                           env:"PLIMSOLL_DEVICE_CA"        help:"PEM file of a further CA whose device identity certificates are trusted. May repeat."                                                                name:"device-ca"        sep:"none"`
-	CertHeader      string   `                           env:"PLIMSOLL_CERT_HEADER"      help:"Header in which a TLS-terminating proxy hands over the client certificate; then only that header is read, and the proxy must strip it from clients."`
-	Catalog         string   `default:"${catalog}"       env:"PLIMSOLL_CATALOG"          help:"URL, file, or folder (newest file) with Apple's release feed; none keeps the built-in snapshot."`
-	Exploited       string   `                           env:"PLIMSOLL_EXPLOITED"        help:"URL or file of SOFA's macOS feed."`
-	TimeZone        string   `default:"UTC"              env:"PLIMSOLL_TIME_ZONE"        help:"Zone in which zone-less deadlines are read for overdue."`
-	AdminToken      string   `                           env:"PLIMSOLL_ADMIN_TOKEN"      help:"An admin token, valid while the flag is given. Without it and without any token one is generated and printed once."                                                                     secret:""`
-	ProfileIdentity string   `                           env:"PLIMSOLL_PROFILE_IDENTITY" help:"PEM with certificate and key that signs the enrolment profile."`
-	PushRate        float64  `default:"50"               env:"PLIMSOLL_PUSH_RATE"        help:"Pushes a second at most."`
-	KeepReports     int      `default:"20"               env:"PLIMSOLL_KEEP_REPORTS"     help:"Raw status reports kept of each Mac."`
-	KeepEvents      string   `default:"90d"              env:"PLIMSOLL_KEEP_EVENTS"      help:"How long events and command results are kept."`
-	KeepPatching    string   `default:"1200d"            env:"PLIMSOLL_KEEP_PATCHING"    help:"How long what patch reports need is kept."`
-	MaxExemption    string   `default:"90d"              env:"PLIMSOLL_MAX_EXEMPTION"    help:"Longest exemption of one Mac."`
-	KeepHistory     string   `default:"400d"             env:"PLIMSOLL_KEEP_HISTORY"     help:"How long history and manifests are kept."`
-	BackupRecipient []string `                           env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."                                                                           name:"backup-recipient" sep:"none"`
-	LogLevel        string   `default:"info"             env:"PLIMSOLL_LOG_LEVEL"        help:"debug, info, warn or error."                                                                                                                                                                      enum:"debug,info,warn,error"`
-	LogFormat       string   `default:"text"             env:"PLIMSOLL_LOG_FORMAT"       help:"text, or json for machines."                                                                                                                                                                      enum:"text,json"`
+	Listen           string   `default:"127.0.0.1:8080"   env:"PLIMSOLL_LISTEN"           help:"Address to serve on."`
+	URL              string   `                           env:"PLIMSOLL_URL"              help:"Base URL that Macs and browsers use. Default: http:// and the listen address."                                                                       name:"url"`
+	Store            string   `default:"bolt:plimsoll.db" env:"PLIMSOLL_STORE"            help:"bolt:PATH, redis://…, rediss://…, redis+sentinel://…?master_name=…, redis+cluster://…; wait=N: a write counts when N replicas have it."`
+	Data             string   `                           env:"PLIMSOLL_DATA"             help:"Folder with replacements for generated secrets (ca.pem, ca.key)."`
+	DeviceCA         []string `                           env:"PLIMSOLL_DEVICE_CA"        help:"PEM file of a further CA whose device identity certificates are trusted. May repeat."                                                                name:"device-ca"        sep:"none"`
+	CertHeader       string   `                           env:"PLIMSOLL_CERT_HEADER"      help:"Header in which a TLS-terminating proxy hands over the client certificate; then only that header is read, and the proxy must strip it from clients."`
+	Catalog          string   `default:"${catalog}"       env:"PLIMSOLL_CATALOG"          help:"URL, file, or folder (newest file) with Apple's release feed; none keeps the built-in snapshot."`
+	Exploited        string   `                           env:"PLIMSOLL_EXPLOITED"        help:"URL or file of SOFA's macOS feed."`
+	TimeZone         string   `default:"UTC"              env:"PLIMSOLL_TIME_ZONE"        help:"Zone in which zone-less deadlines are read for overdue."`
+	AdminToken       string   `                           env:"PLIMSOLL_ADMIN_TOKEN"      help:"An admin token, valid while the flag is given. Without it and without any token one is generated and printed once."                                                                     secret:""`
+	ProfileIdentity  string   `                           env:"PLIMSOLL_PROFILE_IDENTITY" help:"PEM with certificate and key that signs the enrolment profile."`
+	PushRate         float64  `default:"50"               env:"PLIMSOLL_PUSH_RATE"        help:"Pushes a second at most."`
+	KeepReports      int      `default:"20"               env:"PLIMSOLL_KEEP_REPORTS"     help:"Raw status reports kept of each Mac."`
+	KeepEvents       string   `default:"90d"              env:"PLIMSOLL_KEEP_EVENTS"      help:"How long events and command results are kept."`
+	KeepPatching     string   `default:"1200d"            env:"PLIMSOLL_KEEP_PATCHING"    help:"How long what patch reports need is kept."`
+	MaxExemption     string   `default:"90d"              env:"PLIMSOLL_MAX_EXEMPTION"    help:"Longest exemption of one Mac."`
+	KeepHistory      string   `default:"400d"             env:"PLIMSOLL_KEEP_HISTORY"     help:"How long history and manifests are kept."`
+	BackupRecipient  []string `                           env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."                                                                           name:"backup-recipient" sep:"none"`
+	CompanionOptions `embed:""`
+
+	LogLevel  string `default:"info"             env:"PLIMSOLL_LOG_LEVEL"        help:"debug, info, warn or error."                                                                                                                                                                      enum:"debug,info,warn,error"`
+	LogFormat string `default:"text"             env:"PLIMSOLL_LOG_FORMAT"       help:"text, or json for machines."                                                                                                                                                                      enum:"text,json"`
 }
 
 // BeforeReset is kong's hook before it reads the environment: a variable that is empty counts as one that is not set.

@@ -53,6 +53,9 @@ func (f *Fleet) learned(id string, res *reconcile.Result) error {
 			f.outbox.Feed.Signal()
 		}
 	}
+	if f.o.Queued != nil && (res.Notify || len(res.Queries) > 0) {
+		f.o.Queued(id)
+	}
 	if res.Notify {
 		f.pushes.Add(id, res.Record.Advertised)
 	}

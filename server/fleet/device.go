@@ -251,7 +251,7 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	if err := f.evidence.Leave(ctx, id); err != nil {
 		return fmt.Errorf("keep what %s adds to the patch reports: %w", id, err)
 	}
-	if err := f.store.DropMac(ctx, id); err != nil {
+	if err := f.drop(ctx, id); err != nil {
 		return fmt.Errorf("forget %s: %w", id, err)
 	}
 	f.contacts.Forget(id)

@@ -60,6 +60,11 @@ type Options struct {
 	// Alone: no other process can have the store open, so that leases need no waiting and nothing has to be polled.
 	Alone bool
 
+	// Companion: another server is the Macs' MDM (rules 16). Queued is told of each Mac for which a command was queued, once that is
+	// kept; nil: nobody needs to know.
+	Companion bool
+	Queued    func(id string)
+
 	MaxExemption time.Duration // the longest exemption of one Mac; 0: 90 days
 
 	Now func() time.Time // nil: time.Now
@@ -123,8 +128,8 @@ func New(o Options) (*Fleet, error) {
 	f.outbox = f.newOutbox()
 	f.Keeper = book.New(book.Options{
 		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
-		Publish: func(ctx context.Context) (string, error) { return f.outbox.PublishFleet(ctx) },
-		Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
+		Publish:   func(ctx context.Context) (string, error) { return f.outbox.PublishFleet(ctx) },
+		Companion: o.Companion, Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
 	})
 	f.catalogue = f.newCatalogue()
 	f.pushes = notify.New(notify.Options{
@@ -138,7 +143,7 @@ func New(o Options) (*Fleet, error) {
 		Store: o.Store, Commands: func() reconcile.Commands { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom,
 		Memory:  f.memory,
 		Unknown: func(id string, events int) { f.outbox.AddUnknown(id, events) }, KeepReports: o.KeepReports,
-		Counters: &f.counters.reconcileCounters, Now: o.Now,
+		Companion: o.Companion, Counters: &f.counters.reconcileCounters, Now: o.Now,
 	})
 	f.evidence = f.newEvidence()
 	f.lead = lead.New(lead.Options{

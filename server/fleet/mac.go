@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,18 +19,26 @@ import (
 func (f *Fleet) Authenticate(ctx context.Context, id string, c status.CheckIn) error {
 	f.contacts.Forget(id)
 	f.pushes.Forget(id)
-	if known, _ := f.index.Knows(id); !known {
-		// The entry that the start finds a Mac by is written first: one without a Mac does no harm, a Mac without one would
-		// be lost sight of.
-		before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
-		if err != nil {
-			return fmt.Errorf("enter %s into the index: %w", id, err)
-		}
-		f.index.Wrote(storage.ShardOf(id), before, after)
+	if err := f.enter(ctx, id); err != nil {
+		return err
 	}
 	if err := f.change(ctx, id, reconcile.Authenticate(c)); err != nil {
 		return fmt.Errorf("begin a new life of %s: %w", id, err)
 	}
+	return nil
+}
+
+// enter enters a Mac that is not known yet into the index. The entry that the start finds a Mac by is written before the Mac: one
+// without a Mac does no harm, a Mac without one would be lost sight of.
+func (f *Fleet) enter(ctx context.Context, id string) error {
+	if known, _ := f.index.Knows(id); known {
+		return nil
+	}
+	before, after, err := f.store.AddToIndex(ctx, storage.ShardOf(id), []storage.Changed{{ID: id}}, nil)
+	if err != nil {
+		return fmt.Errorf("enter %s into the index: %w", id, err)
+	}
+	f.index.Wrote(storage.ShardOf(id), before, after)
 	return nil
 }
 
@@ -144,6 +153,11 @@ func (f *Fleet) Items(ctx context.Context, id string) ([]byte, error) {
 	return declarations.ItemsJSON(a.Items, a.Token), nil
 }
 
+var errNothingServed = fmt.Errorf("%w: no manifest was served yet", ErrUnavailable)
+
+// NothingServed tells whether a declaration could not be answered for because the Mac was served no manifest in this life.
+func NothingServed(err error) bool { return errors.Is(err, errNothingServed) }
+
 // Declaration answers for one declaration, from the Mac's manifest and the body kept under its token, never from a fresh plan.
 // ErrNotFound is returned only for what is not in the manifest: it makes the Mac drop the declaration.
 func (f *Fleet) Declaration(ctx context.Context, id string, kind declarations.Kind, identifier string) ([]byte, error) {
@@ -161,7 +175,7 @@ func (f *Fleet) Declaration(ctx context.Context, id string, kind declarations.Ki
 				return reconcile.NotEnrolled(id)
 			}
 			// Nothing was served in this life: the Mac syncs from the start; it must not drop anything because of us.
-			return fmt.Errorf("%w: no manifest was served yet", ErrUnavailable)
+			return errNothingServed
 		}
 		item, ok := man.Find(kind, identifier)
 		if !ok {

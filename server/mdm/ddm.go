@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
@@ -12,9 +11,6 @@ import (
 	"plimsoll/declarations"
 	"plimsoll/server/fleet"
 )
-
-// userTimestamp is the Timestamp of the empty manifest of every user channel: it never changes, so neither does this.
-var userTimestamp = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // endpoints answers the four endpoints of declarative management.
 type endpoints struct{ fleet *fleet.Fleet }
@@ -47,12 +43,12 @@ func (e endpoints) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManag
 // userChannel answers for a user channel: software updates belong to the device, so its manifest is empty and what it
 // reports is dropped.
 func userChannel(endpoint string) ([]byte, error) {
-	token := declarations.DeclarationsToken(nil, 0)
+	tokens, items := declarations.Nothing()
 	switch endpoint {
 	case "tokens":
-		return declarations.TokensJSON(token, userTimestamp), nil
+		return tokens, nil
 	case "declaration-items":
-		return declarations.ItemsJSON(nil, token), nil
+		return items, nil
 	case "status":
 		return nil, nil
 	}

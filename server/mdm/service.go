@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
@@ -26,18 +25,12 @@ type visit struct {
 
 var errNobody = errors.New("the message does not say which Mac sends it")
 
-// appleID matches the ids of Apple devices: a UUID, 40 hexadecimal digits, or two numbers of 8 and 16 of them
-// (00008030-001A2B3C4D5E6F70). Nothing else may name an enrolment: a serial number would shadow the Mac that has it.
-var appleID = regexp.MustCompile(
-	`^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})$`,
-)
-
 func (v *visit) from(e *mdm.Enrollment) error {
 	r := e.Resolved()
 	if r == nil || r.Validate() != nil || r.IsUserChannel && r.UserChannelID == "" {
 		return errNobody
 	}
-	if !appleID.MatchString(r.DeviceChannelID) {
+	if !fleet.IsDeviceID(r.DeviceChannelID) {
 		return fmt.Errorf("%w: %.80q is not the identifier of an Apple device", errNobody, r.DeviceChannelID)
 	}
 	v.id = r.DeviceChannelID

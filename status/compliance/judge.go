@@ -194,7 +194,7 @@ func (j *judge) flags() Flags {
 	if j.in.Index != nil && j.in.Index.Prerelease(j.f.Version, j.f.Build) {
 		flags |= Prerelease
 	}
-	if j.f.Enrolled && !j.f.BootstrapToken && appleSilicon(j.f) {
+	if j.f.Enrolled && !j.f.BootstrapToken && !j.f.TokenUnknown && appleSilicon(j.f) {
 		flags |= BootstrapTokenMissing
 	}
 	if j.p.MissingBSI != nil {

@@ -39,6 +39,8 @@ type Options struct {
 	Pages func() bool
 	// Publish brings the events that stand in the book to the fleet's timeline, and names the last one that is there.
 	Publish func(context.Context) (string, error)
+	// Companion: another server is the Macs' MDM (rules 16).
+	Companion bool
 	// Changed is called when another book came into force on this replica.
 	Changed func()
 }
@@ -78,6 +80,7 @@ func New(o Options) *Keeper { return &Keeper{o: o} }
 func (k *Keeper) Current() *Current { return k.cur.Load() }
 
 func (k *Keeper) ready(in policy.Input, stored *storage.Book) (*Current, error) {
+	in.Companion = k.o.Companion
 	compiled, err := plan.Compile(in)
 	if err != nil {
 		return nil, err

@@ -119,20 +119,24 @@ func TokenUpdate() Cause {
 		if o.Record == nil {
 			o.newLife()
 		}
-		rec := o.Record
-		if rec.Facts.Enrolled {
-			failed := rec.Push != ""
-			if failed {
-				rec.Push, rec.Told = "", ""
-			}
-			return failed, nil
-		}
-		rec.Facts.Enrolled, rec.Facts.EnrolledAt = true, now
-		if v := rec.Facts.Version; v == "" || v.Major() < 15 {
-			o.Queries = append(o.Queries, []string{"SoftwareUpdateDeviceID", "OSVersion", "BuildVersion"})
-		}
-		return true, nil
+		return o.tokensUpdated(now), nil
 	}}
+}
+
+func (o *Outcome) tokensUpdated(now time.Time) bool {
+	rec := o.Record
+	if rec.Facts.Enrolled {
+		failed := rec.Push != ""
+		if failed {
+			rec.Push, rec.Told = "", ""
+		}
+		return failed
+	}
+	rec.Facts.Enrolled, rec.Facts.EnrolledAt = true, now
+	if v := rec.Facts.Version; len(o.Queries) == 0 && (v == "" || v.Major() < 15) {
+		o.Queries = append(o.Queries, []string{"SoftwareUpdateDeviceID", "OSVersion", "BuildVersion"})
+	}
+	return true
 }
 
 // BootstrapToken says whether the Mac's bootstrap token is escrowed.

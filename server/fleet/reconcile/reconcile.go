@@ -9,6 +9,7 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/storage"
+	"plimsoll/storage/beside"
 )
 
 // Commands queues commands for Macs, within a transaction on the Mac's partition. storage.ErrNotFound: NanoMDM has
@@ -38,8 +39,10 @@ type Options struct {
 	// Unknown is told of a commit with unknown outcome, with how many events the Mac had before it.
 	Unknown     func(id string, events int)
 	KeepReports int // raw reports of a Mac
-	Counters    *Counters
-	Now         func() time.Time
+	// Companion: another server is the Macs' MDM, so that the dates of their lives are kept (rules 16).
+	Companion bool
+	Counters  *Counters
+	Now       func() time.Time
 }
 
 // Reconciler changes Macs. Safe for concurrent use.
@@ -120,7 +123,15 @@ func (r *Reconciler) try(ctx context.Context, id string, book Book, cause Cause,
 		}
 		res.Before = stored
 		st := State{ID: id, State: stored, Memory: r.o.Memory(storage.DeviceID(id))}
+		if r.o.Companion {
+			if st.Beside, err = beside.ReadLife(m.Tx()); err != nil {
+				return err
+			}
+		}
 		if res.Outcome, err = Step(st, cause, book, now); err != nil || res.Nothing {
+			return err
+		}
+		if err := r.keepBeside(m, st.Beside, &res.Outcome); err != nil {
 			return err
 		}
 		if err := r.query(m, &res.Outcome); err != nil {
@@ -146,6 +157,20 @@ func (r *Reconciler) try(ctx context.Context, id string, book Book, cause Cause,
 		return nil, err
 	}
 	return res, nil
+}
+
+// keepBeside keeps the dates of the Mac's life; a new life has no commands that wait, since its MDM clears its queue.
+func (r *Reconciler) keepBeside(m *storage.MacTx, before beside.Life, o *Outcome) error {
+	if !r.o.Companion {
+		return nil
+	}
+	if o.ClearLife {
+		beside.Forget(m.Tx())
+	}
+	if o.Beside == before {
+		return nil
+	}
+	return beside.SetLife(m.Tx(), o.Beside)
 }
 
 func eventsOf(rec *storage.Record) int {

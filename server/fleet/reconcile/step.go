@@ -8,6 +8,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
+	"plimsoll/storage/beside"
 )
 
 // Book is the desired state that a Step plans with. It is not changed.
@@ -44,6 +45,8 @@ type State struct {
 	ID            string
 	storage.State // as it is stored; Record is nil for a Mac that is not known
 	Memory
+	// Beside are the dates of its life, when another server is its MDM (rules 16).
+	Beside beside.Life
 	// NoQueue: NanoMDM has forgotten the Mac, because somebody is deleting it: no command can be queued.
 	NoQueue bool
 }
@@ -53,6 +56,9 @@ type Outcome struct {
 	ID            string
 	storage.State // what the Mac is now; Record is a copy
 	Plan          *plan.Plan
+	Beside        beside.Life
+	// Dropped: what was seen of the Mac is older than what is known, so that it counts for nothing (rules 16).
+	Dropped bool
 	// Nothing: the cause changed nothing, so that nothing else was looked at.
 	Nothing bool
 	// ClearLife: merged status, manifest and what else belongs to a life go.
@@ -68,15 +74,16 @@ type Outcome struct {
 	Write, Share bool
 	Raised       bool // the server itself raised the generation
 
-	life  bool // a new life begins
-	full  bool // the queue took no command
-	again bool // it was advertised before a restore, and is advertised anew
+	life   bool // a new life begins
+	begins bool // as after a cause of the kind Begins
+	full   bool // the queue took no command
+	again  bool // it was advertised before a restore, and is advertised anew
 }
 
 // Step says what follows for a Mac from a cause: it plans, keeps the advertisement if it differs (rules 7), judges,
 // notifies (rules 10), and finds the events. It is pure.
 func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
-	o := Outcome{ID: st.ID, State: st.State}
+	o := Outcome{ID: st.ID, State: st.State, Beside: st.Beside}
 	if st.Record != nil {
 		rec := *st.Record
 		o.Record = &rec
@@ -86,6 +93,9 @@ func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
 	if err != nil || !changed {
 		o.Nothing = true
 		return o, err
+	}
+	if o.begins {
+		cause.Kind = Begins
 	}
 	o.lapse(&book, now)
 	o.advertise(cause.Kind, &book, now)

@@ -126,3 +126,25 @@ func Clip(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
+
+// Command is a command as a Mac gets it.
+type Command struct {
+	CommandUUID string
+	Command     Request
+}
+
+// Request is what a command asks for.
+type Request struct {
+	RequestType string
+	Data        []byte   `plist:",omitempty"`
+	Queries     []string `plist:",omitempty"`
+}
+
+// Encode is the command as a property list.
+func (c Command) Encode() ([]byte, error) {
+	raw, err := plist.MarshalIndent(c, "\t")
+	if err != nil {
+		return nil, fmt.Errorf("encode a %s command: %w", c.Command.RequestType, err)
+	}
+	return raw, nil
+}
