@@ -34,12 +34,14 @@ func (d *draft) explain() Explanation {
 		l := &p.Lanes[i]
 		x.Lanes = append(x.Lanes, ExplainedLane{
 			Lane: l.Lane.String(), Target: TargetOf(l.Target), DueLocal: LocalText(l.Due), DueSetBy: TargetOf(l.DueSetBy),
+			SlotLocal: LocalText(l.Slot), SlotSetBy: TargetOf(l.SlotSetBy),
 			DeadlineLocal: LocalText(l.Deadline), PromiseLocal: LocalText(l.Promise),
 		})
 	}
 	if p.Target != nil {
 		x.DeadlineWords = d.words()
 	}
+	x.Ring = d.explainRing()
 	if d.table != nil {
 		for i := range d.table.os {
 			x.Releases = append(x.Releases, d.explainOS(&d.table.os[i], i < d.above))

@@ -15,6 +15,7 @@ type Explanation struct {
 	DueLocal      *string             `json:"due_local"`
 	DeadlineLocal *string             `json:"deadline_local"`
 	DeadlineWords []string            `json:"deadline_words"`
+	Ring          *ExplainedRing      `json:"ring"` // null: the policy has no rings
 	Declarations  []ExplainedDocument `json:"declarations"`
 	LeftOut       []policy.Reason     `json:"left_out"`
 	Outcome       Outcome             `json:"outcome"`
@@ -43,6 +44,8 @@ type ExplainedLane struct {
 	Target        *Target `json:"target"`
 	DueLocal      *string `json:"due_local"`
 	DueSetBy      *Target `json:"due_set_by"`
+	SlotLocal     *string `json:"slot_local"` // where the due date falls on an open day (rules 11)
+	SlotSetBy     *Target `json:"slot_set_by"`
 	DeadlineLocal *string `json:"deadline_local"`
 	PromiseLocal  *string `json:"promise_local"`
 }

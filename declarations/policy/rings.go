@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -156,6 +157,21 @@ func (b *Book) RingOf(r *Compiled, f *status.Facts) int {
 		}
 	}
 	return last
+}
+
+// RingWhy tells in words why a Mac is in its ring.
+func (b *Book) RingWhy(r *Compiled, f *status.Facts) string {
+	i := b.RingOf(r, f)
+	for _, g := range r.Rings[i].groups {
+		if share(b.groupsOf(f), []int{g}) {
+			return fmt.Sprintf("the Mac is in the group %s, which the ring names", b.groups[g])
+		}
+	}
+	place := fmt.Sprintf("its place in this policy is %.2f of 100", RingHash(r.Name, f.ID))
+	if p := r.Rings[i].Percent; p > 0 {
+		return fmt.Sprintf("the Mac is in no group that a ring names, and %s: the ring takes %g %%", place, p)
+	}
+	return fmt.Sprintf("no other ring takes the Mac: it is in no group that one names, and %s", place)
 }
 
 // RingNamed is the index of the ring with that name, -1 if there is none.

@@ -102,6 +102,11 @@ func (f *Fleet) Plan(ctx context.Context, idOrSerial string) (plan.Explanation, 
 	if err != nil {
 		return plan.Explanation{}, err
 	}
+	if ring := x.why.Ring; ring != nil {
+		for _, build := range ring.Closed {
+			ring.Words = append(ring.Words, f.GateWords(x.plan.Policy.Name, build))
+		}
+	}
 	return x.why, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -19,7 +20,7 @@ func RingOpened(o policy.Opening, v release.Version) Event {
 		who, why = o.By, ": "+o.Reason
 		data["by"], data["reason"] = o.By, o.Reason
 	case o.Evidence != nil:
-		why = ": " + evidenceWords(*o.Evidence)
+		why = ": " + plan.EvidenceWords(*o.Evidence)
 	}
 	return fleetEvent(EventRingOpened, o.At,
 		fmt.Sprintf("%s opened macOS %s for the ring %s of the policy %s%s", who, v, o.Ring, o.Policy, why), data)
@@ -28,7 +29,7 @@ func RingOpened(o policy.Opening, v release.Version) Event {
 // GateHalted tells that the gate of a policy began to halt a release (rules 13).
 func GateHalted(h policy.Halt, v release.Version) Event {
 	return fleetEvent(EventGateHalted, h.Since,
-		fmt.Sprintf("The gate of the policy %s halts macOS %s: %s", h.Policy, v, evidenceWords(h.Evidence)),
+		fmt.Sprintf("The gate of the policy %s halts macOS %s: %s", h.Policy, v, plan.EvidenceWords(h.Evidence)),
 		rolloutData(h.Policy, h.Build, v, &h.Evidence))
 }
 
@@ -37,11 +38,7 @@ func GateResumed(h policy.Halt, v release.Version, e policy.Evidence, at time.Ti
 	data := rolloutData(h.Policy, h.Build, v, &e)
 	data["since_at"] = h.Since
 	return fleetEvent(EventGateResumed, at,
-		fmt.Sprintf("The gate of the policy %s halts macOS %s no longer: %s", h.Policy, v, evidenceWords(e)), data)
-}
-
-func evidenceWords(e policy.Evidence) string {
-	return fmt.Sprintf("of the %d Macs that were asked, %d are done and %d are bad", e.Asked, e.Done, e.Bad)
+		fmt.Sprintf("The gate of the policy %s halts macOS %s no longer: %s", h.Policy, v, plan.EvidenceWords(e)), data)
 }
 
 func rolloutData(name, build string, v release.Version, e *policy.Evidence) map[string]any {

@@ -285,3 +285,31 @@ func (w whileCounted) Records() (int, func(int) *storage.Record) {
 	w.happens()
 	return w.macs.Records()
 }
+
+// The gate tells what it sees and waits for, of a count that is at most a minute old.
+func TestGateWords(t *testing.T) {
+	d, fleet, set := rollingOut(t)
+	want := func(words string) {
+		t.Helper()
+		if got := d.GateWords("stepped", "25G83"); !strings.Contains(got, words) {
+			t.Errorf("%q does not say %q", got, words)
+		}
+	}
+	want("40 Macs that were asked, 0 were done and 0 were bad. Before it opens the ring early it waits until the release is 3 days old")
+	done(fleet[:10]...)
+	set(time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC))
+	want("10 were done and 0 were bad. Before it opens the ring early it waits for 20 Macs that are done or bad")
+	done(fleet[10:20]...)
+	failing(fleet[20:23]...)
+	want("10 were done")
+	set(time.Date(2026, 8, 21, 12, 1, 0, 0, time.UTC))
+	want("20 were done and 3 were bad. It does not open the ring early while more than 5 % are bad")
+	done(fleet[20:23]...)
+	set(time.Date(2026, 8, 21, 12, 2, 0, 0, time.UTC))
+	want("It opens the ring early at its next look")
+	if got := d.GateWords("stepped", "25Z999"); !strings.Contains(got, "not known") {
+		t.Errorf("of an unknown build: %q", got)
+	}
+	d.must(second(d.put(strings.Split(stepped, `,"gate"`)[0]+"}", answer.WriteOptions{Confirm: true})))
+	want("has no gate")
+}

@@ -70,7 +70,8 @@ type Keeper struct {
 	raising sync.Mutex // one repair at a time
 
 	ringCounts atomic.Pointer[RingCounts] // the last
-	inTimeline atomic.Pointer[string]     // what Publish answered last
+	sawLately  atomic.Pointer[seen]
+	inTimeline atomic.Pointer[string] // what Publish answered last
 }
 
 // New makes a Keeper.
