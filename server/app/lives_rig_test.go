@@ -46,6 +46,7 @@ type lives struct {
 	tokens int
 	told   map[string]string // by Mac, the event that was read last
 
+	exploited   string        // the file that stands for SOFA's feed; empty: none
 	header      string        // in which Macs hand over their certificates; empty: they sign
 	keepHistory time.Duration // manifests, history rows
 }
@@ -150,17 +151,14 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := feed.New(l.feed, feed.Options{})
-	if err != nil {
-		t.Fatal(err)
+	var exploited fleet.Source
+	if l.exploited != "" {
+		exploited = sourceOf(t, l.exploited)
 	}
 	l.fleet, err = fleet.New(fleet.Options{
 		Store: storage.New(db), Notifier: notifier, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
 		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
-		Catalogue: fleet.Source{Name: src.String(), Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
-			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
-			return body, fleet.Validators(v), same, err
-		}},
+		Catalogue: sourceOf(t, l.feed), Exploited: exploited,
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
 			_, err := store.SweepResults(ctx, id, before)
 			return err
@@ -190,6 +188,22 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 		}
 	})
 	return l
+}
+
+// sourceOf is a file as a source of a feed.
+func sourceOf(t *testing.T, file string) fleet.Source {
+	t.Helper()
+	src, err := feed.New(file, feed.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fleet.Source{
+		Name: src.String(),
+		Fetch: func(ctx context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
+			body, v, same, err := src.Fetch(ctx, feed.Validators(prev))
+			return body, fleet.Validators(v), same, err
+		},
+	}
 }
 
 func (l *lives) now() time.Time { return time.Unix(l.clock.Load(), 0).UTC() }
