@@ -37,15 +37,20 @@ func (d *draft) explainRing() *ExplainedRing {
 			if j.opening.since.IsZero() {
 				x.Closed = append(x.Closed, j.r.Build)
 			}
-			x.Words = append(x.Words, d.openingStory(j))
+			x.Words = append(x.Words, d.openingStory(l, j))
 		}
 	}
 	return x
 }
 
 // openingStory tells since when and why a release is open for the Mac, or what it waits for.
-func (d *draft) openingStory(j *judged) string {
+func (d *draft) openingStory(l *lane, j *judged) string {
 	o, what := j.opening, "macOS "+name(j.r)
+	if o.why == OpenTold { // the ring's own cause says more, if it is open
+		if own := d.b.opened(d.rule, d.ring, j.candidate, d.dueOf(l, j.r), d.now); !own.since.IsZero() {
+			o = own
+		}
+	}
 	if o.since.IsZero() {
 		if o.halted {
 			h := d.b.rollouts[ringKey{d.rule.Name, j.r.Build}].halt

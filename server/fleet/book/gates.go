@@ -161,14 +161,14 @@ func (k *Keeper) TurnGates(ctx context.Context) error {
 // eventsOf are the events of what the gates found.
 func (k *Keeper) eventsOf(cur *Current, found *turns) []compliance.Event {
 	var events []compliance.Event
+	for _, r := range found.resumed {
+		events = append(events, compliance.GateResumed(r.Halt, cur.versionOf(r.Build), r.now, k.o.Now()))
+	}
 	for _, o := range found.openings {
 		events = append(events, compliance.RingOpened(o, cur.versionOf(o.Build)))
 	}
 	for _, h := range found.halts {
 		events = append(events, compliance.GateHalted(h, cur.versionOf(h.Build)))
-	}
-	for _, r := range found.resumed {
-		events = append(events, compliance.GateResumed(r.Halt, cur.versionOf(r.Build), r.now, k.o.Now()))
 	}
 	for i := range events {
 		events[i].ID = storage.NewEventID()
