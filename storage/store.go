@@ -70,16 +70,27 @@ func each(r Reader, prefix string, fn func(Entry) error) error {
 // Secret returns the secret of that name; the first caller's generate makes it, and every replica has the same from then on.
 func (s *Store) Secret(ctx context.Context, name string, generate func() ([]byte, error)) ([]byte, error) {
 	var secret []byte
-	err := s.db.Update(ctx, SecretsPartition, func(tx Tx) error {
+	err := s.db.View(ctx, SecretsPartition, func(r Reader) (err error) {
+		secret, err = r.Get(name)
+		return err
+	})
+	if err != nil || secret != nil {
+		return secret, err
+	}
+	// A key may take seconds to make on a busy machine, which no transaction waits for.
+	made, err := generate()
+	if err != nil {
+		return nil, fmt.Errorf("generate secret %s: %w", name, err)
+	}
+	err = s.db.Update(ctx, SecretsPartition, func(tx Tx) error {
 		b, err := tx.Get(name)
-		if err != nil || b != nil {
-			secret = b
+		if err != nil {
 			return err
 		}
-		if secret, err = generate(); err != nil {
-			return fmt.Errorf("generate secret %s: %w", name, err)
+		if secret = b; secret == nil {
+			secret = made
+			tx.Set(name, secret)
 		}
-		tx.Set(name, secret)
 		return nil
 	})
 	return secret, err
