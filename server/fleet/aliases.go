@@ -48,6 +48,7 @@ type (
 	Rings        = book.Rings
 	RingsRelease = book.RingsRelease
 	RingCounts   = book.RingCounts
+	RingView     = book.RingView
 	RingResult   = book.RingResult
 	Pause        = book.Pause
 

@@ -44,6 +44,7 @@ type deviceModel struct {
 	Status                                                []statusItem
 	Next                                                  string // the first reason's advice
 	Exceptions                                            rollout.Exceptions
+	Ring                                                  string // empty: its policy has none
 	Tab                                                   string
 	Tabs                                                  []tabModel
 }
@@ -175,7 +176,7 @@ func (w *Web) deviceModelOf(d *fleet.Device, plan *plan.Explanation, served *fle
 		OS: view.OSWords(d.OS.Version, d.OS.Letter), Build: cmp.Or(d.OS.SupplementalBuild, d.OS.Build), Enrolled: d.Enrolled,
 		BootstrapToken: d.BootstrapToken,
 		EnrolledAt:     w.whenPtr(d.EnrolledAt), Seen: w.whenPtr(d.LastSeenAt), Reported: w.whenPtr(d.LastReportAt),
-		State: view.StateOf(d.State), Policy: text(d.Policy), Sentence: standing(d),
+		State: view.StateOf(d.State), Policy: text(d.Policy), Ring: text(d.Ring), Sentence: standing(d),
 		Deadline: deadlineModel{Local: view.WallPtr(d.DeadlineLocal), Counted: w.whenPtr(d.OverdueAt)},
 		Plan:     planOf(plan), Served: servedModel{Token: served.DeclarationsToken, At: w.whenPtr(served.ServedAt)},
 	}

@@ -43,7 +43,7 @@ type devicesModel struct {
 
 // filter is what the form holds.
 type filter struct {
-	State, Flag, Policy, Group, Version, Model, Q, Reason, SeenBefore, Enrolled, Sort string
+	State, Flag, Policy, Ring, Group, Version, Model, Q, Reason, SeenBefore, Enrolled, Sort string
 }
 
 // activeFilter is a filter in use, with the address of the list without it.
@@ -62,13 +62,13 @@ type deviceRow struct {
 
 // filterNames are the query parameters of the list, the same as the API's.
 var filterNames = []string{
-	"state", "flag", "policy", "group", "version", "model", "q", "reason", "seen_before", "enrolled", "sort",
+	"state", "flag", "policy", "ring", "group", "version", "model", "q", "reason", "seen_before", "enrolled", "sort",
 }
 
 func (f *filter) fields() map[string]*string {
 	return map[string]*string{
 		"state": &f.State, "flag": &f.Flag, "policy": &f.Policy, "group": &f.Group, "version": &f.Version, "model": &f.Model, "q": &f.Q,
-		"reason": &f.Reason, "seen_before": &f.SeenBefore, "enrolled": &f.Enrolled, "sort": &f.Sort,
+		"ring": &f.Ring, "reason": &f.Reason, "seen_before": &f.SeenBefore, "enrolled": &f.Enrolled, "sort": &f.Sort,
 	}
 }
 
@@ -101,7 +101,7 @@ func (f filter) query(without ...string) string {
 func (f filter) ask(zone *time.Location) (fleet.DeviceQuery, error) {
 	q := fleet.DeviceQuery{
 		State: f.State, Flag: f.Flag, Policy: f.Policy, Group: f.Group, Version: f.Version, Model: f.Model, Q: f.Q, Reason: f.Reason,
-		Sort: f.Sort,
+		Ring: f.Ring, Sort: f.Sort,
 	}
 	switch f.Enrolled {
 	case "", "true":
@@ -170,7 +170,7 @@ func (w *Web) devicesPage(c echo.Context) error {
 
 func devicesModelOf(f filter, page fleet.Page[fleet.Device]) devicesModel {
 	m := devicesModel{
-		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason+f.Policy+f.Group+f.Sort != "",
+		Filter: f, More: f.Flag+f.Version+f.Model+f.SeenBefore+f.Enrolled+f.Reason+f.Policy+f.Ring+f.Group+f.Sort != "",
 		First: "/devices" + f.query(), CSVLink: "/devices.csv" + f.query(),
 		States: view.StateOptions(view.States, f.State, "Any state"), Flags: view.StateOptions(view.Flags, f.Flag, "Any flag"),
 		Sorts:    view.Options(f.Sort, "", "Serial number", "deadline", "Deadline", "last_seen", "Last contact"),

@@ -187,6 +187,17 @@ func TestRolloutPages(t *testing.T) {
 	pages := map[string]string{
 		"rings": "/policies/staged", "exempt": "/devices/MAC-07", "update-now": "/devices/MAC-04", "freezes": "/calendar?freeze=launch", "far": "/calendar?months=3",
 	}
+	c := w.client().signIn(adminToken)
+	for name, path := range pages {
+		p := c.get(path)
+		if speaksPlainly(t, name, p.body); p.status != http.StatusOK {
+			t.Errorf("%s: %d", name, p.status)
+		}
+	}
+	c.areSmall(pages)
+	if body := c.get("/devices?policy=staged&ring=pilot").body; strings.Count(body, `data-label="State"`) != 6 || !strings.Contains(body, "Ring: pilot") {
+		t.Error("the list of a ring's Macs has not its six")
+	}
 	b, dir := startBrowser(t), os.Getenv("PLIMSOLL_SCREENSHOTS")
 	for kind, setup := range map[string][]action{
 		"": {size(1440, 900)}, "-dark": {size(1440, 900), dark()}, "-narrow": {size(390, 844)}, "-narrow-dark": {size(390, 844), dark()},

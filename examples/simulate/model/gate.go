@@ -46,16 +46,14 @@ func Gates(sizes []int, seed uint64, u Users) ([]GateRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	rings := new(policy.Policy)
-	if err := json.Unmarshal([]byte(ringed), rings); err != nil {
+	scenario, err := gateScenario()
+	if err != nil {
 		return nil, err
 	}
-	scenario := Scenario{Name: "gate", Policy: rings, Faulty: FaultyVersion}
 	var rows []GateRow
 	for _, n := range sizes {
 		for _, rate := range rates {
 			row := GateRow{Macs: n, Fails: rate[0], Hangs: rate[1], Fleets: max(2, min(40, 4000/n))}
-			u.InstallFails, u.FaultyFailsFor, u.FaultyHangsFor = 0, rate[0]/100, rate[1]/100
 			if err := row.fill(scenario, u, seed, catalogues[:gateDays]); err != nil {
 				return nil, err
 			}
@@ -65,12 +63,22 @@ func Gates(sizes []int, seed uint64, u Users) ([]GateRow, error) {
 	return rows, nil
 }
 
+func gateScenario() (Scenario, error) {
+	rings := new(policy.Policy)
+	if err := json.Unmarshal([]byte(ringed), rings); err != nil {
+		return Scenario{}, fmt.Errorf("the rings: %w", err)
+	}
+	return Scenario{Name: "gate", Policy: rings, Faulty: FaultyVersion}, nil
+}
+
+// fill simulates the row's fleets.
 func (row *GateRow) fill(s Scenario, u Users, seed uint64, catalogues []*release.Catalog) error {
 	first := release.NewIndex(catalogues[0])
 	start := first.Build("25A354")
 	if start == nil {
 		return fmt.Errorf("the first catalogue lacks macOS 26.0")
 	}
+	u.InstallFails, u.FaultyFailsFor, u.FaultyHangsFor = 0, row.Fails/100, row.Hangs/100
 	results, errs := make([]Result, row.Fleets), make([]error, row.Fleets)
 	var wg sync.WaitGroup
 	free := make(chan struct{}, runtime.GOMAXPROCS(0))

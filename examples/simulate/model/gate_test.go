@@ -44,3 +44,33 @@ func TestGates(t *testing.T) {
 	}
 	t.Log("\n" + b.String())
 }
+
+// What rules 13 promise of the gate: no halt of a perfect release at any size, over 80 % of one that fails on 30 % at 200 Macs, all at
+// 5,000.
+func TestGateOfLargerFleets(t *testing.T) {
+	catalogues, err := Catalogues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenario, err := gateScenario()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		row         GateRow
+		least, most float64
+	}{
+		{GateRow{Macs: 200, Fleets: 5}, 0, 0},
+		{GateRow{Macs: 200, Fails: 30, Fleets: 5}, 81, 100},
+		{GateRow{Macs: 5000, Fleets: 1}, 0, 0},
+		{GateRow{Macs: 5000, Fails: 30, Fleets: 1}, 100, 100},
+	} {
+		row := tt.row
+		if err := row.fill(scenario, Default, 3, catalogues[:gateDays]); err != nil {
+			t.Fatal(err)
+		}
+		if row.Halted < tt.least || row.Halted > tt.most {
+			t.Errorf("%d Macs, fails on %v %%: halted in %v %% of the fleets, want %v to %v", row.Macs, row.Fails, row.Halted, tt.least, tt.most)
+		}
+	}
+}

@@ -252,11 +252,6 @@ func (k closings) openAfter(f *policy.Freeze) release.Day {
 	return day
 }
 
-var weekdays = map[string]string{
-	"mon": "Mondays", "tue": "Tuesdays", "wed": "Wednesdays", "thu": "Thursdays", "fri": "Fridays", "sat": "Saturdays",
-	"sun": "Sundays",
-}
-
 // closedWords say which policies set deadlines on some weekdays only.
 func closedWords(policies []policy.Policy) []string {
 	var out []string
@@ -265,11 +260,7 @@ func closedWords(policies []policy.Policy) []string {
 		if p.Updates == nil || p.Updates.Days == nil {
 			continue
 		}
-		days := make([]string, len(p.Updates.Days))
-		for n, d := range p.Updates.Days {
-			days[n] = cmp.Or(weekdays[d], d)
-		}
-		out = append(out, view.Sentence(cmp.Or(p.Label, p.Name)+" sets deadlines on "+view.Join(days, "and")+" only"))
+		out = append(out, view.Sentence(cmp.Or(p.Label, p.Name)+" sets deadlines on "+view.WeekdayWords(p.Updates.Days)+" only"))
 	}
 	return out
 }

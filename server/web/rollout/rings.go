@@ -33,7 +33,7 @@ type releaseProgress struct {
 
 // ringProgress is a ring with what its Macs show of a release.
 type ringProgress struct {
-	Name             string
+	Name, Link       string // the address of the list of its Macs
 	Devices          int
 	Asked, Done, Bad int
 	Open             bool
@@ -58,7 +58,8 @@ func ProgressOf(p *policy.Policy, rings fleet.Rings, now time.Time, zone *time.L
 		}
 		for _, ring := range r.Rings {
 			row := ringProgress{
-				Name: ring.Ring, Devices: ring.Devices, Asked: ring.Asked, Done: ring.Done, Bad: ring.Bad, Open: ring.OpenSince != nil,
+				Name: ring.Ring, Link: "/devices?" + url.Values{"policy": {p.Name}, "ring": {ring.Ring}}.Encode(),
+				Devices: ring.Devices, Asked: ring.Asked, Done: ring.Done, Bad: ring.Bad, Open: ring.OpenSince != nil,
 			}
 			if ring.OpenSince != nil {
 				row.Since = view.MomentOf(*ring.OpenSince, now, zone)

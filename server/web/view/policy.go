@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,12 @@ func PolicyWords(p *policy.Policy) []string {
 		if r.MinAgeDays > 0 {
 			add("Releases younger than " + Days(r.MinAgeDays) + " are not asked for yet")
 		}
+		if p.Updates.Days != nil {
+			add("Deadlines fall on " + WeekdayWords(p.Updates.Days) + " only")
+		}
+		if len(r.Rings) > 0 {
+			add(ringsWords(&r))
+		}
 	case policy.ModeMinimum:
 		add(who + " must run " + floorWords(&r) + " by " + untilWords(r.Deadline) + " local, with " + noticeWords(r.NoticeDays))
 	case policy.ModeExact:
@@ -47,6 +54,9 @@ func PolicyWords(p *policy.Policy) []string {
 	if r.BSI {
 		add("Background Security Improvements are due within " + Days(r.BSIWithinDays) + " of release, at " +
 			clock(r.BSITime) + " local")
+	}
+	if r.BSI && p.BackgroundSecurity.Days != nil {
+		add("Their deadlines fall on " + WeekdayWords(p.BackgroundSecurity.Days) + " only")
 	}
 	if r.DelayHours > 0 {
 		add("Users may delay by up to " + Plural(r.DelayHours, "hour"))
@@ -84,6 +94,35 @@ func assignedWords(a policy.Assign) string {
 		s += ", except those in " + Join(a.ExcludeGroups, "or") + ","
 	}
 	return s
+}
+
+// ringsWords say through which rings releases go: "Releases go through the rings pilot (within 2 days) and rest, with a gate".
+func ringsWords(r *policy.Rule) string {
+	names := make([]string, len(r.Rings))
+	for i, ring := range r.Rings {
+		if names[i] = ring.Name; ring.WithinDays != r.WithinDays {
+			names[i] += " (within " + Days(ring.WithinDays) + ")"
+		}
+	}
+	words := "Releases go through the rings " + Join(names, "and")
+	if r.Gate == nil {
+		return words + ", without a gate"
+	}
+	return words + ", and a gate halts one that fails"
+}
+
+var weekdays = map[string]string{
+	"mon": "Mondays", "tue": "Tuesdays", "wed": "Wednesdays", "thu": "Thursdays", "fri": "Fridays", "sat": "Saturdays",
+	"sun": "Sundays",
+}
+
+// WeekdayWords are weekdays as people say them: "Tuesdays, Wednesdays and Thursdays".
+func WeekdayWords(days []string) string {
+	words := make([]string, len(days))
+	for i, d := range days {
+		words[i] = cmp.Or(weekdays[d], d)
+	}
+	return Join(words, "and")
 }
 
 // trackWords is the macOS that a track leads to.

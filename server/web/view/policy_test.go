@@ -19,6 +19,18 @@ func TestPolicyWords(t *testing.T) {
 			[]string{"Macs in eng get the newest macOS 26 within 14 days of release, at 12:00 local, with 5 days' notice.", "Upgrades from an older macOS are due within 90 days."},
 		},
 		{
+			"days and rings",
+			`{"updates":{"mode":"automatic","within_days":14,"days":["tue","wed"]},"background_security":{"mode":"automatic","within_days":2,"days":["mon"]},"notice_days":2,
+			 "rings":[{"name":"canary","groups":["it"],"within_days":2},{"name":"broad"}],"gate":{}}`,
+			[]string{
+				"All Macs get the newest release of the macOS that they run within 14 days of release, at 12:00 local, with 2 days' notice.",
+				"Deadlines fall on Tuesdays and Wednesdays only.",
+				"Releases go through the rings canary (within 2 days) and broad, and a gate halts one that fails.",
+				"Background Security Improvements are due within 2 days of release, at 12:00 local.",
+				"Their deadlines fall on Mondays only.",
+			},
+		},
+		{
 			"the rules' example",
 			`{"assign":{"groups":["eng"],"exclude_groups":["lab"],"when":"model startsWith 'Mac16'"},"os":{"track":"26","upgrade":"enforce","upgrade_within_days":60},
 			 "updates":{"mode":"automatic","within_days":14,"exploited_within_days":3,"time":"12:00","min_age_days":0},"background_security":{"mode":"automatic","within_days":2,"time":"12:00"},
