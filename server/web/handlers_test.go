@@ -237,7 +237,7 @@ func TestListsOfDevices(t *testing.T) {
 			t.Errorf("%s: %d with %d Macs, want %d", query, p.status, n, want)
 		}
 		rows, err := csv.NewReader(strings.NewReader(c.get("/devices.csv" + query).body)).ReadAll()
-		if err != nil || len(rows) != want+1 || strings.Join(rows[0], ", ") != "id, serial, name, model, board, version, build, letter, state, phase, flags, policy, target_version, target_build, deadline_local, due_local, last_seen_at" {
+		if err != nil || len(rows) != want+1 || strings.Join(rows[0], ", ") != "id, serial, name, model, board, version, build, letter, state, phase, flags, policy, target_version, target_build, deadline_local, due_local, last_seen_at, ring, mechanism" {
 			t.Errorf("%s as CSV: %v, %d rows", query, err, len(rows))
 		}
 	}
