@@ -57,7 +57,7 @@ var table = map[string][]string{
 	"server/rest":              with("server/fleet", "schemas"),
 	"server/api":               with("server/fleet", "server/metrics", "server/rest", "schemas", "server/sheet"),
 	"server/app":               {"server/companion", "server/feed", "server/fleet", "server/mdm", "server/mdm/commandlog", "server/metrics", "server/api", "server/web", "storage", "storage/bolt", "storage/redis", "storage/nano"},
-	"server/cli":               {"schemas", "declarations/release", "declarations/policy", "storage/archive"},
+	"server/cli":               {"schemas", "declarations", "declarations/release", "declarations/policy", "storage/archive"},
 	"server":                   {"server/app", "server/cli", "examples/macs/sim"},
 	"examples/macs":            {"declarations", "declarations/release", "examples/macs/sim"},
 	"examples/macs/sim":        {"declarations", "declarations/release"},

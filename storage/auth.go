@@ -53,62 +53,49 @@ func (s *Store) Auth(ctx context.Context) (Auth, error) {
 	return a, err
 }
 
-// AddToken keeps a token; ErrConflict when the name exists.
-func (s *Store) AddToken(ctx context.Context, t Token) error {
-	return s.db.Update(ctx, AuthPartition, func(tx Tx) error {
-		b, err := tx.Get(tokenKey(t.Name))
-		if err != nil {
-			return err
-		}
-		if b != nil {
-			return fmt.Errorf("token %q exists: %w", t.Name, ErrConflict)
-		}
-		return setJSON(tx, tokenKey(t.Name), t)
-	})
+// AuthTx changes tokens and codes.
+type AuthTx struct{ tx Tx }
+
+// UpdateAuth changes tokens and codes in one commit; fn may run more than once.
+func (s *Store) UpdateAuth(ctx context.Context, fn func(*AuthTx) error) error {
+	return s.db.Update(ctx, AuthPartition, func(tx Tx) error { return fn(&AuthTx{tx}) })
 }
 
-// FirstToken keeps t if there is no token at all; false when there is one.
-func (s *Store) FirstToken(ctx context.Context, t Token) (kept bool, err error) {
-	err = s.db.Update(ctx, AuthPartition, func(tx Tx) error {
-		kept = false
-		entries, err := tx.List(prefixToken, "", 1)
-		if err != nil || len(entries) > 0 {
-			return err
-		}
-		kept = true
-		return setJSON(tx, tokenKey(t.Name), t)
-	})
-	return kept, err
+// AnyToken tells whether there is a token.
+func (t *AuthTx) AnyToken() (bool, error) {
+	entries, err := t.tx.List(prefixToken, "", 1)
+	return len(entries) > 0, err
 }
 
-// DeleteToken deletes a token; ErrNotFound when there is none of that name.
-func (s *Store) DeleteToken(ctx context.Context, name string) error {
-	return s.deleteAuth(ctx, tokenKey(name), "token", name)
+// Token reads a token by name; nil when there is none.
+func (t *AuthTx) Token(name string) (*Token, error) {
+	var k Token
+	if found, err := getJSON(t.tx, tokenKey(name), &k); err != nil || !found {
+		return nil, err
+	}
+	return &k, nil
 }
 
-// DeleteCode deletes an enrolment code; ErrNotFound when there is none.
-func (s *Store) DeleteCode(ctx context.Context, code string) error {
-	return s.deleteAuth(ctx, codeKey(code), "enrolment code", code)
-}
+// PutToken keeps a token.
+func (t *AuthTx) PutToken(k Token) error { return setJSON(t.tx, tokenKey(k.Name), k) }
 
-func (s *Store) deleteAuth(ctx context.Context, key, what, name string) error {
-	return s.db.Update(ctx, AuthPartition, func(tx Tx) error {
-		b, err := tx.Get(key)
-		if err != nil {
-			return err
-		}
-		if b == nil {
-			return fmt.Errorf("%s %q: %w", what, name, ErrNotFound)
-		}
-		tx.Delete(key)
-		return nil
-	})
+// DeleteToken deletes a token.
+func (t *AuthTx) DeleteToken(name string) { t.tx.Delete(tokenKey(name)) }
+
+// Codes reads all enrolment codes.
+func (t *AuthTx) Codes() (codes []Code, err error) {
+	err = readAll(t.tx, prefixCode, &codes)
+	return codes, err
 }
 
 // PutCode keeps an enrolment code.
-func (s *Store) PutCode(ctx context.Context, c Code) error {
-	return s.db.Update(ctx, AuthPartition, func(tx Tx) error { return setJSON(tx, codeKey(c.Code), c) })
-}
+func (t *AuthTx) PutCode(c Code) error { return setJSON(t.tx, codeKey(c.Code), c) }
+
+// DeleteCode deletes an enrolment code.
+func (t *AuthTx) DeleteCode(code string) { t.tx.Delete(codeKey(code)) }
+
+// Note keeps entries of the audit with the change.
+func (t *AuthTx) Note(n Notes) { n.write(t.tx) }
 
 // UseCode counts one use of a code; ErrForbidden when it is unknown, expired at now, or used up.
 func (s *Store) UseCode(ctx context.Context, code string, now time.Time) error {

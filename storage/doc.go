@@ -19,6 +19,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  catalogs/01792...            release.Catalog accepted at that time (nanoseconds since 1970, 20 digits)
 	  fetch                        FetchState
 	  event/000000000000002a-0000  compliance.Event of the change after that revision, until fleet has it
+	  audit/01927f0c-...           audit.Entry of a change of the book, without number, until some time after it stands in the chain
 	mac/564D4F2B-...             one Mac, its user channels included
 	  x                            Record: all that planning, lists and counts need (at most 600 bytes)
 	  s                            status.Merged: the merged status items
@@ -44,9 +45,16 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  n                            how many there ever were, decimal
 	  e/0000000000000007           compliance.Event
 	  book                         the key of the last one that came from the book
+	  audit                        number of the last entry of the audit that stands in the timelines, decimal
 	auth                         who may do what
 	  token/ci                     Token (only the hash of its secret)
 	  code/7GQ2...                 Code
+	  audit/01927f0c-...           as in the book
+	audit                        who changed what: one chain
+	  head                         AuditHead
+	  n/00000000000001a4           audit.Entry under its number, as canonical JSON
+	  o/9f86d081884c7d65/00...1a4  nothing: the entry with that number is about the object with that SHA-256 (its first 8 bytes)
+	  k/01927f0c-...               number of the entry that was that note, decimal, until the note is gone
 	scep                         SCEP challenges
 	  challenge/9f86d0...          expiry and public key, under the SHA-256 of the challenge
 	secrets                      generated secrets

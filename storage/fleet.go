@@ -76,6 +76,40 @@ func (s *Store) PublishFleetEvents(ctx context.Context) (published string, befor
 	return published, before, after, err
 }
 
+// Told is up to which entry of the audit the timelines know of it.
+func (s *Store) Told(ctx context.Context) (uint64, error) {
+	return s.number(ctx, FleetPartition, keyTold)
+}
+
+// AddFleetEvents keeps events that concern no Mac, and notes up to which entry of the audit the timelines know of it. Nothing is
+// kept when they know of that entry already. PublishFleetEvents brings the events to the fleet's timeline.
+func (s *Store) AddFleetEvents(ctx context.Context, events []compliance.Event, told uint64) error {
+	in, err := s.number(ctx, ShardPartition(FleetShard), keyFleetEvents)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(ctx, FleetPartition, func(tx Tx) error {
+		known, err := number(tx, keyTold)
+		if err != nil || known >= told {
+			return err
+		}
+		n, err := number(tx, keyCounter)
+		if err != nil {
+			return err
+		}
+		n = max(n, in)
+		for i := range events {
+			n++
+			if err := setJSON(tx, fleetEventKey(n), events[i]); err != nil {
+				return err
+			}
+		}
+		setNumber(tx, keyCounter, n)
+		setNumber(tx, keyTold, told)
+		return nil
+	})
+}
+
 // fleetPage is how many of the fleet's own events are published at once.
 const fleetPage = 500
 

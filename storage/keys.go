@@ -24,6 +24,7 @@ const (
 	HistoryPartition = "history"
 	StartsPartition  = "starts"
 	FormatPartition  = "format"
+	AuditPartition   = "audit"
 	// FleetPartition holds the events that concern no Mac (API 5).
 	FleetPartition = "fleet"
 	// ReplicasPartition tells which replicas run, and which format they write.
@@ -129,8 +130,11 @@ const (
 	keyFleetEvents = "f" // in FleetShard
 )
 
-// keyFromBook is a key of the fleet's partition, which has keyCounter and fleetEventKey as a shard has.
-const keyFromBook = "book"
+// Keys of the fleet's partition, which has keyCounter and fleetEventKey as a shard has.
+const (
+	keyFromBook = "book"
+	keyTold     = "audit"
+)
 
 func memberKey(id string) string    { return prefixMember + id }
 func changeKey(n uint64) string     { return fmt.Sprintf("%s%016x", prefixChange, n) }

@@ -168,7 +168,7 @@ func TestDropCodes(t *testing.T) {
 	limit := time.Date(2026, 10, 23, 12, 0, 0, 0, time.UTC)
 	long, before, after := limit.AddDate(-1, 0, 0), limit.Add(-time.Second), limit.Add(time.Second)
 	s := storage.New(openDB(t))
-	if err := s.AddToken(t.Context(), storage.Token{Name: "ci", CreatedAt: long}); err != nil {
+	if err := s.UpdateAuth(t.Context(), func(tx *storage.AuthTx) error { return tx.PutToken(storage.Token{Name: "ci", CreatedAt: long}) }); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
@@ -190,7 +190,7 @@ func TestDropCodes(t *testing.T) {
 		{storage.Code{Code: "used up at an unknown time", Uses: 1, Used: 1}, nil, false},
 	} {
 		c.code.CreatedAt = long
-		if err := s.PutCode(t.Context(), c.code); err != nil {
+		if err := s.UpdateAuth(t.Context(), func(tx *storage.AuthTx) error { return tx.PutCode(c.code) }); err != nil {
 			t.Fatal(err)
 		}
 		for _, at := range c.used {
@@ -203,7 +203,7 @@ func TestDropCodes(t *testing.T) {
 		}
 	}
 	young := storage.Code{Code: "used up at an unknown time, young", Uses: 1, Used: 1, CreatedAt: after}
-	if err := s.PutCode(t.Context(), young); err != nil {
+	if err := s.UpdateAuth(t.Context(), func(tx *storage.AuthTx) error { return tx.PutCode(young) }); err != nil {
 		t.Fatal(err)
 	}
 	want = append(want, young.Code)

@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/api"
 	"plimsoll/server/fleet"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/server/rest"
 	"plimsoll/status/patching"
 )
@@ -65,6 +66,7 @@ func documents() []document {
 		{of: fleet.Release{}},
 		{of: fleet.RefreshResult{}},
 		{of: fleet.Device{}},
+		{of: fleet.AuditHead{}},
 		{of: plan.Explanation{}},
 		{of: fleet.ServedManifest{}},
 		{of: fleet.StatusItems{}},
@@ -87,6 +89,7 @@ func documents() []document {
 		{of: fleet.Group{}, key: "groups"},
 		{of: fleet.Hold{}, key: "holds"},
 		{of: policy.Freeze{}, key: "freezes"},
+		{of: fleet.AuditEntry{}, key: "entries"},
 		{of: fleet.Exemption{}, key: "exemptions"},
 		{of: fleet.Release{}, key: "releases"},
 		{of: fleet.Device{}, key: "devices"},
@@ -103,6 +106,8 @@ func documents() []document {
 var names = map[reflect.Type]string{
 	reflect.TypeFor[policy.OS]():         "PolicyOS",
 	reflect.TypeFor[plan.Explanation]():  "Plan",
+	reflect.TypeFor[fleet.AuditEntry]():  "AuditEntry",
+	reflect.TypeFor[audit.Change]():      "AuditChange",
 	reflect.TypeFor[patching.Release]():  "PatchingRelease",
 	reflect.TypeFor[api.PolicyBody]():    "PolicyWrite",
 	reflect.TypeFor[api.GroupBody]():     "GroupWrite",

@@ -28,7 +28,7 @@ func (a *API) createToken(c echo.Context) error {
 	case scopes == nil:
 		scopes = []fleet.Scope{in.Scope}
 	}
-	t, err := a.fleet.CreateToken(c.Request().Context(), rest.Principal(c).Name, fleet.TokenWish{
+	t, err := a.fleet.CreateToken(c.Request().Context(), rest.Origin(c), fleet.TokenWish{
 		Name: in.Name, Scopes: scopes, ExpiresAt: in.ExpiresAt,
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (a *API) deleteToken(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.fleet.DeleteToken(c.Request().Context(), name); err != nil {
+	if err := a.fleet.DeleteToken(c.Request().Context(), name, rest.Origin(c)); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
@@ -68,7 +68,7 @@ func (a *API) createCode(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	code, err := a.fleet.CreateCode(c.Request().Context(), rest.Principal(c).Name, in.Label, in.ExpiresAt, in.Uses)
+	code, err := a.fleet.CreateCode(c.Request().Context(), rest.Origin(c), in.Label, in.ExpiresAt, in.Uses)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ func (a *API) createCode(c echo.Context) error {
 }
 
 func (a *API) deleteCode(c echo.Context) error {
-	code, err := rest.Param(c, "code")
+	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
-	if err := a.fleet.DeleteCode(c.Request().Context(), code); err != nil {
+	if err := a.fleet.DeleteCode(c.Request().Context(), id, rest.Origin(c)); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

@@ -188,7 +188,7 @@ func TestStrangersAskNoStore(t *testing.T) {
 	}
 	here, there := replica(), replica()
 	l := NewLogins(here, func() time.Time { return today })
-	made, err := there.CreateToken(t.Context(), "test", fleet.TokenWish{Name: "new", Scopes: []fleet.Scope{fleet.ScopeRead}})
+	made, err := there.CreateToken(t.Context(), fleet.Origin{Actor: "test"}, fleet.TokenWish{Name: "new", Scopes: []fleet.Scope{fleet.ScopeRead}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func (a *API) backup(c echo.Context) error {
 	_, err := a.fleet.Backup(
 		c.Request().Context(),
 		c.Response(),
-		fleet.BackupOptions{Version: a.version, Recipients: a.recipients},
+		fleet.BackupOptions{Version: a.version, Recipients: a.recipients, By: rest.Origin(c)},
 	)
 	if err == nil {
 		return nil

@@ -27,7 +27,7 @@ func (a *API) listReleases(c echo.Context) error {
 }
 
 func (a *API) refresh(c echo.Context) error {
-	res, err := a.fleet.Refresh(c.Request().Context())
+	res, err := a.fleet.Refresh(c.Request().Context(), rest.Origin(c))
 	if err != nil {
 		return err
 	}

@@ -150,12 +150,12 @@ func (a *API) syncDevice(c echo.Context) error   { return order(c, a.fleet.Sync)
 func (a *API) forgetDevice(c echo.Context) error { return order(c, a.fleet.Forget) }
 
 // order does something to one Mac that answers nothing.
-func order(c echo.Context, do func(ctx context.Context, id, by string) error) error {
+func order(c echo.Context, do func(ctx context.Context, id string, by fleet.Origin) error) error {
 	id, err := rest.Param(c, "id")
 	if err != nil {
 		return err
 	}
-	if err := do(c.Request().Context(), id, rest.Principal(c).Name); err != nil {
+	if err := do(c.Request().Context(), id, rest.Origin(c)); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

@@ -50,10 +50,28 @@ const (
 	streamRetry    = 3 * time.Second  // when a client should come back
 )
 
-// streamEvents sends events as they come, until the client leaves, the server closes, or the store fails; then the
-// client comes back by itself. Every event has its cursor as its id: who is cut off anywhere goes on after the last
-// event that arrived whole.
 func (a *API) streamEvents(c echo.Context, after string) error {
+	return a.stream(c, after, a.fleet.Subscribe, func(ctx context.Context, after string) (frames []frame, err error) {
+		page, err := a.fleet.Events(ctx, after, streamPage)
+		for i := range page.Items {
+			frames = append(frames, frame{page.Items[i].Cursor, &page.Items[i]})
+		}
+		return frames, err
+	})
+}
+
+// frame is one message of an event stream. Its id is where to go on after it.
+type frame struct {
+	id   string
+	data any
+}
+
+// stream sends what read finds after an id, at most streamPage at a time, as it comes, until the client leaves, the server
+// closes, or the store fails; then the client comes back by itself. Who is cut off anywhere goes on after the last message that arrived
+// whole.
+func (a *API) stream(c echo.Context, after string, subscribe func(context.Context) <-chan struct{},
+	read func(ctx context.Context, after string) ([]frame, error),
+) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		after = last
 	}
@@ -71,8 +89,8 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 	// Subscribe first: what happens between reading and waiting is then waiting as a signal.
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
-	news := a.fleet.Subscribe(ctx)
-	page, err := a.fleet.Events(ctx, after, streamPage)
+	news := subscribe(ctx)
+	page, err := read(ctx, after)
 	if err != nil {
 		return err
 	}
@@ -87,14 +105,14 @@ func (a *API) streamEvents(c echo.Context, after string) error {
 		if err := s.send(page); err != nil {
 			return nil // the client left
 		}
-		if len(page.Items) < streamPage && !a.wait(ctx, news, beat.C, &s) {
+		if len(page) < streamPage && !a.wait(ctx, news, beat.C, &s) {
 			return nil
 		}
-		if page.Next != "" {
-			after = page.Next
+		if len(page) > 0 {
+			after = page[len(page)-1].id
 		}
-		if page, err = a.fleet.Events(ctx, after, streamPage); err != nil {
-			return fmt.Errorf("read on in the events: %w", err)
+		if page, err = read(ctx, after); err != nil {
+			return fmt.Errorf("read on for a stream: %w", err)
 		}
 	}
 }
@@ -152,17 +170,17 @@ func (s *stream) open(after string) error {
 	return s.write([]byte(first))
 }
 
-func (s *stream) send(page fleet.Page[fleet.FleetEvent]) error {
-	if len(page.Items) == 0 {
+func (s *stream) send(page []frame) error {
+	if len(page) == 0 {
 		return nil
 	}
 	var b bytes.Buffer
-	for i := range page.Items {
-		data, err := json.Marshal(&page.Items[i])
+	for _, f := range page {
+		data, err := json.Marshal(f.data)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "id: %s\ndata: %s\n\n", page.Items[i].Cursor, data)
+		fmt.Fprintf(&b, "id: %s\ndata: %s\n\n", f.id, data)
 	}
 	return s.write(b.Bytes())
 }

@@ -38,7 +38,7 @@ func (a *API) putExemption(c echo.Context) error {
 	if err := rest.DecodeJudged(c, "exemption-write", &in, given, nil); err != nil {
 		return err
 	}
-	res, err := a.fleet.PutExemption(c.Request().Context(), id, in.Until, in.Reason, rest.Principal(c).Name)
+	res, err := a.fleet.PutExemption(c.Request().Context(), id, in.Until, in.Reason, rest.Origin(c))
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (a *API) putUpdate(c echo.Context) error {
 	if err := rest.Decode(c, "update-write", &in); err != nil {
 		return err
 	}
-	res, err := a.fleet.PutUpdateNow(c.Request().Context(), id, in.Reason, rest.Principal(c).Name)
+	res, err := a.fleet.PutUpdateNow(c.Request().Context(), id, in.Reason, rest.Origin(c))
 	if err != nil {
 		return err
 	}

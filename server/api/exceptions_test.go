@@ -22,7 +22,7 @@ func TestExemptionRoutes(t *testing.T) {
 	if got := created.Header().Get("Location"); got != "/v1/exemptions/UDID-1" {
 		t.Errorf("Location %q", got)
 	}
-	if x := res.Exemption; !res.Changed || x.Device != "UDID-1" || x.Until.Format("2006-01-02T15:04:05Z07:00") != "2026-09-25T10:00:00Z" || x.By != "desk" {
+	if x := res.Exemption; !res.Changed || x.Device != "UDID-1" || x.Until.Format("2006-01-02T15:04:05Z07:00") != "2026-09-25T10:00:00Z" || x.By != "token:desk" {
 		t.Errorf("created: %+v", res)
 	}
 	got := r.want(call{method: "GET", target: "/v1/exemptions/UDID-1", as: reader}, 200, nil)

@@ -21,18 +21,25 @@ func nanomdm(h http.Handler) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		r := c.Request()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		r.ContentLength = int64(len(body))
 		w := held{header: c.Response().Header(), status: http.StatusOK}
-		h.ServeHTTP(&w, r)
-		if w.status >= http.StatusBadRequest {
-			return forEnqueue(c, w.problem())
-		}
-		c.Response().WriteHeader(w.status)
-		_, _ = c.Response().Write(w.body.Bytes()) // who went away needs no answer
-		return nil
+		w.serve(c.Request(), body, h)
+		return w.answer(c)
 	}
+}
+
+func (w *held) serve(r *http.Request, body []byte, h http.Handler) {
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	h.ServeHTTP(w, r)
+}
+
+func (w *held) answer(c echo.Context) error {
+	if w.status >= http.StatusBadRequest {
+		return forEnqueue(c, w.problem())
+	}
+	c.Response().WriteHeader(w.status)
+	_, _ = c.Response().Write(w.body.Bytes()) // who went away needs no answer
+	return nil
 }
 
 // forEnqueue adds NanoMDM's own member for what went wrong with the command, which its clients look for, where no other says it.

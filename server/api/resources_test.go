@@ -286,7 +286,7 @@ func TestTokensAndCodes(t *testing.T) {
 	if len(codes.Codes) != 2 {
 		t.Errorf("codes: %+v", codes)
 	}
-	r.want(call{method: "DELETE", target: "/v1/enrollment-codes/" + code.Code}, 204, nil)
+	r.want(call{method: "DELETE", target: "/v1/enrollment-codes/" + code.ID}, 204, nil)
 }
 
 // Every list gives the same rows as CSV.
@@ -318,7 +318,7 @@ func TestCSV(t *testing.T) {
 		{"/v1/devices/UDID-1/events", "id,at,type,device,serial,text,data", -1},
 		{"/v1/events", "id,at,type,device,serial,text,data", -1},
 		{"/v1/tokens", "name,scope,scopes,created_at,expires_at,by", 1},
-		{"/v1/enrollment-codes", "code,label,expires_at,uses,uses_left,created_at,by", 1},
+		{"/v1/enrollment-codes", "id,code,label,expires_at,uses,uses_left,created_at,by", 1},
 	} {
 		t.Run(tc.target, func(t *testing.T) {
 			r.t = t

@@ -84,6 +84,8 @@ func (a *API) routes(o Options) []route {
 		{get, "/v1/mechanisms", read, a.getMechanisms},
 		{get, "/v1/reports/patching", read, a.getPatching},
 		{get, "/v1/events", read, a.listEvents},
+		{get, "/v1/audit", read, a.listAudit},
+		{get, "/v1/audit/head", read, a.getAuditHead},
 
 		{get, "/v1/tokens", read, a.listTokens},
 		{post, "/v1/tokens", admin, a.createToken},
@@ -91,7 +93,7 @@ func (a *API) routes(o Options) []route {
 		// A code lets one enrol: whoever may only read must not see it.
 		{get, "/v1/enrollment-codes", admin, a.listCodes},
 		{post, "/v1/enrollment-codes", admin, a.createCode},
-		{del, "/v1/enrollment-codes/:code", admin, a.deleteCode},
+		{del, "/v1/enrollment-codes/:id", admin, a.deleteCode},
 
 		{get, "/v1/backup", fleet.ScopeBackup, a.backup},
 
@@ -102,18 +104,14 @@ func (a *API) routes(o Options) []route {
 		{get, "/schemas/:file", "", a.schema},
 		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.Handler())},
 	}
-	for _, n := range []struct {
-		method, path string
-		scope        fleet.Scope
-		handler      http.Handler
-	}{
-		{put, "/v1/pushcert", admin, o.PushCert},
-		{get, "/v1/push/:ids", fleet.ScopeMDM, o.Push},
-		{put, "/v1/enqueue/:ids", fleet.ScopeMDM, o.Enqueue},
-	} {
-		if n.handler != nil {
-			list = append(list, route{n.method, n.path, n.scope, nanomdm(n.handler)})
-		}
+	if o.PushCert != nil {
+		list = append(list, route{put, "/v1/pushcert", admin, a.entered(pushCertActs, o.PushCert)})
+	}
+	if o.Push != nil {
+		list = append(list, route{get, "/v1/push/:ids", fleet.ScopeMDM, nanomdm(o.Push)})
+	}
+	if o.Enqueue != nil {
+		list = append(list, route{put, "/v1/enqueue/:ids", fleet.ScopeMDM, a.entered(commandActs, o.Enqueue)})
 	}
 	return list
 }

@@ -184,7 +184,7 @@ func fill(t *testing.T, db storage.DB, n int, certs map[int]*x509.Certificate) {
 	if err := json.Unmarshal([]byte(benchPolicy(deadlineIn(60), "AlwaysOn")), &p); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.PutPolicy(ctx, p, fleet.WriteOptions{By: "bench", Confirm: true}); err != nil {
+	if _, err := f.PutPolicy(ctx, p, fleet.WriteOptions{By: fleet.Origin{Actor: "bench"}, Confirm: true}); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)

@@ -272,7 +272,7 @@ func (l *lives) call(method, target, body string, status int, into any) {
 func (l *lives) visit(routes ...string) {
 	l.t.Helper()
 	l.tokens++
-	tok, err := l.fleet.CreateToken(l.t.Context(), "test", fleet.TokenWish{Name: fmt.Sprintf("visitor-%d", l.tokens), Scopes: []fleet.Scope{fleet.ScopeRead}})
+	tok, err := l.fleet.CreateToken(l.t.Context(), fleet.Origin{Actor: "test"}, fleet.TokenWish{Name: fmt.Sprintf("visitor-%d", l.tokens), Scopes: []fleet.Scope{fleet.ScopeRead}})
 	if err != nil {
 		l.t.Fatal(err)
 	}

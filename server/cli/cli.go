@@ -22,6 +22,7 @@ type Commands struct {
 	Why        why         `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
 	Validate   validate    `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
 	Import     importMacs  `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
+	Audit      auditLog    `cmd:"" help:"Say who changed what, or check that the record of it is whole."`
 	Backup     backup      `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`
 	Restore    restore     `cmd:"" help:"Write a backup into an empty store."`
 	CA         deviceCA    `cmd:"" name:"ca" help:"Show the device CAs, or make a new one."`

@@ -3,6 +3,7 @@ package fleet
 import (
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/evidence"
@@ -30,6 +31,13 @@ type (
 	ImpactGroup  = answer.ImpactGroup
 	ImpactSample = answer.ImpactSample
 	ImpactSide   = answer.ImpactSide
+
+	// Origin says who causes a change, and by which way; Act is what is done, for the audit.
+	Origin     = answer.Origin
+	Act        = audit.Act
+	AuditEntry = audit.Entry
+	AuditHead  = audit.Head
+	AuditQuery = audit.Query
 
 	// Page is one page of a list; Next is empty at its end.
 	Page[T any] = answer.Page[T]
@@ -70,6 +78,12 @@ const (
 	ScopeMetrics  = access.ScopeMetrics
 	ScopeMDM      = access.ScopeMDM
 	ScopeBackup   = access.ScopeBackup
+)
+
+// The ways by which a change comes.
+const (
+	ViaAPI  = answer.ViaAPI
+	ViaPage = answer.ViaPage
 )
 
 // CodeUses is how many Macs a code enrols whose request does not say.

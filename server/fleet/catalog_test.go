@@ -55,7 +55,7 @@ func worldWithFeed(t *testing.T, src *feedSource) *world {
 
 func (w *world) refreshNow() RefreshResult {
 	w.t.Helper()
-	res, err := w.Refresh(context.Background())
+	res, err := w.Refresh(context.Background(), Origin{Actor: "admin-token"})
 	w.must(err)
 	w.reconcileAll()
 	return res
@@ -113,7 +113,7 @@ func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	}
 	src.err = errors.New("no route to host")
 	w.pass(2 * time.Minute)
-	if res, err := w.Refresh(context.Background()); err != nil || res.Changed || res.Refused == nil || !strings.Contains(*res.Refused, "no route") {
+	if res, err := w.Refresh(context.Background(), Origin{Actor: "admin-token"}); err != nil || res.Changed || res.Refused == nil || !strings.Contains(*res.Refused, "no route") {
 		t.Errorf("a fetch that fails: %+v, %v", res, err)
 	}
 	if ready := w.Ready(context.Background()); !ready.Ready || !strings.Contains(ready.Catalogue.Error, "no route") {
@@ -121,7 +121,7 @@ func TestNewReleaseKeepsTheDeadline(t *testing.T) {
 	}
 	src.err = nil
 	var e *Error
-	if _, err := w.Refresh(context.Background()); !errors.As(err, &e) || e.Code != "rate_limited" {
+	if _, err := w.Refresh(context.Background(), Origin{Actor: "admin-token"}); !errors.As(err, &e) || e.Code != "rate_limited" {
 		t.Errorf("a second refresh within a minute: %v", err)
 	}
 	page, err := w.Releases(context.Background(), testDay.Add(time.Hour), 100, "")

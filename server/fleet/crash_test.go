@@ -264,7 +264,7 @@ func TestForgottenMacs(t *testing.T) {
 	a.outbox.Flush(ctx)
 	b.must(b.poll(ctx))
 	for _, id := range []string{"MAC-1", "MAC-2"} {
-		a.must(a.Forget(ctx, id, "admin"))
+		a.must(a.Forget(ctx, id, Origin{Actor: "admin"}))
 	}
 	a.outbox.Flush(ctx)
 	shard := storage.ShardOf("MAC-2")

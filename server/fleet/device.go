@@ -228,28 +228,46 @@ func (f *Fleet) DeviceEvents(ctx context.Context, idOrSerial string, limit int, 
 }
 
 // Sync raises a Mac's generation, so that it syncs although nothing changed, and tells it now.
-func (f *Fleet) Sync(ctx context.Context, idOrSerial, by string) error {
+func (f *Fleet) Sync(ctx context.Context, idOrSerial string, by Origin) error {
 	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return err
 	}
-	err = f.change(ctx, id, reconcile.Sync(by))
-	if errors.As(err, new(reconcile.NotEnrolled)) {
+	if !f.index.AnyEnrolled([]string{id}) {
 		return notEnrolled()
 	}
-	return err
+	return f.audit.Do(ctx, by, func() error {
+		err := f.change(ctx, id, reconcile.Sync(by.Actor))
+		if errors.As(err, new(reconcile.NotEnrolled)) {
+			return notEnrolled()
+		}
+		return err
+	}, Act{Action: "device.sync", Object: "device/" + id})
 }
 
 // Forget deletes everything that is kept of a Mac, NanoMDM's records too: it is refused until it enrols again.
-func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
+func (f *Fleet) Forget(ctx context.Context, idOrSerial string, by Origin) error {
 	id, err := f.resolve(ctx, idOrSerial)
 	if err != nil {
 		return err
 	}
+	act := Act{Action: "device.delete", Object: "device/" + id}
 	var serial string
 	if rec := f.index.Get(id); rec != nil {
 		serial = rec.Facts.Serial
+		act.Before = map[string]any{"serial": serial, "name": rec.Facts.Name, "model": rec.Facts.Model}
 	}
+	if err := f.audit.Do(ctx, by, func() error { return f.forget(ctx, id) }, act); err != nil {
+		return err
+	}
+	f.outbox.Add(id, 0, []Event{{
+		ID: storage.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial,
+		Text: by.Actor + " deleted the device", Data: map[string]any{"by": by.Actor},
+	}})
+	return nil
+}
+
+func (f *Fleet) forget(ctx context.Context, id string) error {
 	if err := f.o.Notifier.Forget(ctx, id); err != nil {
 		return fmt.Errorf("forget NanoMDM's records of %s: %w", id, err)
 	}
@@ -262,9 +280,5 @@ func (f *Fleet) Forget(ctx context.Context, idOrSerial, by string) error {
 	f.contacts.Forget(id)
 	f.pushes.Forget(id)
 	f.index.Remove(id)
-	f.outbox.Add(id, 0, []Event{{
-		ID: storage.NewEventID(), At: f.now(), Type: compliance.EventRemoved, Device: id, Serial: serial,
-		Text: by + " deleted the device", Data: map[string]any{"by": by},
-	}})
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/reconcile"
 	"plimsoll/storage"
 )
@@ -88,7 +89,7 @@ func reasonFault(reason string) []policy.FieldError {
 
 // PutExemption keeps OS updates and BSIs from one Mac until a time, at most MaxExemption ahead (rules 12). A new end or reason
 // keeps the beginning.
-func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.Time, reason, by string) (
+func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.Time, reason string, by Origin) (
 	ExemptionResult, error,
 ) {
 	now := f.now()
@@ -106,27 +107,53 @@ func (f *Fleet) PutExemption(ctx context.Context, idOrSerial string, until time.
 	if len(faults) > 0 {
 		return ExemptionResult{}, answer.Invalid("the exemption is not valid", faults...)
 	}
-	res, err := f.except(ctx, idOrSerial, reconcile.Exempt(until, reason, by))
+	x, err := f.examine(ctx, idOrSerial, false, nil)
 	if err != nil {
 		return ExemptionResult{}, err
 	}
-	x := exemptionOf(res.Record, now)
-	if x == nil { // the commit came after its end
-		x = &DeviceExemption{Until: until, Reason: reason, Since: now, By: by}
+	before := exemptionOf(x.Record, now)
+	act := Act{
+		Action: "exemption.put", Object: "device/" + x.Record.Facts.ID, Reason: reason, Before: exemptionState(before),
+		After: exemptionState(&DeviceExemption{Until: until, Reason: reason}),
+	}
+	res, err := f.except(ctx, x.Record, by, act, reconcile.Exempt(until, reason, by.Actor))
+	if err != nil {
+		return ExemptionResult{}, err
+	}
+	if res == nil { // it is so already
+		return ExemptionResult{Exemption: namedExemption(x.Record, before)}, nil
+	}
+	after := exemptionOf(res.Record, now)
+	if after == nil { // the commit came after its end
+		after = &DeviceExemption{Until: until, Reason: reason, Since: now, By: by.Actor}
 	}
 	return ExemptionResult{
-		Exemption: namedExemption(res.Record, x), Changed: !res.Nothing,
+		Exemption: namedExemption(res.Record, after), Changed: !res.Nothing,
 		Created: exemptionOf(res.Before.Record, now) == nil,
 	}, nil
 }
 
 // DeleteExemption ends the exemption of a Mac before its time: its lanes are planned as if newly declared, with fair notice.
-func (f *Fleet) DeleteExemption(ctx context.Context, idOrSerial, by string) error {
-	res, err := f.except(ctx, idOrSerial, reconcile.EndExemption(by))
-	if err == nil && res.Nothing {
+func (f *Fleet) DeleteExemption(ctx context.Context, idOrSerial string, by Origin) error {
+	x, err := f.examine(ctx, idOrSerial, false, nil)
+	if err != nil {
+		return err
+	}
+	before := exemptionOf(x.Record, x.now)
+	if before == nil {
 		return notExempt(idOrSerial)
 	}
+	act := Act{Action: "exemption.delete", Object: "device/" + x.Record.Facts.ID, Before: exemptionState(before)}
+	_, err = f.except(ctx, x.Record, by, act, reconcile.EndExemption(by.Actor))
 	return err
+}
+
+// exemptionState is an exemption as the audit compares it; nil for none.
+func exemptionState(x *DeviceExemption) any {
+	if x == nil {
+		return nil
+	}
+	return map[string]any{"until": x.Until, "reason": x.Reason}
 }
 
 // Exemption reads the exemption of a Mac.
@@ -169,7 +196,7 @@ func (f *Fleet) Exemptions(ctx context.Context, limit int, cursor string) (Page[
 
 // PutUpdateNow has one Mac install at once what is declared to it (rules 12). It is refused with held, paused, exempt, frozen or
 // no_target when nothing would come of it.
-func (f *Fleet) PutUpdateNow(ctx context.Context, idOrSerial, reason, by string) (UpdateResult, error) {
+func (f *Fleet) PutUpdateNow(ctx context.Context, idOrSerial, reason string, by Origin) (UpdateResult, error) {
 	if faults := reasonFault(reason); len(faults) > 0 {
 		return UpdateResult{}, answer.Invalid("the update is not valid", faults...)
 	}
@@ -180,7 +207,7 @@ func (f *Fleet) PutUpdateNow(ctx context.Context, idOrSerial, reason, by string)
 	if !x.Record.Facts.Enrolled {
 		return UpdateResult{}, notEnrolled()
 	}
-	u, err := x.updateNow(reason, by)
+	u, err := x.updateNow(reason, by.Actor)
 	if err != nil {
 		return UpdateResult{}, err
 	}
@@ -189,12 +216,24 @@ func (f *Fleet) PutUpdateNow(ctx context.Context, idOrSerial, reason, by string)
 			return UpdateResult{UpdateNow: *shown}, nil
 		}
 	}
-	if _, err := f.except(ctx, x.Record.Facts.ID, reconcile.UpdateNow(*u)); err != nil {
+	act := Act{
+		Action: "update.put", Object: "device/" + x.Record.Facts.ID, Reason: reason, Before: updateState(x.Record.UpdateNow),
+		After: updateState(u),
+	}
+	if _, err := f.except(ctx, x.Record, by, act, reconcile.UpdateNow(*u)); err != nil {
 		return UpdateResult{}, err
 	}
 	return UpdateResult{
 		UpdateNow: DeviceUpdate{Version: u.Version, Until: u.EndsAt(), Reason: u.Reason, By: u.By}, Changed: true,
 	}, nil
+}
+
+// updateState is an update now as the audit compares it; nil for none.
+func updateState(u *plan.UpdateNow) any {
+	if u == nil {
+		return nil
+	}
+	return map[string]any{"version": u.Version, "build": u.Build, "until": u.EndsAt(), "reason": u.Reason}
 }
 
 // updateNow is an update now of what is declared to the Mac, or why there can be none.
@@ -222,24 +261,40 @@ func (x *examined) updateNow(reason, by string) (*plan.UpdateNow, error) {
 }
 
 // DeleteUpdateNow takes an update now back: the lane has the deadline that it had.
-func (f *Fleet) DeleteUpdateNow(ctx context.Context, idOrSerial, by string) error {
-	res, err := f.except(ctx, idOrSerial, reconcile.TakeBackUpdateNow(by))
-	if err == nil && res.Nothing {
-		return answer.NotFound(fmt.Sprintf("the device %q has no update now", idOrSerial))
+func (f *Fleet) DeleteUpdateNow(ctx context.Context, idOrSerial string, by Origin) error {
+	x, err := f.examine(ctx, idOrSerial, false, nil)
+	if err != nil {
+		return err
+	}
+	none := answer.NotFound(fmt.Sprintf("the device %q has no update now", idOrSerial))
+	if updateOf(x.Record, x.now) == nil {
+		return none
+	}
+	act := Act{Action: "update.delete", Object: "device/" + x.Record.Facts.ID, Before: updateState(x.Record.UpdateNow)}
+	res, err := f.except(ctx, x.Record, by, act, reconcile.TakeBackUpdateNow(by.Actor))
+	if err == nil && res != nil && res.Nothing {
+		return none
 	}
 	return err
 }
 
-// except changes the exceptions of one Mac.
-func (f *Fleet) except(ctx context.Context, idOrSerial string, cause reconcile.Cause) (*reconcile.Result, error) {
-	id, err := f.resolve(ctx, idOrSerial)
-	if err != nil {
-		return nil, err
-	}
-	res, err := f.changed(ctx, id, cause)
-	if errors.As(err, new(reconcile.NotEnrolled)) {
+// except changes the exceptions of one Mac, which is entered first. The result is nil when nothing would change.
+func (f *Fleet) except(ctx context.Context, rec *storage.Record, by Origin, act Act, cause reconcile.Cause) (
+	res *reconcile.Result, err error,
+) {
+	if !rec.Facts.Enrolled {
 		return nil, notEnrolled()
 	}
+	if audit.Nothing(act) {
+		return nil, nil
+	}
+	err = f.audit.Do(ctx, by, func() (err error) {
+		res, err = f.changed(ctx, rec.Facts.ID, cause)
+		if errors.As(err, new(reconcile.NotEnrolled)) {
+			return notEnrolled()
+		}
+		return err
+	}, act)
 	return res, err
 }
 

@@ -35,11 +35,11 @@ func TestExemptions(t *testing.T) {
 	w.reconcileAll()
 	w.sync("MAC-1")
 	until := w.now().Add(10 * 24 * time.Hour)
-	res, err := w.PutExemption(ctx, "C02AAA", until, "a trade fair", "ada")
+	res, err := w.PutExemption(ctx, "C02AAA", until, "a trade fair", Origin{Actor: "ada"})
 	if err != nil || !res.Created || !res.Changed || res.Exemption.Device != "MAC-1" || !res.Exemption.Until.Equal(until) || res.Exemption.By != "ada" {
 		t.Fatalf("created: %+v, %v", res, err)
 	}
-	if res, err = w.PutExemption(ctx, "MAC-1", until, "a trade fair", "ben"); err != nil || res.Created || res.Changed || res.Exemption.By != "ada" {
+	if res, err = w.PutExemption(ctx, "MAC-1", until, "a trade fair", Origin{Actor: "ben"}); err != nil || res.Created || res.Changed || res.Exemption.By != "ada" {
 		t.Errorf("the same again: %+v, %v", res, err)
 	}
 	if _, ok := w.sync("MAC-1")["plimsoll.os-update"]; ok {
@@ -64,7 +64,7 @@ func TestExemptions(t *testing.T) {
 	if x, err := w.Exemption(ctx, "MAC-1"); err != nil || x != res.Exemption {
 		t.Errorf("after a restart: %+v, %v", x, err)
 	}
-	if err := w.DeleteExemption(ctx, "MAC-2", "ada"); code(err) != "not_found" {
+	if err := w.DeleteExemption(ctx, "MAC-2", Origin{Actor: "ada"}); code(err) != "not_found" {
 		t.Errorf("none to end: %v", err)
 	}
 	w.pass(10 * 24 * time.Hour)
@@ -83,7 +83,7 @@ func TestExemptions(t *testing.T) {
 	if d := w.device("MAC-1"); d.DeadlineLocal == nil || *d.DeadlineLocal != "2026-09-02T12:00:00" {
 		t.Errorf("the deadline after it: %v of %+v", *d.DeadlineLocal, d)
 	}
-	_, err = w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "again", "ada")
+	_, err = w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "again", Origin{Actor: "ada"})
 	w.must(err)
 	w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "C02AAA", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
 	w.must(w.TokenUpdate(ctx, "MAC-1"))
@@ -118,7 +118,7 @@ func TestFaultyExceptions(t *testing.T) {
 		{"too long", longest.Add(time.Second), "x", "until"},
 		{"both", longest.Add(time.Second), "", "reason until"},
 	} {
-		_, err := w.PutExemption(ctx, "MAC-1", tt.until, tt.reason, "ada")
+		_, err := w.PutExemption(ctx, "MAC-1", tt.until, tt.reason, Origin{Actor: "ada"})
 		var e *Error
 		if !errors.As(err, &e) || e.Kind != ErrInvalid {
 			t.Errorf("%s: %v", tt.name, err)
@@ -132,20 +132,20 @@ func TestFaultyExceptions(t *testing.T) {
 			t.Errorf("%s: faults of %q, want %q", tt.name, got, tt.fields)
 		}
 	}
-	if _, err := w.PutUpdateNow(ctx, "MAC-1", "", "ada"); code(err) != "invalid" {
+	if _, err := w.PutUpdateNow(ctx, "MAC-1", "", Origin{Actor: "ada"}); code(err) != "invalid" {
 		t.Errorf("an update without reason: %v", err)
 	}
 	if d := w.device("MAC-1"); d.Exemption != nil || d.UpdateNow != nil {
 		t.Errorf("something was written: %+v", d)
 	}
-	if _, err := w.PutExemption(ctx, "MAC-1", longest, "x", "ada"); err != nil {
+	if _, err := w.PutExemption(ctx, "MAC-1", longest, "x", Origin{Actor: "ada"}); err != nil {
 		t.Errorf("the longest: %v", err)
 	}
 	w.must(w.CheckOut(ctx, "MAC-1"))
-	if _, err := w.PutExemption(ctx, "MAC-1", longest, "x", "ada"); code(err) != "not_enrolled" {
+	if _, err := w.PutExemption(ctx, "MAC-1", longest, "x", Origin{Actor: "ada"}); code(err) != "not_enrolled" {
 		t.Errorf("a Mac that is not enrolled: %v", err)
 	}
-	if _, err := w.PutExemption(ctx, "MAC-9", longest, "x", "ada"); code(err) != "not_found" {
+	if _, err := w.PutExemption(ctx, "MAC-9", longest, "x", Origin{Actor: "ada"}); code(err) != "not_found" {
 		t.Errorf("an unknown Mac: %v", err)
 	}
 }
@@ -170,7 +170,7 @@ func TestUpdateNowRefused(t *testing.T) {
 			return err
 		}},
 		{"exempt", "exempt", func(w *world) error {
-			_, err := w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "a fair", "ada")
+			_, err := w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "a fair", Origin{Actor: "ada"})
 			return err
 		}},
 		{"frozen", "frozen", func(w *world) error {
@@ -197,7 +197,7 @@ func TestUpdateNowRefused(t *testing.T) {
 			}
 			w.must(tt.do(w))
 			w.reconcileAll()
-			if _, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", "ada"); code(err) != tt.want || (err == nil) != (tt.want == "") {
+			if _, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", Origin{Actor: "ada"}); code(err) != tt.want || (err == nil) != (tt.want == "") {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
@@ -214,11 +214,11 @@ func TestUpdateNow(t *testing.T) {
 	}
 	w.reconcileAll()
 	before := w.sync("MAC-1")["plimsoll.os-update"]["TargetLocalDateTime"]
-	res, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", "ada")
+	res, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", Origin{Actor: "ada"})
 	if err != nil || !res.Changed || res.UpdateNow.Version != "26.6.2" || !res.UpdateNow.Until.Equal(w.now().Add(7*24*time.Hour)) {
 		t.Fatalf("asked: %+v, %v", res, err)
 	}
-	if again, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", "ben"); err != nil || again.Changed || again.UpdateNow != res.UpdateNow {
+	if again, err := w.PutUpdateNow(ctx, "MAC-1", "a hole", Origin{Actor: "ben"}); err != nil || again.Changed || again.UpdateNow != res.UpdateNow {
 		t.Errorf("asked again: %+v, %v", again, err)
 	}
 	if got := w.sync("MAC-1")["plimsoll.os-update"]["TargetLocalDateTime"]; got != "2026-08-18T21:00:00" { // 09:00 at UTC
@@ -227,8 +227,8 @@ func TestUpdateNow(t *testing.T) {
 	if d := w.device("MAC-1"); d.State != "pending" || d.UpdateNow == nil || *d.UpdateNow != res.UpdateNow {
 		t.Errorf("the device: %+v", d)
 	}
-	w.must(w.DeleteUpdateNow(ctx, "MAC-1", "ada"))
-	if err := w.DeleteUpdateNow(ctx, "MAC-1", "ada"); code(err) != "not_found" {
+	w.must(w.DeleteUpdateNow(ctx, "MAC-1", Origin{Actor: "ada"}))
+	if err := w.DeleteUpdateNow(ctx, "MAC-1", Origin{Actor: "ada"}); code(err) != "not_found" {
 		t.Errorf("taken back twice: %v", err)
 	}
 	if got := w.sync("MAC-1")["plimsoll.os-update"]["TargetLocalDateTime"]; got != before {

@@ -17,6 +17,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/access"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/book"
 	"plimsoll/server/fleet/catalogue"
 	"plimsoll/server/fleet/evidence"
@@ -80,6 +81,7 @@ type Fleet struct {
 	*book.Keeper
 	links access.Links
 
+	audit      *audit.Chain
 	index      *inventory.Index
 	contacts   *inventory.Contacts
 	outbox     *outbox.Outbox
@@ -124,10 +126,11 @@ func New(o Options) (*Fleet, error) {
 	f := &Fleet{o: o, store: o.Store, log: o.Log}
 	f.index = inventory.New()
 	f.contacts = inventory.NewContacts(f.index)
-	f.Access = access.New(access.Options{Store: o.Store, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
+	f.audit = audit.New(audit.Options{Store: o.Store, Tell: f.tellAudit, Log: o.Log, Now: f.now})
+	f.Access = access.New(access.Options{Store: o.Store, Audit: f.audit, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
 	f.outbox = f.newOutbox()
 	f.Keeper = book.New(book.Options{
-		Store: o.Store, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
+		Store: o.Store, Audit: f.audit, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
 		Publish:   func(ctx context.Context) (string, error) { return f.outbox.PublishFleet(ctx) },
 		Companion: o.Companion, Address: f.selfAddress, Pages: func() bool { return f.links.Pages() },
 	})
@@ -153,9 +156,10 @@ func New(o Options) (*Fleet, error) {
 		) error {
 			return f.outbox.Publish(ctx, id, n)
 		},
-		Today: f.todayJSON, Gates: f.TurnGates, Announce: f.PublishEvents, Took: func() { f.missing.Store(true) },
+		Today: f.todayJSON, Gates: f.TurnGates, Announce: f.PublishEvents, TrimAudit: f.trimAudit,
+		Took: func() { f.missing.Store(true) },
 		Loops: []func(context.Context){
-			func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
+			f.audit.Run, func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
 			func(ctx context.Context) { f.guard.Migrate(ctx) },
 		},
 		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
@@ -295,12 +299,19 @@ func (f *Fleet) Sweep(ctx context.Context) error {
 // Trim deletes what is older than its retention, and repairs the index. Run does the same by itself.
 func (f *Fleet) Trim(ctx context.Context) { f.lead.Trim(ctx) }
 
+// TellAudit brings into the timelines what the audit has and they have not. Run does the same by itself.
+func (f *Fleet) TellAudit(ctx context.Context) error { return f.audit.Tell(ctx) }
+
 // Subscribe returns a channel that signals that there may be new events. It is closed when ctx ends.
 func (f *Fleet) Subscribe(ctx context.Context) <-chan struct{} { return f.outbox.Feed.Subscribe(ctx) }
 
 // Refresh fetches the catalogue now, and answers once it is in force on this replica.
-func (f *Fleet) Refresh(ctx context.Context) (RefreshResult, error) {
-	res, err := f.catalogue.Refresh(ctx)
+func (f *Fleet) Refresh(ctx context.Context, by Origin) (RefreshResult, error) {
+	var res RefreshResult
+	err := f.audit.Do(ctx, by, func() (err error) {
+		res, err = f.catalogue.Refresh(ctx)
+		return err
+	}, Act{Action: "catalogue.refresh", Object: "catalogue"})
 	res.LeftOut = append([]string{}, f.Current().Catalog.LeftOut...)
 	return res, err
 }

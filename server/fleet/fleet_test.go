@@ -279,7 +279,7 @@ func TestSerialNumberThatSeveralClaim(t *testing.T) {
 	if _, err := w.Device(context.Background(), "C02AAA"); !errors.As(err, &e) || e.Code != "several_devices" {
 		t.Errorf("a serial number of two that checked out: %v", err)
 	}
-	w.must(w.Forget(context.Background(), "MAC-2", "admin"))
+	w.must(w.Forget(context.Background(), "MAC-2", Origin{Actor: "admin"}))
 	if d := w.device("C02AAA"); d.ID != "MAC-1" {
 		t.Errorf("after one was forgotten: %s", d.ID)
 	}

@@ -126,7 +126,7 @@ func (f *Fleet) delayed(x *examined) plan.Delayed {
 
 // SelfDelay takes one hour more: the new deadline is the later of the deadline + 1 h and the user's now + 2 h. userNow is
 // what the user's clock shows; it must be what some clock on earth can show.
-func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations.Local) (Self, error) {
+func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations.Local, by Origin) (Self, error) {
 	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
@@ -150,7 +150,11 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	next := f.delayed(x)
 	next.Hours++
 	next.Until = max(x.plan.Deadline.Add(delayStep), userNow.Add(delayNotice))
-	if err := f.took(ctx, x.Record.Facts.ID, reconcile.Delay(next, Event{
+	act := Act{
+		Action: "device.delay", Before: map[string]any{"deadline": x.plan.Deadline.String()},
+		After: map[string]any{"deadline": next.Until.String()},
+	}
+	if err := f.took(ctx, x.Record.Facts.ID, by, act, reconcile.Delay(next, Event{
 		Type: "delayed", Text: "the user delayed the deadline to " + next.Until.String(),
 		Data: map[string]any{"from": x.plan.Deadline.String(), "to": next.Until.String(), "hours": next.Hours},
 	})); err != nil {
@@ -160,7 +164,7 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 }
 
 // SelfUpgrade asks for the upgrade that is offered on demand: it is enforced with a deadline that is past everywhere.
-func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
+func (f *Fleet) SelfUpgrade(ctx context.Context, link string, by Origin) (Self, error) {
 	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
@@ -170,7 +174,8 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 		return Self{}, answer.Conflict("not_offered", "no upgrade is offered to this Mac, or it was asked for already")
 	}
 	wish := plan.Wish{Major: s.Offered.Version.Major(), At: x.now}
-	if err := f.took(ctx, x.Record.Facts.ID, reconcile.Wish(wish, Event{
+	act := Act{Action: "device.upgrade", After: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build}}
+	if err := f.took(ctx, x.Record.Facts.ID, by, act, reconcile.Wish(wish, Event{
 		Type: "upgrade_requested", Text: "the user asked for macOS " + string(s.Offered.Version),
 		Data: map[string]any{"version": s.Offered.Version, "build": s.Offered.Build},
 	})); err != nil {
@@ -179,12 +184,15 @@ func (f *Fleet) SelfUpgrade(ctx context.Context, link string) (Self, error) {
 	return f.Self(ctx, link)
 }
 
-// took keeps what the user of a Mac did.
-func (f *Fleet) took(ctx context.Context, id string, cause reconcile.Cause) error {
-	err := f.change(ctx, id, cause)
-	var notEnrolled reconcile.NotEnrolled
-	if errors.As(err, &notEnrolled) {
-		return answer.NotFound("there is no such page")
-	}
-	return err
+// took keeps what the user of a Mac did. by says where from; the actor is the Mac.
+func (f *Fleet) took(ctx context.Context, id string, by Origin, act Act, cause reconcile.Cause) error {
+	by.Actor, act.Object = "mac:"+id, "device/"+id
+	return f.audit.Do(ctx, by, func() error {
+		err := f.change(ctx, id, cause)
+		var notEnrolled reconcile.NotEnrolled
+		if errors.As(err, &notEnrolled) {
+			return answer.NotFound("there is no such page")
+		}
+		return err
+	}, act)
 }

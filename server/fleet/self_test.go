@@ -45,26 +45,26 @@ func TestUserDelays(t *testing.T) {
 	noon := func(day, hour int) declarations.Local {
 		return declarations.LocalAt(time.Date(2026, 8, day, hour, 0, 0, 0, time.UTC), 0)
 	}
-	if _, err := w.SelfDelay(ctx, link, declarations.LocalAt(w.now(), 0)); !errors.As(err, &e) || e.Code != "too_early" {
+	if _, err := w.SelfDelay(ctx, link, declarations.LocalAt(w.now(), 0), Origin{}); !errors.As(err, &e) || e.Code != "too_early" {
 		t.Errorf("a delay a week before: %v", err)
 	}
 	w.pass(5 * 24 * time.Hour)
 	w.Contact("MAC-1")
 	w.pass(time.Date(2026, 8, 28, 8, 0, 0, 0, time.UTC).Sub(w.now()))
-	if s, err = w.SelfDelay(ctx, link, noon(28, 8)); err != nil || *s.DeadlineLocal != "2026-08-28T13:00:00" || s.DelaysLeft != 1 {
+	if s, err = w.SelfDelay(ctx, link, noon(28, 8), Origin{}); err != nil || *s.DeadlineLocal != "2026-08-28T13:00:00" || s.DelaysLeft != 1 {
 		t.Fatalf("first delay at 8: %+v, %v", s, err)
 	}
 	if got := w.sync("MAC-1")["plimsoll.os-update"]["TargetLocalDateTime"]; got != "2026-08-28T13:00:00" {
 		t.Errorf("the Mac's next sync has the deadline %v", got)
 	}
 	w.pass(6 * time.Hour) // 14:00, overdue since an hour
-	if s, err = w.SelfDelay(ctx, link, noon(28, 14)); err != nil || *s.DeadlineLocal != "2026-08-28T16:00:00" || s.DelaysLeft != 0 {
+	if s, err = w.SelfDelay(ctx, link, noon(28, 14), Origin{}); err != nil || *s.DeadlineLocal != "2026-08-28T16:00:00" || s.DelaysLeft != 0 {
 		t.Fatalf("second delay at 14: %+v, %v", s, err)
 	}
-	if _, err := w.SelfDelay(ctx, link, noon(28, 14)); !errors.As(err, &e) || e.Code != "no_delays_left" {
+	if _, err := w.SelfDelay(ctx, link, noon(28, 14), Origin{}); !errors.As(err, &e) || e.Code != "no_delays_left" {
 		t.Errorf("a third hour: %v", err)
 	}
-	if _, err := w.SelfDelay(ctx, link, noon(28, 14).Add(72*time.Hour)); !errors.Is(err, ErrInvalid) {
+	if _, err := w.SelfDelay(ctx, link, noon(28, 14).Add(72*time.Hour), Origin{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a clock that shows three days later: %v", err)
 	}
 	w.report("MAC-1", `{"StatusItems":{"device":{"operating-system":{"version":"26.6.2","build-version":"25G83"}}},"Errors":[]}`)
@@ -98,14 +98,14 @@ func TestUserAsksForUpgrade(t *testing.T) {
 	if d := w.device("MAC-1"); d.State != "compliant" {
 		t.Errorf("an offer makes the Mac %s", d.State)
 	}
-	if s, err = w.SelfUpgrade(ctx, link); err != nil || !s.Asked || s.Required == nil || *s.DeadlineLocal != "2026-08-18T21:00:00" {
+	if s, err = w.SelfUpgrade(ctx, link, Origin{}); err != nil || !s.Asked || s.Required == nil || *s.DeadlineLocal != "2026-08-18T21:00:00" {
 		t.Fatalf("asked on August 19 at 9 UTC, when it is August 18, 21:00 at UTC-12: %+v, %v", s, err)
 	}
 	if got := w.sync("MAC-1")["plimsoll.os-update"]; got["TargetOSVersion"] != "26.6.2" || got["TargetLocalDateTime"] != "2026-08-18T21:00:00" {
 		t.Errorf("enforced: %v", got)
 	}
 	var e *Error
-	if _, err := w.SelfUpgrade(ctx, link); !errors.As(err, &e) || e.Code != "not_offered" {
+	if _, err := w.SelfUpgrade(ctx, link, Origin{}); !errors.As(err, &e) || e.Code != "not_offered" {
 		t.Errorf("asked twice: %v", err)
 	}
 	page, err := w.DeviceEvents(ctx, "MAC-1", 100, "")

@@ -85,7 +85,7 @@ func TestPatchReport(t *testing.T) {
 	q.AsOf = p.AsOf.String()
 	before, err := json.Marshal(p)
 	w.must(err)
-	w.must(w.Forget(ctx, "m0", "test"))
+	w.must(w.Forget(ctx, "m0", Origin{Actor: "test"}))
 	w.must(w.CheckOut(ctx, "m1"))
 	w.pass(3 * 24 * time.Hour)
 	w.must(w.CloseDays(ctx))

@@ -26,7 +26,7 @@ func public(s *setup) { s.URL, s.ListenLoopback = "https://mdm.example.com/", fa
 
 func (w *world) code(uses int, expires *time.Time) fleet.CodeInfo {
 	w.t.Helper()
-	c, err := w.fleet.CreateCode(context.Background(), "admin", "test", expires, uses)
+	c, err := w.fleet.CreateCode(context.Background(), fleet.Origin{Actor: "admin"}, "test", expires, uses)
 	check(w.t, err)
 	return c
 }
@@ -146,7 +146,7 @@ func TestEnrolmentCodes(t *testing.T) {
 	w := newWorld(t, public)
 	soon := w.now().Add(time.Hour)
 	once, short, gone := w.code(1, nil), w.code(0, &soon), w.code(0, nil)
-	check(t, w.fleet.DeleteCode(context.Background(), gone.Code))
+	check(t, w.fleet.DeleteCode(context.Background(), gone.ID, fleet.Origin{}))
 	refused := func(what, path string, hint string) {
 		t.Helper()
 		a := w.get(path)

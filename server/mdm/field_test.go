@@ -61,7 +61,7 @@ func TestDeletedMacStaysOut(t *testing.T) {
 	w := newWorld(t)
 	mac := w.mac(macID)
 	mac.enrol()
-	check(t, w.fleet.Forget(context.Background(), macID, "test"))
+	check(t, w.fleet.Forget(context.Background(), macID, fleet.Origin{Actor: "test"}))
 	want(t, "itself", mac.checkin(authenticate("26.5", "25F71")), http.StatusBadRequest)
 	mac.id = otherID
 	want(t, "as another Mac", mac.checkin(authenticate("26.5", "25F71")), http.StatusBadRequest)

@@ -42,13 +42,13 @@ const (
 
 // bound shortens what the client itself caused to be long.
 func (p *Problem) bound() {
-	p.Text = cut(p.Text, maxWords)
+	p.Text = Cut(p.Text, maxWords)
 	if more := len(p.fields) - maxFaults; more > 0 {
 		p.Text += fmt.Sprintf("; %d more faults are not named", more)
 	}
 	p.fields = slices.Clone(p.fields[:min(len(p.fields), maxFaults)])
 	for i, f := range p.fields {
-		p.fields[i] = FieldError{Field: cut(f.Field, maxWords), Reason: cut(f.Reason, maxWords)}
+		p.fields[i] = FieldError{Field: Cut(f.Field, maxWords), Reason: Cut(f.Reason, maxWords)}
 	}
 }
 

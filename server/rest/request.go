@@ -30,6 +30,14 @@ func Principal(c echo.Context) fleet.Principal {
 // SetPrincipal says who makes the request.
 func SetPrincipal(c echo.Context, p fleet.Principal) { c.Set(principalKey, p) }
 
+// Origin says for the audit who makes a request, and from where.
+func Origin(c echo.Context) fleet.Origin {
+	return fleet.Origin{
+		Actor: Principal(c).Actor(), Via: fleet.ViaAPI, Address: c.RealIP(),
+		RequestID: c.Response().Header().Get(echo.HeaderXRequestID),
+	}
+}
+
 // MaxBody is the largest request body that is taken, in bytes.
 const MaxBody = 4 << 20
 
@@ -67,7 +75,7 @@ func OnlyKnown(names []string, next echo.HandlerFunc) echo.HandlerFunc {
 			if slices.Contains(names, name) {
 				continue
 			}
-			p := BadParameter(cut(name, 100), "is not one that this route takes")
+			p := BadParameter(Cut(name, 100), "is not one that this route takes")
 			p.Code = "unknown_parameter"
 			if len(names) > 0 {
 				p.fields[0].Reason += "; it takes " + strings.Join(names, ", ")
@@ -78,8 +86,8 @@ func OnlyKnown(names []string, next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// cut shortens a text of the client's, at the edge of a character.
-func cut(s string, to int) string {
+// Cut shortens a text of the client's, at the edge of a character.
+func Cut(s string, to int) string {
 	if len(s) <= to {
 		return s
 	}
@@ -274,7 +282,7 @@ func WriteOptions(c echo.Context, confirmed bool) (fleet.WriteOptions, error) {
 		return fleet.WriteOptions{}, Forbidden("this token may not confirm; admin is required")
 	}
 	return fleet.WriteOptions{
-		By:      Principal(c).Name,
+		By:      Origin(c),
 		DryRun:  dry != nil && *dry,
 		Confirm: confirmed,
 		IfMatch: strings.Join(c.Request().Header.Values("If-Match"), ", "),

@@ -29,7 +29,7 @@ func (w *Web) deviceRemove(c echo.Context) error {
 		}
 		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "devices"}, m)
 	}
-	if err := w.fleet.Forget(ctx, d.ID, session.Who(c)); err != nil {
+	if err := w.fleet.Forget(ctx, d.ID, session.By(c)); err != nil {
 		return err
 	}
 	return done(c, "/devices", "removed")
@@ -85,7 +85,7 @@ func (w *Web) bulk(c echo.Context) error {
 			})
 		}
 		for i := range macs {
-			if err := w.fleet.Sync(ctx, macs[i].ID, session.Who(c)); err != nil && !errors.Is(err, fleet.ErrConflict) {
+			if err := w.fleet.Sync(ctx, macs[i].ID, session.By(c)); err != nil && !errors.Is(err, fleet.ErrConflict) {
 				return err
 			}
 		}
@@ -102,7 +102,7 @@ func (w *Web) bulk(c echo.Context) error {
 			add = append(add, cmp.Or(d.Serial, d.ID))
 		}
 	}
-	o := fleet.WriteOptions{By: session.Who(c), DryRun: c.FormValue("confirm") == "", Confirm: true}
+	o := fleet.WriteOptions{By: session.By(c), DryRun: c.FormValue("confirm") == "", Confirm: true}
 	_, impact, err := w.fleet.EditGroup(ctx, group, add, remove, o)
 	if err != nil {
 		return err

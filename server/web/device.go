@@ -355,7 +355,7 @@ func servedOf(d *fleet.ServedDeclaration) documentModel {
 
 func (w *Web) deviceSync(c echo.Context) error {
 	id := param(c, "id")
-	if err := w.fleet.Sync(c.Request().Context(), id, session.Who(c)); err != nil {
+	if err := w.fleet.Sync(c.Request().Context(), id, session.By(c)); err != nil {
 		return err
 	}
 	return done(c, view.DevicePath(id), "synced")

@@ -21,9 +21,9 @@ type enrollmentModel struct {
 }
 
 type codeModel struct {
-	Code, Label, Link, By, Expires, UsesLeft string
-	Created                                  view.Moment
-	Dead                                     bool
+	ID, Code, Label, Link, By, Expires, UsesLeft string
+	Created                                      view.Moment
+	Dead                                         bool
 }
 
 // codeForm is what the form for a code holds.
@@ -52,8 +52,9 @@ func (w *Web) showEnrollment(c echo.Context, status int, form codeForm) error {
 
 func (w *Web) codeOf(code *fleet.CodeInfo) codeModel {
 	m := codeModel{
-		Code: code.Code, Label: code.Label, By: code.By, Created: w.when(code.CreatedAt), Expires: "never", UsesLeft: "any number",
-		Link: strings.TrimSuffix(w.o.URL, "/") + "/enroll?code=" + url.QueryEscape(code.Code),
+		ID: code.ID, Code: code.Code, Label: code.Label, By: code.By, Created: w.when(code.CreatedAt), Expires: "never",
+		UsesLeft: "any number",
+		Link:     strings.TrimSuffix(w.o.URL, "/") + "/enroll?code=" + url.QueryEscape(code.Code),
 	}
 	if code.ExpiresAt != nil {
 		m.Expires = code.ExpiresAt.In(w.zone).Format("2006-01-02 15:04 MST")
@@ -90,7 +91,7 @@ func (w *Web) codeCreate(c echo.Context) error {
 	if len(form.Faults) > 0 {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}
-	_, err := w.fleet.CreateCode(c.Request().Context(), session.Who(c), form.Label, expires, uses)
+	_, err := w.fleet.CreateCode(c.Request().Context(), session.By(c), form.Label, expires, uses)
 	if form.Faults = view.FaultsOf(err); form.Faults != nil {
 		return w.showEnrollment(c, http.StatusUnprocessableEntity, form)
 	}
@@ -101,7 +102,7 @@ func (w *Web) codeCreate(c echo.Context) error {
 }
 
 func (w *Web) codeDelete(c echo.Context) error {
-	if err := w.fleet.DeleteCode(c.Request().Context(), c.FormValue("code")); err != nil {
+	if err := w.fleet.DeleteCode(c.Request().Context(), c.FormValue("id"), session.By(c)); err != nil {
 		return err
 	}
 	return done(c, "/enrollment", "deleted")

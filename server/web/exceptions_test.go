@@ -84,7 +84,7 @@ func TestUpdateNowOnTheDevicePage(t *testing.T) {
 	if p := c.send("/devices/MAC-1/update/end"); p.status != http.StatusSeeOther {
 		t.Errorf("taking it back: %d", p.status)
 	}
-	_, _, err := w.SetPause(context.Background(), "a fire", fleet.WriteOptions{By: "test", Confirm: true})
+	_, _, err := w.SetPause(context.Background(), "a fire", fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
 	if p := c.send("/devices/MAC-1/update", "reason", "an incident", "confirm", "yes"); p.status != http.StatusConflict || !strings.Contains(p.body, "Enforcement is paused.") {
 		t.Errorf("while paused: %d", p.status)
@@ -99,7 +99,7 @@ func TestWhoActsOnSingleMacs(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(air)
 	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14}}`)
-	_, _, _, err := w.PutGroup(context.Background(), "lab", nil, fleet.WriteOptions{By: "test", Confirm: true})
+	_, _, _, err := w.PutGroup(context.Background(), "lab", nil, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
 	for scope, want := range map[fleet.Scope]struct{ exempt, freeze int }{
 		fleet.ScopeOperator: {http.StatusSeeOther, http.StatusForbidden}, fleet.ScopeRead: {http.StatusForbidden, http.StatusForbidden},
@@ -123,7 +123,7 @@ func TestWhoActsOnSingleMacs(t *testing.T) {
 		if g, err := w.Group(context.Background(), "lab"); err != nil || (len(g.Devices) == 1) != may {
 			t.Errorf("%s: the group has %v, %v", scope, g.Devices, err)
 		}
-		_, _, err := w.EditGroup(context.Background(), "lab", nil, []string{"MAC-1", "C02AAA", air.serial}, fleet.WriteOptions{By: "test", Confirm: true})
+		_, _, err := w.EditGroup(context.Background(), "lab", nil, []string{"MAC-1", "C02AAA", air.serial}, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 		w.must(err)
 		for _, page := range []string{"/", "/devices", "/policies", "/policies/everyone", "/groups", "/groups/lab", "/releases", "/enrollment", "/calendar", "/settings", "/devices/MAC-1"} {
 			body := c.get(page).body

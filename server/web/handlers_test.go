@@ -222,7 +222,7 @@ func TestGroupsHoldsAndPause(t *testing.T) {
 	if len(codes.Items) != 1 || !strings.Contains(c.get("/enrollment").body, w.srv.URL+"/enroll?code="+codes.Items[0].Code) {
 		t.Errorf("codes: %+v", codes.Items)
 	}
-	if p := c.send("/enrollment/delete", "code", codes.Items[0].Code); p.status != http.StatusSeeOther {
+	if p := c.send("/enrollment/delete", "id", codes.Items[0].ID); p.status != http.StatusSeeOther {
 		t.Errorf("deleting a code: %d", p.status)
 	}
 }

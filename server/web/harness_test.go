@@ -217,7 +217,7 @@ func (w *world) put(text string) {
 	w.t.Helper()
 	var p policy.Policy
 	w.must(json.Unmarshal([]byte(text), &p))
-	_, err := w.PutPolicy(context.Background(), p, fleet.WriteOptions{By: "test", Confirm: true})
+	_, err := w.PutPolicy(context.Background(), p, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
 }
 
@@ -235,7 +235,7 @@ func (w *world) self(id string) string {
 // token makes an API token.
 func (w *world) token(name string, scope fleet.Scope) string {
 	w.t.Helper()
-	made, err := w.CreateToken(context.Background(), "test", fleet.TokenWish{Name: name, Scopes: []fleet.Scope{scope}})
+	made, err := w.CreateToken(context.Background(), fleet.Origin{Actor: "test"}, fleet.TokenWish{Name: name, Scopes: []fleet.Scope{scope}})
 	w.must(err)
 	return made.Token
 }

@@ -82,7 +82,7 @@ func (w *Web) pauseDelete(c echo.Context) error {
 }
 
 func (w *Web) catalogueRefresh(c echo.Context) error {
-	res, err := w.fleet.Refresh(c.Request().Context())
+	res, err := w.fleet.Refresh(c.Request().Context(), session.By(c))
 	switch {
 	case err != nil:
 		return err
@@ -96,7 +96,7 @@ func (w *Web) catalogueRefresh(c echo.Context) error {
 
 // options are those of a guarded write: whether it is only tried, and whether its impact was seen.
 func (w *Web) options(c echo.Context) fleet.WriteOptions {
-	return fleet.WriteOptions{By: session.Who(c), DryRun: c.FormValue("step") == "preview", Confirm: c.FormValue("confirm") != ""}
+	return fleet.WriteOptions{By: session.By(c), DryRun: c.FormValue("step") == "preview", Confirm: c.FormValue("confirm") != ""}
 }
 
 // section is the part of the navigation that a page of ours belongs to.

@@ -334,7 +334,7 @@ func TestInABrowser(t *testing.T) {
 			w.enrol(mac{id: "MAC-" + id, serial: "C02" + id, name: name, model: strings.Repeat("Mac", 50), modelName: name, board: "J413AP", version: "26.5", build: "25F71"})
 		}
 		w.put(`{"name":"everyone","label":"` + strings.Repeat("L", 200) + `","priority":10,"updates":{"mode":"automatic","within_days":14},"details_url":"self"}`)
-		_, _, _, err := w.PutHold(context.Background(), "26.6.1", strings.Repeat("r", 900), true, nil, fleet.WriteOptions{By: "test", Confirm: true})
+		_, _, _, err := w.PutHold(context.Background(), "26.6.1", strings.Repeat("r", 900), true, nil, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 		w.must(err)
 		v := b.tab(t, w, size(360, 740))
 		v.signIn(adminToken)

@@ -32,7 +32,7 @@ func ringed(t *testing.T) *world {
 			it = append(it, m.serial)
 		}
 	}
-	_, _, _, err := w.PutGroup(context.Background(), "it", it, fleet.WriteOptions{By: "test", Confirm: true})
+	_, _, _, err := w.PutGroup(context.Background(), "it", it, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
 	w.put(staged)
 	for i := range 12 {
@@ -169,16 +169,16 @@ func TestRolloutPages(t *testing.T) {
 	w := ringed(t)
 	w.fail()
 	ctx := context.Background()
-	_, err := w.PutExemption(ctx, "MAC-07", w.now().Add(20*24*time.Hour), "in a demo until the fair is over", "ada")
+	_, err := w.PutExemption(ctx, "MAC-07", w.now().Add(20*24*time.Hour), "in a demo until the fair is over", fleet.Origin{Actor: "ada"})
 	w.must(err)
-	_, err = w.PutUpdateNow(ctx, "MAC-04", "the incident of today", "ada")
+	_, err = w.PutUpdateNow(ctx, "MAC-04", "the incident of today", fleet.Origin{Actor: "ada"})
 	w.must(err)
 	for name, days := range map[string][2]string{"launch": {"2026-09-01", "2026-09-04"}, "year-end": {"2026-12-19", "2027-01-04"}} {
 		from, err := release.ParseDay(days[0])
 		w.must(err)
 		to, err := release.ParseDay(days[1])
 		w.must(err)
-		_, err = w.PutFreeze(ctx, policy.Freeze{Name: name, From: from, To: to, Reason: "nobody is there"}, fleet.WriteOptions{By: "ada", Confirm: true})
+		_, err = w.PutFreeze(ctx, policy.Freeze{Name: name, From: from, To: to, Reason: "nobody is there"}, fleet.WriteOptions{By: fleet.Origin{Actor: "ada"}, Confirm: true})
 		w.must(err)
 	}
 	for i := range 12 {

@@ -46,7 +46,7 @@ func (w *world) seed() {
 			w.enrol(m)
 		}
 	}
-	o := fleet.WriteOptions{By: "test", Confirm: true}
+	o := fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true}
 	_, _, _, err := w.PutGroup(ctx, "eng", []string{"C02XK040MD6", "C02XK041MD6", "C02XK046MD6", "C02XK047MD6", "C02XK001MD6", "NOTYET000001"}, o)
 	w.must(err)
 	_, _, _, err = w.PutGroup(ctx, "lab", []string{"C02XK050MD6", "C02XK051MD6"}, o)

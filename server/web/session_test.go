@@ -89,9 +89,9 @@ func TestReadSeesEverythingAndChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(mac{id: "MAC-1", serial: "C02AAA", model: "Mac14,2", board: "J413AP", version: "26.5", build: "25F71"})
 	w.put(`{"name":"x","priority":1,"updates":{"mode":"automatic","within_days":14}}`)
-	_, _, _, err := w.PutGroup(context.Background(), "x", []string{"C02AAA"}, fleet.WriteOptions{By: "test", Confirm: true})
+	_, _, _, err := w.PutGroup(context.Background(), "x", []string{"C02AAA"}, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
-	code, err := w.CreateCode(context.Background(), "test", "office", nil, 0)
+	code, err := w.CreateCode(context.Background(), fleet.Origin{Actor: "test"}, "office", nil, 0)
 	w.must(err)
 	c := w.client().signIn(w.token("looker", fleet.ScopeRead))
 	for _, path := range []string{

@@ -199,7 +199,7 @@ func (w *Web) tokenCreate(c echo.Context) error {
 		}
 		wish.ExpiresAt = &t
 	}
-	made, err := w.fleet.CreateToken(c.Request().Context(), session.Who(c), wish)
+	made, err := w.fleet.CreateToken(c.Request().Context(), session.By(c), wish)
 	if form.Faults = view.FaultsOf(err); form.Faults != nil {
 		return w.showSettings(c, http.StatusUnprocessableEntity, form, nil)
 	}
@@ -222,7 +222,7 @@ func (w *Web) tokenDelete(c echo.Context) error {
 		}
 		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "settings"}, m)
 	}
-	if err := w.fleet.DeleteToken(c.Request().Context(), name); err != nil {
+	if err := w.fleet.DeleteToken(c.Request().Context(), name, session.By(c)); err != nil {
 		return err
 	}
 	return done(c, "/settings", "deleted")

@@ -111,7 +111,7 @@ func TestActingOnAList(t *testing.T) {
 		m.id, m.serial, m.version = "MAC-"+string(rune('1'+i)), "C02"+string(rune('A'+i)), version
 		w.enrol(m)
 	}
-	_, _, _, err := w.PutGroup(ctx, "old", []string{"C02C"}, fleet.WriteOptions{By: "test", Confirm: true})
+	_, _, _, err := w.PutGroup(ctx, "old", []string{"C02C"}, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	w.must(err)
 	c := w.client().signIn(adminToken)
 	form := []string{"version", "26.5", "act", "add", "to", "old"}

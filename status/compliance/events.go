@@ -51,6 +51,7 @@ const (
 	EventRingOpened  = "ring_opened"
 	EventGateHalted  = "gate_halted"
 	EventGateResumed = "gate_resumed"
+	EventAdminAction = "admin_action"
 )
 
 // EventTypes are all types of events with what each says and what its data may have.
@@ -145,6 +146,11 @@ var EventTypes = []struct {
 		EventGateResumed,
 		"the gate halts the release no longer",
 		[]string{"policy", "build", "version", "since_at", "asked", "done", "bad"},
+	},
+	{
+		EventAdminAction,
+		"an entry of the audit: somebody changed something; n is its number",
+		[]string{"n", "actor", "action", "object", "reason"},
 	},
 	{EventBack, "the Mac came back from more than 7 days of silence", []string{"silent_since", "silent_seconds"}},
 }

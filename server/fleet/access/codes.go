@@ -1,14 +1,15 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"strings"
 	"time"
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -17,6 +18,7 @@ const challengeTime = time.Hour
 
 // CodeInfo is an enrolment code. The code itself is shown: it is meant to be handed out.
 type CodeInfo struct {
+	ID        string     `json:"id"` // names the code where its secret must not stand
 	Code      string     `json:"code"`
 	Label     string     `json:"label"`
 	ExpiresAt *time.Time `json:"expires_at"`
@@ -26,8 +28,27 @@ type CodeInfo struct {
 	By        string     `json:"by"`
 }
 
+// codeID names a code and does not give it away: a code has 128 random bits.
+func codeID(code string) string { return hashSecret("code " + code)[:12] }
+
+func codeAct(action string, before, after *storage.Code) audit.Act {
+	act := audit.Act{Action: action}
+	state := func(c *storage.Code) any {
+		info := codeInfo(*c)
+		act.Object = "code/" + cmp.Or(info.Label, info.ID)
+		return map[string]any{"id": info.ID, "label": info.Label, "uses": info.Uses, "expires_at": info.ExpiresAt}
+	}
+	if before != nil {
+		act.Before = state(before)
+	}
+	if after != nil {
+		act.After = state(after)
+	}
+	return act
+}
+
 func codeInfo(c storage.Code) CodeInfo {
-	info := CodeInfo{Code: c.Code, Label: c.Label, Uses: c.Uses, CreatedAt: c.CreatedAt, By: c.By}
+	info := CodeInfo{ID: codeID(c.Code), Code: c.Code, Label: c.Label, Uses: c.Uses, CreatedAt: c.CreatedAt, By: c.By}
 	if !c.ExpiresAt.IsZero() {
 		info.ExpiresAt = &c.ExpiresAt
 	}
@@ -57,15 +78,17 @@ func (a *Access) CheckCode(label string, expires *time.Time, uses int) error {
 }
 
 // CreateCode makes an enrolment code. expires nil: never; uses 0: any number.
-func (a *Access) CreateCode(ctx context.Context, by, label string, expires *time.Time, uses int) (CodeInfo, error) {
+func (a *Access) CreateCode(ctx context.Context, by answer.Origin, label string, expires *time.Time, uses int) (CodeInfo, error) {
 	if err := a.CheckCode(label, expires, uses); err != nil {
 		return CodeInfo{}, err
 	}
-	c := storage.Code{Code: strings.ToLower(rand.Text()), Label: label, Uses: uses, CreatedAt: a.o.Now(), By: by}
+	c := storage.Code{Code: strings.ToLower(rand.Text()), Label: label, Uses: uses, CreatedAt: a.o.Now(), By: by.Actor}
 	if expires != nil {
 		c.ExpiresAt = expires.UTC().Truncate(time.Second)
 	}
-	if err := a.store.PutCode(ctx, c); err != nil {
+	if err := a.update(ctx, by, func(tx *storage.AuthTx) (audit.Act, error) {
+		return codeAct("code.create", nil, &c), tx.PutCode(c)
+	}); err != nil {
 		return CodeInfo{}, err
 	}
 	return codeInfo(c), a.ReloadTokens(ctx)
@@ -90,13 +113,21 @@ func (a *Access) ListCodes(ctx context.Context, limit int, cursor string) (answe
 		func(i int) CodeInfo { return codeInfo(auth.Codes[i]) })
 }
 
-// DeleteCode takes an enrolment code out of force.
-func (a *Access) DeleteCode(ctx context.Context, code string) error {
-	err := a.store.DeleteCode(ctx, code)
-	if errors.Is(err, answer.ErrNotFound) {
-		return answer.NotFound("there is no such enrolment code")
-	}
-	return err
+// DeleteCode takes the enrolment code with that id out of force.
+func (a *Access) DeleteCode(ctx context.Context, id string, by answer.Origin) error {
+	return a.update(ctx, by, func(tx *storage.AuthTx) (audit.Act, error) {
+		codes, err := tx.Codes()
+		if err != nil {
+			return audit.Act{}, err
+		}
+		for i := range codes {
+			if codeID(codes[i].Code) == id {
+				tx.DeleteCode(codes[i].Code)
+				return codeAct("code.delete", &codes[i], nil), nil
+			}
+		}
+		return audit.Act{}, answer.NotFound("there is no such enrolment code")
+	})
 }
 
 // UseCode counts one use of an enrolment code; answer.ErrForbidden when it is unknown, expired or used up.

@@ -27,12 +27,12 @@ func TestCodes(t *testing.T) {
 		"over already":  {"", &past, 0, "expires_at"},
 	} {
 		var e *answer.Error
-		if _, err := a.CreateCode(ctx, "admin", c.label, c.expires, c.uses); !errors.As(err, &e) || len(e.Fields) != 1 || e.Fields[0].Field != c.field {
+		if _, err := a.CreateCode(ctx, answer.Origin{Actor: "admin"}, c.label, c.expires, c.uses); !errors.As(err, &e) || len(e.Fields) != 1 || e.Fields[0].Field != c.field {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	twice := must(a.CreateCode(ctx, "admin", "lab", nil, 2))(t)
-	short := must(a.CreateCode(ctx, "admin", "", &tomorrow, 0))(t)
+	twice := must(a.CreateCode(ctx, answer.Origin{Actor: "admin"}, "lab", nil, 2))(t)
+	short := must(a.CreateCode(ctx, answer.Origin{Actor: "admin"}, "", &tomorrow, 0))(t)
 	if twice.UsesLeft == nil || *twice.UsesLeft != 2 || short.UsesLeft != nil || !short.ExpiresAt.Equal(tomorrow) {
 		t.Errorf("made %+v and %+v", twice, short)
 	}
@@ -57,10 +57,10 @@ func TestCodes(t *testing.T) {
 	if err := a.UseCode(ctx, short.Code); !errors.Is(err, answer.ErrForbidden) {
 		t.Errorf("after its time: %v", err)
 	}
-	if err := a.DeleteCode(ctx, short.Code); err != nil {
+	if err := a.DeleteCode(ctx, short.ID, answer.Origin{Actor: "admin-token"}); err != nil {
 		t.Error(err)
 	}
-	if err := a.DeleteCode(ctx, short.Code); !errors.Is(err, answer.ErrNotFound) {
+	if err := a.DeleteCode(ctx, short.ID, answer.Origin{Actor: "admin-token"}); !errors.Is(err, answer.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -40,7 +40,20 @@ var Scopes = []Scope{ScopeAdmin, ScopeRead, ScopeOperator, ScopeMetrics, ScopeMD
 type Principal struct {
 	Name   string // of the token; "admin-token" for --admin-token
 	Scopes []Scope
+	// OfCommandLine: the token is that of the command line, and not one of the same name.
+	OfCommandLine bool
 }
+
+// Actor is the principal as the audit names it, and whoever made something (docs/api.md 5.2).
+func (p Principal) Actor() string {
+	if p.OfCommandLine {
+		return adminToken
+	}
+	return "token:" + p.Name
+}
+
+// adminToken is the name of the token of the command line.
+const adminToken = "admin-token"
 
 // May tells whether one of the principal's scopes includes want.
 func (p Principal) May(want Scope) bool {
@@ -86,6 +99,7 @@ type NewToken struct {
 // Options are what Access is made of.
 type Options struct {
 	Store *storage.Store
+	Audit *audit.Chain
 	// AdminToken is an admin token that is valid while the process runs; empty: none.
 	AdminToken string
 	// Alone: no other process can have the store open, so that a token that is not known here is known nowhere.
@@ -209,7 +223,7 @@ func (a *Access) Identify(ctx context.Context, secret string) (Principal, error)
 // Recognize is Identify without a look at the store: a token that another replica has just made is not known yet.
 func (a *Access) Recognize(secret string) (Principal, error) {
 	if a.IsAdminToken(secret) {
-		return Principal{Name: "admin-token", Scopes: []Scope{ScopeAdmin}}, nil
+		return Principal{Name: adminToken, Scopes: []Scope{ScopeAdmin}, OfCommandLine: true}, nil
 	}
 	t, ok := a.known(hashSecret(secret))
 	if !ok || tokenInfo(t).Expired(a.o.Now()) {
@@ -227,9 +241,16 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	kept, err := a.store.FirstToken(ctx, storage.Token{
-		Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret),
-		CreatedAt: a.o.Now(), By: "plimsoll",
+	t := storage.Token{
+		Name: "first", Scope: string(ScopeAdmin), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: answer.Program.Actor,
+	}
+	kept := false
+	err = a.update(ctx, answer.Program, func(tx *storage.AuthTx) (audit.Act, error) {
+		one, err := tx.AnyToken()
+		if kept = err == nil && !one; !kept {
+			return audit.Act{}, err
+		}
+		return tokenAct("token.create", nil, &t), tx.PutToken(t)
 	})
 	if err != nil || !kept {
 		return "", err
@@ -237,10 +258,47 @@ func (a *Access) FirstToken(ctx context.Context) (string, error) {
 	return secret, a.ReloadTokens(ctx)
 }
 
+// update changes tokens and codes with the entry of the audit in the same commit. The zero Act is none.
+func (a *Access) update(ctx context.Context, by answer.Origin, fn func(*storage.AuthTx) (audit.Act, error)) error {
+	noting := a.o.Audit.Begin(ctx, storage.AuthPartition)
+	err := a.store.UpdateAuth(ctx, func(tx *storage.AuthTx) error {
+		act, err := fn(tx)
+		if err != nil || act.Action == "" {
+			return err
+		}
+		notes, err := noting.Notes(by, act)
+		if err == nil {
+			tx.Note(notes)
+		}
+		return err
+	})
+	if err == nil {
+		noting.Chained(ctx)
+	}
+	return err
+}
+
+// tokenAct is an act on a token; of its secret the audit holds nothing.
+func tokenAct(action string, before, after *storage.Token) audit.Act {
+	act := audit.Act{Action: action}
+	if before != nil {
+		act.Object, act.Before = "token/"+before.Name, tokenState(*before)
+	}
+	if after != nil {
+		act.Object, act.After = "token/"+after.Name, tokenState(*after)
+	}
+	return act
+}
+
+func tokenState(t storage.Token) any {
+	info := tokenInfo(t)
+	return map[string]any{"scopes": info.Scopes, "expires_at": info.ExpiresAt}
+}
+
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
 // CreateToken makes an API token; its secret is returned once and never kept.
-func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewToken, error) {
+func (a *Access) CreateToken(ctx context.Context, by answer.Origin, w TokenWish) (NewToken, error) {
 	var faults []policy.FieldError
 	if !tokenName.MatchString(w.Name) {
 		faults = append(faults, policy.FieldError{
@@ -265,7 +323,7 @@ func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewTo
 	if err != nil {
 		return NewToken{}, err
 	}
-	t := storage.Token{Name: w.Name, Scope: string(w.Scopes[0]), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: by}
+	t := storage.Token{Name: w.Name, Scope: string(w.Scopes[0]), Hash: hashSecret(secret), CreatedAt: a.o.Now(), By: by.Actor}
 	if scopes := slices.Compact(slices.Sorted(slices.Values(w.Scopes))); len(scopes) > 1 {
 		for _, s := range scopes {
 			t.Scopes = append(t.Scopes, string(s))
@@ -275,10 +333,16 @@ func (a *Access) CreateToken(ctx context.Context, by string, w TokenWish) (NewTo
 	if w.ExpiresAt != nil {
 		t.ExpiresAt = w.ExpiresAt.UTC()
 	}
-	if err := a.store.AddToken(ctx, t); err != nil {
-		if errors.Is(err, answer.ErrConflict) {
-			return NewToken{}, answer.Conflict("exists", fmt.Sprintf("a token named %q exists", w.Name))
+	if err := a.update(ctx, by, func(tx *storage.AuthTx) (audit.Act, error) {
+		before, err := tx.Token(t.Name)
+		if err == nil && before != nil {
+			err = answer.Conflict("exists", fmt.Sprintf("a token named %q exists", t.Name))
 		}
+		if err != nil {
+			return audit.Act{}, err
+		}
+		return tokenAct("token.create", nil, &t), tx.PutToken(t)
+	}); err != nil {
 		return NewToken{}, err
 	}
 	return NewToken{TokenInfo: tokenInfo(t), Token: secret}, a.ReloadTokens(ctx)
@@ -308,11 +372,18 @@ func (a *Access) ListTokens(_ context.Context, limit int, cursor string) (answer
 }
 
 // DeleteToken takes a token out of force.
-func (a *Access) DeleteToken(ctx context.Context, name string) error {
-	if err := a.store.DeleteToken(ctx, name); err != nil {
-		if errors.Is(err, answer.ErrNotFound) {
-			return answer.NotFound(fmt.Sprintf("there is no token named %q", name))
+func (a *Access) DeleteToken(ctx context.Context, name string, by answer.Origin) error {
+	if err := a.update(ctx, by, func(tx *storage.AuthTx) (audit.Act, error) {
+		before, err := tx.Token(name)
+		if err == nil && before == nil {
+			err = answer.NotFound(fmt.Sprintf("there is no token named %q", name))
 		}
+		if err != nil {
+			return audit.Act{}, err
+		}
+		tx.DeleteToken(name)
+		return tokenAct("token.delete", before, nil), nil
+	}); err != nil {
 		return err
 	}
 	return a.ReloadTokens(ctx)

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
 	"plimsoll/storage/storagetest"
@@ -36,11 +38,17 @@ var testDay = time.Date(2026, 8, 19, 9, 0, 0, 0, time.UTC)
 // replica is an Access on a store that others may have open too, and whose loops do not run: it learns of nothing by itself.
 func replica(t *testing.T, db storage.DB) *Access {
 	t.Helper()
-	a := New(Options{Store: storage.New(db), AdminToken: "of the command line", Now: func() time.Time { return testDay }})
+	a := New(options(db, func() time.Time { return testDay }))
 	if err := a.ReloadTokens(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+func options(db storage.DB, now func() time.Time) Options {
+	store := storage.New(db)
+	chain := audit.New(audit.Options{Store: store, Log: slog.New(slog.DiscardHandler), Now: now})
+	return Options{Store: store, Audit: chain, AdminToken: "of the command line", Now: now}
 }
 
 func open(t *testing.T) storage.DB {
@@ -71,7 +79,7 @@ func TestNewTokenOnAnotherReplica(t *testing.T) {
 	db := &looks{DB: store}
 	other := replica(t, db)
 	for _, name := range []string{"first", "second", "third"} {
-		made := must(w.CreateToken(ctx, "admin", TokenWish{Name: name, Scopes: []Scope{ScopeRead}}))(t)
+		made := must(w.CreateToken(ctx, answer.Origin{Actor: "admin"}, TokenWish{Name: name, Scopes: []Scope{ScopeRead}}))(t)
 		if p, err := other.Identify(ctx, made.Token); err != nil || !reflect.DeepEqual(p, Principal{Name: name, Scopes: []Scope{ScopeRead}}) {
 			t.Errorf("the token %s on the other replica: %+v, %v", name, p, err)
 		}
@@ -110,7 +118,7 @@ func TestTokensWhileTheStoreIsAway(t *testing.T) {
 	store := open(t)
 	w := replica(t, store)
 	ctx := t.Context()
-	made := must(w.CreateToken(ctx, "admin", TokenWish{Name: "old", Scopes: []Scope{ScopeRead}}))(t)
+	made := must(w.CreateToken(ctx, answer.Origin{Actor: "admin"}, TokenWish{Name: "old", Scopes: []Scope{ScopeRead}}))(t)
 	db := storagetest.Faulty(store)
 	other := replica(t, db)
 	db.Set(storagetest.Fault{Down: true})
@@ -158,7 +166,7 @@ func TestTokenLife(t *testing.T) {
 	if secret, err := a.FirstToken(ctx); err != nil || secret != "" {
 		t.Errorf("beside a token of the command line a first one is made: %q, %v", secret, err)
 	}
-	made := must(a.CreateToken(ctx, "admin", TokenWish{Name: "ci", Scopes: []Scope{ScopeMetrics}}))(t)
+	made := must(a.CreateToken(ctx, answer.Origin{Actor: "admin"}, TokenWish{Name: "ci", Scopes: []Scope{ScopeMetrics}}))(t)
 	page := must(a.ListTokens(ctx, 0, ""))(t)
 	if len(page.Items) != 1 || !reflect.DeepEqual(page.Items[0], made.TokenInfo) || page.Items[0].By != "admin" || !page.Items[0].CreatedAt.Equal(testDay) {
 		t.Errorf("the list has %+v", page.Items)
@@ -176,18 +184,18 @@ func TestTokenLife(t *testing.T) {
 		"foreign word": {"other", "root", "invalid", "scopes"},
 	} {
 		var e *answer.Error
-		_, err := a.CreateToken(ctx, "admin", TokenWish{Name: c.name, Scopes: []Scope{c.scope}})
+		_, err := a.CreateToken(ctx, answer.Origin{Actor: "admin"}, TokenWish{Name: c.name, Scopes: []Scope{c.scope}})
 		if !errors.As(err, &e) || e.Code != c.code || c.field != "" && e.Fields[0].Field != c.field {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := a.DeleteToken(ctx, "ci"); err != nil {
+	if err := a.DeleteToken(ctx, "ci", answer.Origin{Actor: "admin-token"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Identify(ctx, made.Token); !errors.Is(err, answer.ErrForbidden) {
 		t.Errorf("a deleted token: %v", err)
 	}
-	if err := a.DeleteToken(ctx, "ci"); !errors.Is(err, answer.ErrNotFound) {
+	if err := a.DeleteToken(ctx, "ci", answer.Origin{Actor: "admin-token"}); !errors.Is(err, answer.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }
@@ -196,9 +204,11 @@ func TestTokenLife(t *testing.T) {
 func TestFirstToken(t *testing.T) {
 	db := open(t)
 	ctx := t.Context()
-	one, two := New(Options{Store: storage.New(db), Now: time.Now}), New(Options{Store: storage.New(db), Now: time.Now})
+	o := options(db, time.Now)
+	o.AdminToken = ""
+	one, two := New(o), New(o)
 	secret := must(one.FirstToken(ctx))(t)
-	if p, err := two.Identify(ctx, secret); secret == "" || err != nil || !reflect.DeepEqual(p, Principal{"first", []Scope{ScopeAdmin}}) {
+	if p, err := two.Identify(ctx, secret); secret == "" || err != nil || !reflect.DeepEqual(p, Principal{Name: "first", Scopes: []Scope{ScopeAdmin}}) {
 		t.Errorf("the first token %q: %+v, %v", secret, p, err)
 	}
 	if again := must(two.FirstToken(ctx))(t); again != "" {
@@ -209,10 +219,12 @@ func TestFirstToken(t *testing.T) {
 // A token may have several scopes and a moment at which it stops working; one that has expired is nobody's.
 func TestScopesAndExpiry(t *testing.T) {
 	now := testDay
-	a := New(Options{Store: storage.New(open(t)), Alone: true, Now: func() time.Time { return now }})
+	o := options(open(t), func() time.Time { return now })
+	o.AdminToken, o.Alone = "", true
+	a := New(o)
 	ctx := t.Context()
 	soon, past := now.Add(time.Hour), now
-	made := must(a.CreateToken(ctx, "admin", TokenWish{Name: "both", Scopes: []Scope{ScopeMetrics, ScopeBackup, ScopeMetrics}, ExpiresAt: &soon}))(t)
+	made := must(a.CreateToken(ctx, answer.Origin{Actor: "admin"}, TokenWish{Name: "both", Scopes: []Scope{ScopeMetrics, ScopeBackup, ScopeMetrics}, ExpiresAt: &soon}))(t)
 	if made.Scope != "" || !reflect.DeepEqual(made.Scopes, []Scope{ScopeBackup, ScopeMetrics}) || !made.ExpiresAt.Equal(soon) {
 		t.Errorf("made %+v", made.TokenInfo)
 	}
@@ -230,7 +242,7 @@ func TestScopesAndExpiry(t *testing.T) {
 		"scopes": {Name: "x"}, "scopes ": {Name: "x", Scopes: []Scope{ScopeRead, "root"}}, "expires_at": {Name: "x", Scopes: []Scope{ScopeRead}, ExpiresAt: &past},
 	} {
 		var e *answer.Error
-		if _, err := a.CreateToken(ctx, "admin", w); !errors.As(err, &e) || e.Fields[0].Field != strings.TrimSpace(name) {
+		if _, err := a.CreateToken(ctx, answer.Origin{Actor: "admin"}, w); !errors.As(err, &e) || e.Fields[0].Field != strings.TrimSpace(name) {
 			t.Errorf("%+v: %v", w, err)
 		}
 	}

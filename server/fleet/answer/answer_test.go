@@ -94,3 +94,21 @@ func TestEmptiness(t *testing.T) {
 		}
 	}
 }
+
+// The origins that are nobody's have their way in their name.
+func TestOrigins(t *testing.T) {
+	for _, c := range []struct {
+		o    Origin
+		want Origin
+	}{
+		{Gate, Origin{Actor: "gate", Via: "gate"}},
+		{Program, Origin{Actor: "program", Via: "program"}},
+	} {
+		if c.o != c.want {
+			t.Errorf("%+v, want %+v", c.o, c.want)
+		}
+	}
+	if ViaAPI != "api" || ViaPage != "page" {
+		t.Errorf("the ways are %s and %s", ViaAPI, ViaPage)
+	}
+}

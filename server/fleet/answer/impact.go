@@ -4,9 +4,9 @@ import "plimsoll/declarations/plan"
 
 // WriteOptions are what every guarded write takes.
 type WriteOptions struct {
-	By      string // the principal's name
-	DryRun  bool   // change nothing, answer the impact
-	Confirm bool   // the admin has seen the impact
+	By      Origin
+	DryRun  bool // change nothing, answer the impact
+	Confirm bool // the admin has seen the impact
 	// IfMatch is the ETag that the stored object must have, with quotes; "*" asks that it exists; empty asks nothing.
 	IfMatch string
 	// Create refuses a name that exists.

@@ -18,6 +18,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -62,6 +63,7 @@ type desk struct {
 	*Keeper
 	t       *testing.T
 	db      storage.DB
+	audit   *audit.Chain
 	log     bytes.Buffer
 	changes int
 	mute    bool // events are not published
@@ -80,8 +82,11 @@ func newDesk(t *testing.T, m macs) *desk {
 func deskOn(t *testing.T, db storage.DB, m macs) *desk {
 	t.Helper()
 	d := &desk{t: t, db: db}
+	store, now := storage.New(db), func() time.Time { return testDay }
+	log := slog.New(slog.NewTextHandler(&d.log, nil))
+	d.audit = audit.New(audit.Options{Store: store, Log: log, Now: now})
 	d.Keeper = New(Options{
-		Store: storage.New(db), Macs: m, Log: slog.New(slog.NewTextHandler(&d.log, nil)), Zone: time.UTC, Now: func() time.Time { return testDay },
+		Store: store, Audit: d.audit, Macs: m, Log: log, Zone: time.UTC, Now: now,
 		Address: func(r *storage.Record) string { return "https://mdm.example.com/self/" + r.Facts.ID },
 		Pages:   func() bool { return true }, Changed: func() { d.changes++ },
 		Publish: func(ctx context.Context) (string, error) {
@@ -341,7 +346,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("%s: the faulty fields are %+v, want %s", name, e.Fields, c.field)
 		}
 	}
-	h, created, _, err := d.PutHold(ctx, "26.6.2", "breaks our VPN", false, &later, answer.WriteOptions{By: "ada"})
+	h, created, _, err := d.PutHold(ctx, "26.6.2", "breaks our VPN", false, &later, answer.WriteOptions{By: answer.Origin{Actor: "ada"}})
 	if err != nil || !created || !slices.Equal(h.Releases, []string{"26.6.2"}) || h.By != "ada" || !h.Since.Equal(testDay) || !h.Until.Equal(later) {
 		t.Fatalf("put: %+v, %v", h, err)
 	}
@@ -379,7 +384,7 @@ func TestPause(t *testing.T) {
 	if p, _ := d.Pause(ctx); err != nil || impact.TokensChanged != 3 || p.Paused {
 		t.Errorf("a dry run: %+v, %v", impact, err)
 	}
-	d.must(third(d.SetPause(ctx, "incident", answer.WriteOptions{By: "ada"})))
+	d.must(third(d.SetPause(ctx, "incident", answer.WriteOptions{By: answer.Origin{Actor: "ada"}})))
 	if p, _ := d.Pause(ctx); !p.Paused || p.By != "ada" || enforced() {
 		t.Errorf("paused: %+v, enforced: %v", p, enforced())
 	}

@@ -9,6 +9,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -44,7 +45,7 @@ func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *stor
 	ready *plan.Book,
 ) (FreezeResult, change, error) {
 	now := k.o.Now()
-	f.CreatedAt, f.UpdatedAt, f.By = now, now, o.By
+	f.CreatedAt, f.UpdatedAt, f.By = now, now, o.By.Actor
 	res := FreezeResult{Freeze: f, ETag: freezeETag(f), Changed: true, Warnings: []policy.Reason{}}
 	before := book.Freeze(f.Name)
 	faults, warnings := policy.ValidateFreeze(&f, before, ready.Book, now)
@@ -69,6 +70,9 @@ func (k *Keeper) freezeChange(f policy.Freeze, o answer.WriteOptions, book *stor
 	return res, change{
 		apply: func(in *policy.Input) { in.Freezes = append(withoutFreeze(in.Freezes, f.Name), f) },
 		write: func(tx *storage.BookTx) error { return tx.PutFreeze(f) },
+		acts: []audit.Act{{
+			Action: "freeze.put", Object: "freeze/" + f.Name, Reason: f.Reason, Before: freezeState(before), After: freezeState(&f),
+		}},
 	}, nil
 }
 
@@ -123,6 +127,7 @@ func (k *Keeper) DeleteFreeze(ctx context.Context, name string, o answer.WriteOp
 		return change{
 			apply: func(in *policy.Input) { in.Freezes = withoutFreeze(in.Freezes, name) },
 			write: func(tx *storage.BookTx) error { tx.DeleteFreeze(name); return nil },
+			acts:  []audit.Act{{Action: "freeze.delete", Object: "freeze/" + name, Before: freezeState(f)}},
 		}, nil
 	})
 }

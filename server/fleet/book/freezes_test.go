@@ -47,14 +47,14 @@ func TestFreezeMovesDeadlines(t *testing.T) {
 	}
 
 	before := d.changes
-	res, err = d.PutFreeze(ctx, launch, answer.WriteOptions{By: "ada"})
+	res, err = d.PutFreeze(ctx, launch, answer.WriteOptions{By: answer.Origin{Actor: "ada"}})
 	if err != nil || !res.Created || !res.Changed || res.Freeze.By != "ada" || !res.Freeze.CreatedAt.Equal(testDay) {
 		t.Fatalf("put: %+v, %v", res, err)
 	}
 	if got := deadline(); got != "2026-08-28T12:00:00" || d.changes == before {
 		t.Errorf("with the freeze the deadline is %s, and %d changes were told", got, d.changes-before)
 	}
-	if res, err = d.PutFreeze(ctx, launch, answer.WriteOptions{By: "bob"}); err != nil || res.Changed || res.Freeze.By != "ada" {
+	if res, err = d.PutFreeze(ctx, launch, answer.WriteOptions{By: answer.Origin{Actor: "bob"}}); err != nil || res.Changed || res.Freeze.By != "ada" {
 		t.Errorf("the same again: %+v, %v", res, err)
 	}
 

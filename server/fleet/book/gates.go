@@ -8,6 +8,8 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
+	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -94,6 +96,19 @@ func (t *turns) write(tx *storage.BookTx) error {
 	return nil
 }
 
+func (t *turns) acts() (acts []audit.Act) {
+	for _, o := range t.openings {
+		acts = append(acts, ringAct("ring.open", o.Policy, "", nil, ringOpened{o.Build, o.Ring, o.Evidence})...)
+	}
+	for _, h := range t.halts {
+		acts = append(acts, ringAct("gate.halt", h.Policy, "", nil, ringHalt{h.Build, h.Evidence})...)
+	}
+	for _, h := range t.resumed {
+		acts = append(acts, ringAct("gate.resume", h.Policy, "", ringHalt{h.Build, h.Evidence}, nil)...)
+	}
+	return acts
+}
+
 // look decides for every release that was told, and for every halt.
 func (k *Keeper) look(cur *Current) turns {
 	now := k.o.Now()
@@ -142,14 +157,14 @@ func (k *Keeper) TurnGates(ctx context.Context) error {
 		return nil
 	}
 	events := k.eventsOf(cur, &found)
-	err := k.UpdateBook(ctx, func(tx *storage.BookTx) error {
+	err := k.audited(ctx, answer.Gate, func(tx *storage.BookTx) ([]audit.Act, error) {
 		if tx.Revision != cur.Revision {
-			return errOtherBook
+			return nil, errOtherBook
 		}
 		if err := found.write(tx); err != nil {
-			return err
+			return nil, err
 		}
-		return tx.AddEvents(events, k.published())
+		return found.acts(), tx.AddEvents(events, k.published())
 	})
 	if err != nil {
 		return err

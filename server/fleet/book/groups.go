@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -85,6 +86,9 @@ func (k *Keeper) putGroup(ctx context.Context, name string, o answer.WriteOption
 		return change{
 			apply: func(in *policy.Input) { in.Groups = append(withoutGroup(in.Groups, name), next) },
 			write: func(tx *storage.BookTx) error { return tx.PutGroup(next) },
+			acts: []audit.Act{{
+				Action: "group.put", Object: "group/" + name, Before: groupState(before), After: next, Members: []string{"devices"},
+			}},
 		}, nil
 	})
 	if err != nil {
@@ -161,6 +165,7 @@ func (k *Keeper) DeleteGroup(ctx context.Context, name string, o answer.WriteOpt
 		return change{
 			apply: func(in *policy.Input) { in.Groups = withoutGroup(in.Groups, name) },
 			write: func(tx *storage.BookTx) error { tx.DeleteGroup(name); return nil },
+			acts:  []audit.Act{{Action: "group.delete", Object: "group/" + name, Before: groupState(g)}},
 		}, nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -20,6 +21,7 @@ const (
 type change struct {
 	apply func(*policy.Input)         // to a copy of the book, for its impact
 	write func(*storage.BookTx) error // nil: nothing changes
+	acts  []audit.Act                 // what it is for the audit
 	past  bool                        // a new deadline lies in the past
 }
 
@@ -53,13 +55,33 @@ func (k *Keeper) guard(ctx context.Context, o answer.WriteOptions,
 			return nil, &answer.Error{Kind: answer.ErrConflict, Code: "confirm_required", Text: text, Impact: impact}
 		}
 	}
-	return nil, k.UpdateBook(ctx, func(tx *storage.BookTx) error {
+	return nil, k.audited(ctx, o.By, func(tx *storage.BookTx) ([]audit.Act, error) {
 		c, err := check(tx.Book, cur.Book)
 		if err != nil || c.write == nil {
+			return nil, err
+		}
+		return c.acts, c.write(tx)
+	})
+}
+
+// audited changes the book, with the entries of the audit in the same commit, and puts the change in force on this replica.
+func (k *Keeper) audited(ctx context.Context, by answer.Origin, fn func(*storage.BookTx) ([]audit.Act, error)) error {
+	noting := k.o.Audit.Begin(ctx, storage.BookPartition)
+	err := k.UpdateBook(ctx, func(tx *storage.BookTx) error {
+		acts, err := fn(tx)
+		if err != nil {
 			return err
 		}
-		return c.write(tx)
+		notes, err := noting.Notes(by, acts...)
+		if err == nil {
+			tx.Note(notes)
+		}
+		return err
 	})
+	if err == nil {
+		noting.Chained(ctx)
+	}
+	return err
 }
 
 // confirm says in an impact why the write hits many people at once, or why nobody has time for it; else Guard stays null.

@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -56,7 +57,7 @@ func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors
 	o answer.WriteOptions,
 ) (Hold, bool, *answer.Impact, error) {
 	now := k.o.Now()
-	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By}
+	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By.Actor}
 	var faults []policy.FieldError
 	if err := release.CheckHoldSubject(k.Current().Index, subject); err != nil {
 		faults = append(faults, policy.FieldError{Field: "subject", Reason: err.Error()})
@@ -85,9 +86,16 @@ func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors
 		if !answer.Matches(o.IfMatch, current) {
 			return change{}, answer.PreconditionFailed("the hold")
 		}
+		if before != nil && before.Reason == reason && before.Successors == successors && before.Until.Equal(h.Until) {
+			h.By = before.By
+			return change{}, nil
+		}
 		return change{
 			apply: func(in *policy.Input) { in.Holds = append(withoutHold(in.Holds, subject), h) },
 			write: func(tx *storage.BookTx) error { return tx.PutHold(h) },
+			acts: []audit.Act{{
+				Action: "hold.put", Object: "hold/" + subject, Reason: reason, Before: holdState(before), After: holdState(&h),
+			}},
 		}, nil
 	})
 	if err != nil {
@@ -116,6 +124,7 @@ func (k *Keeper) DeleteHold(ctx context.Context, subject string, o answer.WriteO
 		return change{
 			apply: func(in *policy.Input) { in.Holds = withoutHold(in.Holds, subject) },
 			write: func(tx *storage.BookTx) error { tx.DeleteHold(subject); return nil },
+			acts:  []audit.Act{{Action: "hold.delete", Object: "hold/" + subject, Before: holdState(h)}},
 		}, nil
 	})
 }

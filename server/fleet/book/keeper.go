@@ -13,6 +13,7 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -29,6 +30,7 @@ type Macs interface {
 // Options are what a Keeper is made of.
 type Options struct {
 	Store *storage.Store
+	Audit *audit.Chain
 	Macs  Macs
 	Log   *slog.Logger
 	Zone  *time.Location   // in which zone-less deadlines are read

@@ -8,6 +8,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -37,7 +38,7 @@ func (k *Keeper) SetPause(ctx context.Context, reason string, o answer.WriteOpti
 		return Pause{}, nil, answer.Invalid("the pause is not valid",
 			policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
 	}
-	p := &release.Pause{Reason: reason, Since: k.o.Now(), By: o.By}
+	p := &release.Pause{Reason: reason, Since: k.o.Now(), By: o.By.Actor}
 	impact, err := k.setPause(ctx, p, o)
 	return pauseOf(p), impact, err
 }
@@ -50,12 +51,27 @@ func (k *Keeper) ClearPause(ctx context.Context, o answer.WriteOptions) (Pause, 
 
 func (k *Keeper) setPause(ctx context.Context, p *release.Pause, o answer.WriteOptions) (*answer.Impact, error) {
 	return k.guard(ctx, o, func(book *storage.Book, _ *plan.Book) (change, error) {
-		if p != nil && book.Pause != nil {
-			p.Since = book.Pause.Since
+		before := book.Pause
+		switch {
+		case p == nil && before == nil:
+			return change{}, nil
+		case p != nil && before != nil:
+			p.Since = before.Since
+			if p.Reason == before.Reason {
+				p.By = before.By
+				return change{}, nil
+			}
+		}
+		act := audit.Act{Action: "pause.put", Object: "pause", Before: pauseState(before), After: pauseState(p)}
+		if p == nil {
+			act.Action = "pause.delete"
+		} else {
+			act.Reason = p.Reason
 		}
 		return change{
 			apply: func(in *policy.Input) { in.Pause = p },
 			write: func(tx *storage.BookTx) error { return tx.SetPause(p) },
+			acts:  []audit.Act{act},
 		}, nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
+	"plimsoll/server/fleet/audit"
 	"plimsoll/storage"
 )
 
@@ -89,6 +90,7 @@ func (k *Keeper) policyChange(p policy.Policy, o answer.WriteOptions, book *stor
 	return res, change{
 		apply: func(in *policy.Input) { in.Policies = append(withoutPolicy(in.Policies, p.Name), stored) },
 		write: func(tx *storage.BookTx) error { return tx.PutPolicy(stored) },
+		acts:  []audit.Act{{Action: "policy.put", Object: "policy/" + p.Name, Before: policyState(before), After: p}},
 		past:  policy.DeadlinePast(&p, now) && (before == nil || before.Rule().Deadline != p.Rule().Deadline),
 	}, nil
 }
@@ -150,6 +152,7 @@ func (k *Keeper) DeletePolicy(ctx context.Context, name string, o answer.WriteOp
 		return change{
 			apply: func(in *policy.Input) { in.Policies = withoutPolicy(in.Policies, name) },
 			write: func(tx *storage.BookTx) error { tx.DeletePolicy(name); return nil },
+			acts:  []audit.Act{{Action: "policy.delete", Object: "policy/" + name, Before: policyState(p)}},
 		}, nil
 	})
 }
@@ -179,6 +182,10 @@ func (k *Keeper) MovePolicy(ctx context.Context, name string, up bool, o answer.
 					return err
 				}
 				return tx.PutPolicy(b)
+			},
+			acts: []audit.Act{
+				{Action: "policy.put", Object: "policy/" + a.Name, Before: policyState(p), After: a.Policy},
+				{Action: "policy.put", Object: "policy/" + b.Name, Before: policyState(other), After: b.Policy},
 			},
 		}, nil
 	})

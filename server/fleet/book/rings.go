@@ -217,7 +217,7 @@ func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string,
 		}
 		opening := policy.Opening{
 			Policy: name, Build: build, Ring: ring, At: k.o.Now(), Why: policy.OpenedByHand,
-			Reason: reason, By: o.By,
+			Reason: reason, By: o.By.Actor,
 		}
 		res.Changed = true
 		events = []compliance.Event{compliance.RingOpened(opening, ready.Index.Build(build).Version)}
@@ -230,6 +230,7 @@ func (k *Keeper) OpenRing(ctx context.Context, name, build, ring, reason string,
 				}
 				return tx.AddEvents(events, k.published())
 			},
+			acts: ringAct("ring.open", name, reason, nil, ringOpened{Build: build, Ring: ring}),
 		}, nil
 	})
 	if res.Impact = impact; err == nil && res.Changed && !o.DryRun {

@@ -115,7 +115,7 @@ func TestOpenRing(t *testing.T) {
 		t.Errorf("a dry run: %+v, %v", res, err)
 	}
 	d.wantBook("after a dry run", "", "40/0/10")
-	res, err = d.OpenRing(ctx, "stepped", "25G83", "broad", "tested", answer.WriteOptions{By: "ada", Confirm: true})
+	res, err = d.OpenRing(ctx, "stepped", "25G83", "broad", "tested", answer.WriteOptions{By: answer.Origin{Actor: "ada"}, Confirm: true})
 	if err != nil || !res.Changed {
 		t.Fatalf("opened: %+v, %v", res, err)
 	}

@@ -58,6 +58,8 @@ type Options struct {
 	Gates func(ctx context.Context) error
 	// Announce brings the events that concern no Mac to the fleet's timeline: another replica may have died before it did.
 	Announce func(ctx context.Context) error
+	// TrimAudit deletes what is older than its retention from the audit.
+	TrimAudit func(ctx context.Context) error
 	// Took is called when the lease was taken. Loops run while it is held.
 	Took  func()
 	Loops []func(context.Context)

@@ -303,8 +303,10 @@ func TestRetention(t *testing.T) {
 	ctx := t.Context()
 	r.keepToday(ctx)
 	r.must(r.store.SetDay(ctx, "2026-08-01", []byte("{}")))
-	r.must(r.store.PutCode(ctx, storage.Code{Code: "old", ExpiresAt: testDay.AddDate(0, 0, -keepCodes-1)}))
-	r.must(r.store.PutCode(ctx, storage.Code{Code: "ended", ExpiresAt: testDay.AddDate(0, 0, -1)}))
+	for name, ago := range map[string]int{"old": keepCodes + 1, "ended": 1} {
+		code := storage.Code{Code: name, ExpiresAt: testDay.AddDate(0, 0, -ago)}
+		r.must(r.store.UpdateAuth(ctx, func(tx *storage.AuthTx) error { return tx.PutCode(code) }))
+	}
 	r.Trim(ctx)
 	var days []string
 	r.must(r.store.Days(ctx, "", func(date string, _ []byte) { days = append(days, date) }))

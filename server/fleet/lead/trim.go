@@ -99,6 +99,11 @@ func (l *Leader) trimFleet(ctx context.Context, limits storage.Limits) {
 	if err := l.o.Store.TrimFleet(ctx, limits.EventsAfter); err != nil {
 		l.o.Log.Warn("old events of the fleet could not be deleted", "error", err)
 	}
+	if l.o.TrimAudit != nil {
+		if err := l.o.TrimAudit(ctx); err != nil {
+			l.o.Log.Warn("old entries of the audit could not be deleted", "error", err)
+		}
+	}
 	if err := l.o.Store.DropChallenges(ctx, now); err != nil {
 		l.o.Log.Warn("expired SCEP challenges could not be deleted", "error", err)
 	}

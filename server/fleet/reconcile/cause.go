@@ -186,6 +186,14 @@ func Sync(by string) Cause {
 	})
 }
 
+// Audited is an event that tells of an entry of the audit about the Mac. It has its id.
+func Audited(e compliance.Event) Cause {
+	return known(Noting, func(o *Outcome, _ time.Time) bool {
+		o.Events = append(o.Events, e)
+		return true
+	})
+}
+
 // Delay is an hour that the Mac's user took.
 func Delay(d plan.Delayed, e compliance.Event) Cause {
 	return enrolled(Ordinary, func(o *Outcome, _ time.Time) bool {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -249,7 +250,7 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 		return err
 	}
 	for i := range o.Events {
-		o.Events[i].ID = storage.NewEventID()
+		o.Events[i].ID = cmp.Or(o.Events[i].ID, storage.NewEventID())
 	}
 	return m.AddEvents(o.Events)
 }

@@ -117,12 +117,19 @@ func (r *Room) delay(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.act(c, func(link string) (fleet.Self, error) { return r.o.Fleet.SelfDelay(c.Request().Context(), link, now) })
+	return r.act(c, func(link string) (fleet.Self, error) {
+		return r.o.Fleet.SelfDelay(c.Request().Context(), link, now, from(c))
+	})
 }
 
 func (r *Room) upgrade(c echo.Context) error {
-	return r.act(c, func(link string) (fleet.Self, error) { return r.o.Fleet.SelfUpgrade(c.Request().Context(), link) })
+	return r.act(c, func(link string) (fleet.Self, error) {
+		return r.o.Fleet.SelfUpgrade(c.Request().Context(), link, from(c))
+	})
 }
+
+// from is where a request comes from.
+func from(c echo.Context) fleet.Origin { return fleet.Origin{Via: fleet.ViaPage, Address: c.RealIP()} }
 
 // act carries an action of the user out and leads back to the page, which says at once when it was not possible.
 func (r *Room) act(c echo.Context, act func(link string) (fleet.Self, error)) error {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -60,6 +62,7 @@ func (r *Room) login(c echo.Context) error {
 	}
 	switch {
 	case errors.Is(err, fleet.ErrForbidden) || err == nil && secret == "":
+		r.refused(c)
 		return again(http.StatusUnauthorized, "This token is not known.")
 	case err != nil:
 		return err
@@ -75,8 +78,56 @@ func (r *Room) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	by := from(c)
+	by.Actor = p.Actor()
+	if err := r.o.Fleet.Enter(asked.Context(), by, nothing, fleet.Act{Action: "session.create", Object: "session"}); err != nil {
+		return err
+	}
 	c.SetCookie(r.sessions.cookie(value, int(lifetime/time.Second)))
 	return c.Redirect(http.StatusSeeOther, next)
+}
+
+func nothing() error { return nil }
+
+// refusals are the refused sign-ins of which the audit knows: at most one a minute and address.
+type refusals struct {
+	mu     sync.Mutex
+	latest map[string]time.Time
+}
+
+// news tells whether none of that address was entered in the last minute.
+func (r *refusals) news(address string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.latest[address]) < time.Minute {
+		return false
+	}
+	for a, at := range r.latest {
+		if now.Sub(at) >= time.Minute {
+			delete(r.latest, a)
+		}
+	}
+	if r.latest == nil {
+		r.latest = map[string]time.Time{}
+	}
+	r.latest[address] = now
+	return true
+}
+
+// refused enters a sign-in that was refused into the audit. Of its token nothing is known there.
+func (r *Room) refused(c echo.Context) {
+	by := from(c)
+	network := by.Address
+	if a, err := netip.ParseAddr(network); err == nil && a.Is6() {
+		if p, err := a.WithZone("").Prefix(64); err == nil { // what one customer has
+			network = p.String()
+		}
+	}
+	if !r.refusals.news(network, r.o.Now()) {
+		return
+	}
+	by.Actor = "program"
+	_ = r.o.Fleet.Enter(c.Request().Context(), by, nothing, fleet.Act{Action: "session.refuse", Object: "session"})
 }
 
 // logout also ends the session for who kept its cookie; another replica takes that until it expires.

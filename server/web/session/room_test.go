@@ -103,7 +103,7 @@ func (w *world) replica(o session.Options) http.Handler {
 // token makes an API token.
 func (w *world) token(name string, scope fleet.Scope) string {
 	w.t.Helper()
-	made, err := w.CreateToken(context.Background(), "test", fleet.TokenWish{Name: name, Scopes: []fleet.Scope{scope}})
+	made, err := w.CreateToken(context.Background(), fleet.Origin{Actor: "test"}, fleet.TokenWish{Name: name, Scopes: []fleet.Scope{scope}})
 	w.must(err)
 	return made.Token
 }
@@ -248,7 +248,7 @@ func TestSessionsEnd(t *testing.T) {
 		w := newWorld(t)
 		c := w.client().signIn(w.token("first", fleet.ScopeAdmin))
 		in(t, c, true)
-		w.must(w.DeleteToken(context.Background(), "first"))
+		w.must(w.DeleteToken(context.Background(), "first", fleet.Origin{}))
 		in(t, c, false)
 		w.pass(time.Second)
 		w.token("first", fleet.ScopeAdmin)

@@ -157,6 +157,7 @@ type Options struct {
 type Room struct {
 	o        Options
 	sessions sessions
+	refusals refusals
 }
 
 // New reads the key that signs cookies, or makes it: all replicas have the same.
@@ -253,8 +254,22 @@ func (r *Room) Recall(c echo.Context) {
 	}
 }
 
-// Who is the name that writes are noted under.
+// Who is the name of the token that the session was opened with.
 func Who(c echo.Context) string { return Of(c).Name }
+
+// By says for the audit who makes a request, and from where.
+func By(c echo.Context) fleet.Origin {
+	o := from(c)
+	o.Actor = Of(c).principal().Actor()
+	return o
+}
+
+// from is where a request comes from.
+func from(c echo.Context) fleet.Origin { return fleet.Origin{Via: fleet.ViaPage, Address: c.RealIP()} }
+
+func (s *Session) principal() fleet.Principal {
+	return fleet.Principal{Name: s.Name, Scopes: s.scopes, OfCommandLine: !s.Kept()}
+}
 
 // SignedIn lets only signed-in people through, and reads the form of a write. Writes that another site caused must have been
 // refused before.
@@ -307,5 +322,5 @@ func (s *Session) Kept() bool { return s.Mark == "" }
 
 // May tells whether the session's token gives a scope.
 func (s *Session) May(want fleet.Scope) bool {
-	return fleet.Principal{Name: s.Name, Scopes: s.scopes}.May(want)
+	return s.principal().May(want)
 }
