@@ -190,7 +190,7 @@ func TestDeletedMacComesBack(t *testing.T) {
 		if !r.device(listenerMac).Enrolled {
 			t.Error("it is not enrolled")
 		}
-		if err := r.fleet.Forget(t.Context(), listenerMac, "test"); err != nil {
+		if err := r.fleet.Forget(t.Context(), listenerMac, fleet.Origin{Actor: "test"}); err != nil {
 			t.Fatal(err)
 		}
 		if d := r.device(listenerMac); d.ID != "" {

@@ -160,7 +160,7 @@ func TestUserIsToldOfExceptions(t *testing.T) {
 	put := func(name string, from, to release.Day, strict bool, groups ...string) {
 		t.Helper()
 		f := policy.Freeze{Name: name, From: from, To: to, Reason: "secret of the admins", Strict: strict, Groups: groups}
-		if _, err := w.PutFreeze(ctx, f, WriteOptions{By: "ada", Confirm: true}); err != nil {
+		if _, err := w.PutFreeze(ctx, f, WriteOptions{By: Origin{Actor: "ada"}, Confirm: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
