@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll/server/fleet"
 	"plimsoll/examples/macs/sim"
 )
 

@@ -174,17 +174,17 @@ func TestUserIsToldOfExceptions(t *testing.T) {
 	if s := self(); s.Freeze == nil || s.Freeze.To != today+5 {
 		t.Errorf("in two freezes: %+v", s.Freeze)
 	}
-	if _, err := w.PutUpdateNow(ctx, "MAC-1", "an incident", "ada"); err != nil {
+	if _, err := w.PutUpdateNow(ctx, "MAC-1", "an incident", Origin{Actor: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	if s := self(); !s.UpdateNow || s.Freeze != nil || s.CanDelay || s.DelaysLeft != 0 || s.Overdue {
 		t.Errorf("an update now goes before an ordinary freeze and a delay: %+v", s)
 	}
-	if err := w.DeleteUpdateNow(ctx, "MAC-1", "ada"); err != nil {
+	if err := w.DeleteUpdateNow(ctx, "MAC-1", Origin{Actor: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	until := w.now().Add(48 * time.Hour)
-	if _, err := w.PutExemption(ctx, "MAC-1", until, "secret of the admins", "ada"); err != nil {
+	if _, err := w.PutExemption(ctx, "MAC-1", until, "secret of the admins", Origin{Actor: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	if s := self(); s.ExemptUntil == nil || !s.ExemptUntil.Equal(until) || s.Required != nil || s.UpdateNow {
