@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"plimsoll/server/fleet"
 	"plimsoll/examples/macs/sim"
+	"plimsoll/server/fleet"
 )
 
 const listenerMac = "564D4F2B-0000-4000-8000-0000000000AA"

@@ -21,7 +21,7 @@ func (r *rig) required() {
 	days := 14
 	_, err := r.fleet.PutPolicy(r.t.Context(), policy.Policy{
 		Name: "everyone", Priority: 1, Updates: &policy.Updates{Mode: "automatic", WithinDays: &days},
-	}, fleet.WriteOptions{By: "test", Confirm: true})
+	}, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestAMonthAway(t *testing.T) {
 		days := 14 + day
 		_, err := r.fleet.PutPolicy(t.Context(), policy.Policy{
 			Name: "everyone", Priority: 1, NoticeDays: new(int), Updates: &policy.Updates{Mode: "automatic", WithinDays: &days, Time: fmt.Sprintf("%02d:00", day%24)},
-		}, fleet.WriteOptions{By: "test", Confirm: true})
+		}, fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 		if err != nil {
 			t.Fatal(err)
 		}
