@@ -53,6 +53,35 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
+// One plan with ten policies, of which the one that governs has four rings, and ten freezes (at most 25 µs).
+func BenchmarkPlanRingsAndFreezes(b *testing.B) {
+	in := tenPolicies(b).Input
+	last := len(in.Policies) - 1
+	in.Policies[last] = stored(b, `{"name":"all","priority":1,"updates":{"mode":"automatic","within_days":14,"exploited_within_days":3,"days":["tue","wed","thu"]},"notice_days":2,
+		"rings":[{"name":"canary","groups":["g1"],"within_days":2},{"name":"early","percent":10,"within_days":5},{"name":"more","percent":30,"within_days":9,"min_age_days":3},{"name":"broad","min_age_days":5}],
+		"gate":{},"background_security":{"mode":"automatic","within_days":2}}`, "2026-01-01")
+	for i := range 10 {
+		f := freeze(b, fmt.Sprint("freeze-", i), fmt.Sprintf("2026-%02d-05", i+3), fmt.Sprintf("2026-%02d-20", i+3), i%2 == 0)
+		if i%3 == 0 {
+			f.ExcludeGroups = []string{"g2"}
+		}
+		in.Freezes = append(in.Freezes, f)
+	}
+	book, err := Compile(in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, now := mac("26.5", "25F71"), at(b, "2026-08-22T10:00")
+	m.Facts.Board, m.Asks = "J413AP", true
+	if p := book.Plan(m, now); p.Ring != "broad" && p.Ring != "more" && p.Ring != "early" {
+		b.Fatalf("ring %q", p.Ring)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		book.Plan(m, now)
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	in := tenPolicies(b).Input
 	b.ReportAllocs()

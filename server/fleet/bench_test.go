@@ -55,6 +55,34 @@ func BenchmarkImpact100k(b *testing.B) {
 	}
 }
 
+// The impact of a freeze over 100,000 Macs (at most 3 s on two cores).
+func BenchmarkFreezeImpact100k(b *testing.B) {
+	w := crowd(b, 100_000)
+	if _, err := w.putPolicy(autoPolicy, WriteOptions{Confirm: true}); err != nil {
+		b.Fatal(err)
+	}
+	f := policy.Freeze{Name: "late-summer", From: release.DayOf(testDay), To: release.DayOf(testDay) + 20, Reason: "sales"}
+	for b.Loop() {
+		res, err := w.PutFreeze(context.Background(), f, WriteOptions{DryRun: true})
+		if err != nil || res.Impact.Devices == 0 {
+			b.Fatalf("%+v, %v", res.Impact, err)
+		}
+	}
+}
+
+// A look of the gates at 100,000 Macs (at most 1 s).
+func BenchmarkGates100k(b *testing.B) {
+	w := crowd(b, 100_000)
+	const ringed = `{"name":"ringed","priority":10,"updates":{"mode":"automatic","within_days":14},"notice_days":2,"rings":[` +
+		`{"name":"canary","percent":5,"within_days":2},{"name":"early","percent":20,"within_days":7},{"name":"broad","min_age_days":5}],"gate":{}}`
+	if _, err := w.putPolicy(ringed, WriteOptions{Confirm: true}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		w.must(w.TurnGates(context.Background()))
+	}
+}
+
 // GET /v1/compliance at 100,000 Macs (at most 5 ms).
 func BenchmarkCompliance100k(b *testing.B) {
 	w := crowd(b, 100_000)
