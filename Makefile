@@ -32,6 +32,7 @@ fuzz: ## every fuzz target for longer: make fuzz FUZZTIME=1m
 bench: ## the whole stack on both stores, against the limit; a table, and out/bench.json
 	@.ci/need go redis-server
 	PLIMSOLL_BENCH=1 $(GO) test -count=1 -run '^TestBench$$' -timeout 60m -v ./server/app
+	$(GO) test -run '^$$' -bench 'PlanRingsAndFreezes|Gates100k|FreezeImpact100k' ./declarations/plan ./server/fleet
 
 faults: ## kill -9, failovers, full disks, cut connections, overload, replicas: what was acknowledged against what is there
 	@.ci/need go redis-server
