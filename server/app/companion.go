@@ -72,7 +72,9 @@ func (s *settings) checkCompanion() error {
 		flag string
 		set  bool
 	}{
-		{"device-ca", len(s.DeviceCA) > 0}, {"cert-header", s.CertHeader != ""}, {"data", s.Data != ""},
+		{"device-ca", len(s.DeviceCA) > 0},
+		{"cert-header", s.CertHeader != ""},
+		{"data", s.Data != ""},
 		{"profile-identity", s.ProfileIdentity != ""},
 	} {
 		if f.set {
@@ -86,8 +88,12 @@ func (s *settings) checkCompanion() error {
 func (s *settings) onlyBeside() error {
 	c := &s.CompanionOptions
 	for _, f := range []struct{ flag, value string }{
-		{"mdm-key", c.MDMKey}, {"dm-listen", c.DMListen}, {"dm-secret", c.DMSecret}, {"mdm-webhook-secret", c.MDMWebhookSecret},
-		{"dm-hmac-key", c.DMHMACKey}, {"mdm-webhook-hmac-key", c.MDMWebhookHMACKey},
+		{"mdm-key", c.MDMKey},
+		{"dm-listen", c.DMListen},
+		{"dm-secret", c.DMSecret},
+		{"mdm-webhook-secret", c.MDMWebhookSecret},
+		{"dm-hmac-key", c.DMHMACKey},
+		{"mdm-webhook-hmac-key", c.MDMWebhookHMACKey},
 	} {
 		if f.value != "" {
 			return bad(f.flag, "has a meaning beside --mdm-url only")
