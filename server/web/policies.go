@@ -32,6 +32,7 @@ type policyRow struct {
 	Devices           int
 	DevicesLink       string
 	States            []view.Share
+	Halted            int // releases that its gate halts
 }
 
 // editorModel is the editor of a policy.
@@ -74,17 +75,17 @@ func (w *Web) policiesPage(c echo.Context) error {
 		return err
 	}
 	f := frame{Title: "Policies", Section: "policies", Live: true, Notice: notice(c)}
-	return w.render(c, http.StatusOK, "policies", f, policiesModelOf(page.Items, counts))
+	return w.render(c, http.StatusOK, "policies", f, policiesModelOf(page.Items, counts, w.fleet.RingCounts().Halted))
 }
 
-func policiesModelOf(policies []policy.Policy, counts fleet.Compliance) policiesModel {
+func policiesModelOf(policies []policy.Policy, counts fleet.Compliance, halted map[string]int) policiesModel {
 	m := policiesModel{Ungoverned: counts.Devices}
 	for i := range policies {
 		p := &policies[i]
 		row := policyRow{
 			Name: p.Name, Title: policyTitle(p), Link: "/policies/" + url.PathEscape(p.Name), Priority: p.Priority,
 			Words:       view.PolicyWords(p),
-			DevicesLink: "/devices?policy=" + url.QueryEscape(p.Name),
+			DevicesLink: "/devices?policy=" + url.QueryEscape(p.Name), Halted: halted[p.Name],
 		}
 		for _, n := range counts.Policies {
 			if n.Name == p.Name {
@@ -131,9 +132,10 @@ func (w *Web) policyEdit(c echo.Context) error {
 			return err
 		}
 		m.Progress = rollout.ProgressOf(&p, rings, w.now(), w.zone)
-		if err := w.countRings(c, &m, p, fleet.WriteOptions{}); errors.Is(err, fleet.ErrUnavailable) {
-			return err // a stored policy that is not valid any more is shown without a count
-		}
+	}
+	// A stored policy that is not valid any more is shown without a count.
+	if err := w.countRings(c, &m, p, fleet.WriteOptions{}); errors.Is(err, fleet.ErrUnavailable) {
+		return err
 	}
 	return w.showEditor(c, http.StatusOK, m)
 }
@@ -211,7 +213,10 @@ func (w *Web) policySave(c echo.Context) error {
 	}
 	o.Confirm = c.FormValue("confirm") == seen
 	res, err := w.fleet.PutPolicy(ctx, p, o)
-	if err == nil && !o.DryRun {
+	switch {
+	case err == nil && !o.DryRun && len(res.Warnings) > 0: // its own page says them
+		return done(c, "/policies/"+url.PathEscape(p.Name), "saved")
+	case err == nil && !o.DryRun:
 		return done(c, "/policies", "saved")
 	}
 	impact := res.Impact

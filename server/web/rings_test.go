@@ -50,6 +50,13 @@ func counts(body string) string {
 	return strings.Join(out, ", ")
 }
 
+// etagOf is the ETag of the policy that an editor shows.
+func etagOf(body string) string {
+	_, after, _ := strings.Cut(body, `name="etag" value="`)
+	etag, _, _ := strings.Cut(after, `"`)
+	return html.UnescapeString(etag)
+}
+
 func TestRingsInTheEditor(t *testing.T) {
 	w := ringed(t)
 	c := w.client().signIn(adminToken)
@@ -57,10 +64,8 @@ func TestRingsInTheEditor(t *testing.T) {
 	if got := counts(body); got != "6 Macs, 6 Macs" {
 		t.Errorf("the rings have %q", got)
 	}
-	_, after, _ := strings.Cut(body, `name="etag" value="`)
-	etag, _, _ := strings.Cut(after, `"`)
 	form := []string{
-		"original", "staged", "etag", html.UnescapeString(etag), "name", "staged", "priority", "10", "updates.mode", "automatic", "updates.within_days", "14", "notice_days", "2",
+		"original", "staged", "etag", etagOf(body), "name", "staged", "priority", "10", "updates.mode", "automatic", "updates.within_days", "14", "notice_days", "2",
 		"rings[0].name", "pilot", "rings[0].groups", "it", "rings[0].within_days", "2", "rings[1].name", "rest", "rings[1].min_age_days", "9", "gate", "on", "gate.max_bad_percent", "5",
 	}
 	p := c.send("/policies", append(form, "step", "ring-add")...)
@@ -109,6 +114,17 @@ func TestRingsInTheEditor(t *testing.T) {
 	if err != nil || len(got.Rings) != 2 || *got.Gate.MinMacs != 4 || len(got.Updates.Days) != 2 || p.status != http.StatusSeeOther {
 		t.Errorf("afterwards: %+v, %v, %d", got, err, p.status)
 	}
+	if p = c.get("/policies/staged?done=saved"); !strings.Contains(p.body, "Saved.") {
+		t.Error("the policy's page does not say that it was saved")
+	}
+	form = append(form[:8:8], "updates.mode", "automatic", "updates.within_days", "14", "assign.groups", "nobody", "step", "save")
+	form[3] = etagOf(c.get("/policies/staged").body)
+	if p = c.send("/policies", append(form, "rings[0].name", "pilot", "rings[0].groups", "it", "rings[1].name", "rest")...); p.status != http.StatusSeeOther || p.location != "/policies/staged?done=saved" {
+		t.Errorf("saving with a warning leads to %d %q", p.status, p.location)
+	}
+	if p = c.get("/policies/staged"); !strings.Contains(p.body, "Mind that") || counts(p.body) != "0 Macs, 0 Macs" {
+		t.Errorf("the warning of an unknown group is not shown: %s", counts(p.body))
+	}
 }
 
 // fail lets 26.6.2 fail on 3 of the 6 Macs of the first ring, so that the gate halts it.
@@ -141,6 +157,9 @@ func TestTheWayThroughTheRings(t *testing.T) {
 	got := page()
 	if !strings.Contains(got, "halted") || !strings.Contains(got, "it fails on 3 of the 4 Macs that answered, and the gate takes 5 %") || !strings.Contains(got, "pilot 6 since") {
 		t.Errorf("halted: %s", got)
+	}
+	if body := c.get("/policies").body; !strings.Contains(body, "Its gate halts 1 release.") {
+		t.Error("the list of policies does not tell of the halt")
 	}
 	open := []string{"build", "25G83", "ring", "rest", "reason", "the failure is understood"}
 	if p := c.send("/policies/staged/open", open[:4]...); p.status != http.StatusUnprocessableEntity {

@@ -191,7 +191,7 @@ func TestModelsTakeAnything(t *testing.T) {
 			for name, model := range map[string]any{
 				"device": w.deviceModelOf(&d, &plan, &served), "fleet": fleetModelOf(counts, overview, view.Moment{}),
 				"releases": releasesModel{Rows: releaseRows(releases, w.now()), Timeline: view.TimelineOf(releases, w.now()), Boards: boardGroups(releases), Holds: []holdModel{w.holdOf(&hold)}},
-				"policies": policiesModelOf([]policy.Policy{p}, counts), "policy": editorModel{Form: form, Impact: &shown, Words: view.PolicyWords(&p)},
+				"policies": policiesModelOf([]policy.Policy{p}, counts, nil), "policy": editorModel{Form: form, Impact: &shown, Words: view.PolicyWords(&p)},
 				"devices": devicesModelOf(filterOf(nil), devices), "enrollment": enrollmentModel{Codes: []codeModel{w.codeOf(&code)}},
 			} {
 				out, err := v.Execute(name, "layout", frame{Title: "x", Who: "x", Page: model})
