@@ -20,7 +20,7 @@ type browser struct {
 }
 
 // patience bounds what must happen, and only says when a test gives up.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func startBrowser(t testing.TB) *browser {
 	t.Helper()
