@@ -25,6 +25,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  s                            status.Merged: the merged status items
 	  i                            status.Identity: the certificate that the Mac enrolled with
 	  cf                           status.CommandFailure: the last command that it refused
+	  uc                           command.State: course of update commands below macOS 14, and questions (rules 14)
 	  m                            declarations.Manifest that was served last
 	  ex                           reasons and makers of an exemption and of an update now, while there is one (rules 12)
 	  p                            patching.History: the course of versions, for patch reports

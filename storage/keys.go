@@ -74,6 +74,7 @@ const (
 	keyPatching = "p"
 	keyIdentity = "i"
 	keyFailure  = "cf"
+	keyCommands = "uc"
 	// keyExceptions holds why an admin made an exception for the Mac, and who.
 	keyExceptions = "ex"
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage/wire"
@@ -34,6 +35,7 @@ type State struct {
 	Manifest *declarations.Manifest // nil: never synced in this life
 	Identity *status.Identity       // nil: not known
 	Failure  *status.CommandFailure // nil: the Mac takes its commands
+	Commands *command.State         // nil: nothing is remembered
 }
 
 // ViewMac reads the partition of a Mac; fn may run more than once.
@@ -65,7 +67,7 @@ func (m *Mac) Record() (*Record, error) {
 
 // State reads all of it.
 func (m *Mac) State() (State, error) {
-	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest, keyIdentity, keyFailure, keyExceptions)
+	vals, err := m.r.GetMany(keyRecord, keyStatus, keyManifest, keyIdentity, keyFailure, keyExceptions, keyCommands)
 	if err != nil {
 		return State{}, err
 	}
@@ -87,6 +89,9 @@ func (m *Mac) State() (State, error) {
 		return State{}, err
 	}
 	if st.Failure, err = decodeAs[status.CommandFailure](keyFailure, vals[4]); err != nil {
+		return State{}, err
+	}
+	if st.Commands, err = decodeAs[command.State](keyCommands, vals[6]); err != nil {
 		return State{}, err
 	}
 	st.Manifest, err = wire.DecodeManifest(vals[2])
@@ -192,12 +197,17 @@ func (m *MacTx) SetRecord(r *Record) ([]byte, error) {
 func (m *MacTx) SetIdentity(i *status.Identity) error { return setJSON(m.tx, keyIdentity, i) }
 
 // SetFailure keeps the last command that the Mac refused; nil: it takes its commands.
-func (m *MacTx) SetFailure(f *status.CommandFailure) error {
-	if f == nil {
-		m.tx.Delete(keyFailure)
+func (m *MacTx) SetFailure(f *status.CommandFailure) error { return setOrDelete(m.tx, keyFailure, f) }
+
+// SetCommands keeps what is told to the Mac by command; nil: nothing.
+func (m *MacTx) SetCommands(s *command.State) error { return setOrDelete(m.tx, keyCommands, s) }
+
+func setOrDelete[T any](tx Tx, key string, v *T) error {
+	if v == nil {
+		tx.Delete(key)
 		return nil
 	}
-	return setJSON(m.tx, keyFailure, f)
+	return setJSON(tx, key, v)
 }
 
 // SetStatus keeps the merged status.

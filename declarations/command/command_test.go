@@ -105,7 +105,7 @@ func TestParseInfo(t *testing.T) {
 			Board: "VMA2MACOSAP", Version: "13.0", Build: "22A5321d",
 			AppleSilicon: yes(), Supervised: yes(), AwaitingConfiguration: no(),
 		},
-		"securityinfo-13-vm.plist": {TokenAllowed: "disallowed", TokenRequired: yes()},
+		"securityinfo-13-vm.plist": {Secured: true, TokenAllowed: "disallowed", TokenRequired: yes()},
 		"notnow.plist":             {},
 	} {
 		if d := cmp.Diff(want, ParseInfo(sample(t, name))); d != "" {
@@ -284,10 +284,11 @@ func TestAsk(t *testing.T) {
 		{"12, never asked, not in contact", Inquiry{}, "12.6", false, false, true, true},
 		{"asked nine minutes ago", Inquiry{AskedAt: ago(9 * time.Minute)}, "13.6", false, true, false, false},
 		{"asked ten minutes ago", Inquiry{AskedAt: ago(10 * time.Minute)}, "13.6", false, true, true, false},
-		{"answered", Inquiry{AskedAt: ago(time.Hour), Answered: true}, "12.6", false, true, false, false},
-		{"12, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true}, "12.6", false, false, true, true},
-		{"13 with a course, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true}, "13.6", true, false, true, true},
-		{"13 without, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true}, "13.6", false, false, false, false},
+		{"answered", Inquiry{AskedAt: ago(time.Hour), Answered: true, Secured: true}, "12.6", false, true, false, false},
+		{"12, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true, Secured: true}, "12.6", false, false, true, true},
+		{"13 with a course, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true, Secured: true}, "13.6", true, false, true, true},
+		{"13 without, a day ago", Inquiry{AskedAt: ago(24 * time.Hour), Answered: true, Secured: true}, "13.6", false, false, false, false},
+		{"SecurityInfo is not answered", Inquiry{AskedAt: ago(time.Hour), Answered: true}, "12.6", false, true, true, false},
 		{"14", Inquiry{}, "14.0", true, true, false, false},
 	} {
 		ask, push, next := c.q.Ask(c.v, c.active, now, c.contact)

@@ -23,8 +23,27 @@ var DeviceQueries = []string{
 // Inquiry is what is remembered of the facts that were asked of a Mac.
 type Inquiry struct {
 	AskedAt time.Time `json:"a,omitzero"` // UTC; last
-	// Answered: they were answered in this life, and not with AwaitingConfiguration.
+	// Answered: DeviceInformation was answered in this life, and not with AwaitingConfiguration; Secured: SecurityInfo was.
 	Answered bool `json:"k,omitempty"`
+	Secured  bool `json:"s,omitempty"`
+	// TokenRequired and TokenAllowed are the answers of SecurityInfo.
+	TokenRequired bool   `json:"r,omitempty"`
+	TokenAllowed  string `json:"t,omitempty"`
+}
+
+// Take takes what an answer told.
+func (q Inquiry) Take(in Info) Inquiry {
+	switch {
+	case in.AwaitingConfiguration != nil && *in.AwaitingConfiguration:
+		q.Answered = false
+	case in.AwaitingConfiguration != nil, in.AppleSilicon != nil, in.Supervised != nil: // it is not the version alone
+		q.Answered = true
+	}
+	if in.Secured {
+		q.Secured, q.TokenAllowed = true, in.TokenAllowed
+		q.TokenRequired = in.TokenRequired != nil && *in.TokenRequired
+	}
+	return q
 }
 
 // Ask tells whether the facts are to be asked now, whether the Mac is to be woken for that, and when to look again (zero: at a
@@ -34,7 +53,7 @@ func (q Inquiry) Ask(v release.Version, active bool, now time.Time, contact bool
 		return false, false, time.Time{}
 	}
 	since := now.Sub(q.AskedAt)
-	if !q.Answered && contact && (q.AskedAt.IsZero() || since >= askEvery) {
+	if !(q.Answered && q.Secured) && contact && (q.AskedAt.IsZero() || since >= askEvery) {
 		return true, false, now.Add(askDaily)
 	}
 	if v.Major() >= reporting && !active {

@@ -58,6 +58,8 @@ type Info struct {
 	AppleSilicon          *bool
 	Supervised            *bool
 	AwaitingConfiguration *bool
+	// Secured: it is an answer to SecurityInfo.
+	Secured bool
 	// TokenAllowed is BootstrapTokenAllowedForAuthentication: "allowed", "disallowed" or "not supported".
 	TokenAllowed  string
 	TokenRequired *bool // BootstrapTokenRequiredForSoftwareUpdate
@@ -85,6 +87,7 @@ func ParseInfo(m map[string]any) Info {
 		r.odd += q.odd
 	}
 	if s := r.dict("SecurityInfo"); s != nil {
+		in.Secured = true
 		in.TokenAllowed = s.text("BootstrapTokenAllowedForAuthentication")
 		in.TokenRequired = s.maybe("BootstrapTokenRequiredForSoftwareUpdate")
 		r.odd += s.odd

@@ -63,7 +63,7 @@ func (in *input) dates(l *lane, r *release.Release) LanePlan {
 	d := LanePlan{Lane: l.Lane, Target: r, Promise: l.state.Promise}
 	if l.wish != nil {
 		d.Wished = true
-		d.Deadline = declarations.LocalAt(l.wish.At, declarations.LastZone)
+		d.Deadline = in.pastAt(l.Lane, l.wish.At)
 		d.Due, d.Slot, d.Own = d.Deadline, d.Deadline, d.Deadline
 		return d
 	}

@@ -559,8 +559,8 @@ func TestNoLateSwapAfterADelay(t *testing.T) {
 
 // A Mac on which nothing can be enforced is promised nothing: what is due stays due, and does not move on with every day.
 func TestGatedDeadlineStays(t *testing.T) {
-	w := given(t, automatic14, "2026-01-01", "13.7.8 22H730 2025-08-20 J1AP")
-	m := mac("13.7.7", "22H722")
+	w := given(t, automatic14, "2026-01-01", "11.7.11 20G1443 2025-08-20 J1AP")
+	m := mac("11.7.10", "20G1427")
 	for _, now := range []string{"2026-08-07", "2026-08-08", "2026-09-20"} {
 		if p := w.step(m, now, true); p.Gated != CodeMacOSTooOld || p.Due != local(t, "2025-09-03T12:00") || p.Deadline != p.Due {
 			t.Errorf("at %s: %s, due %s, deadline %s", now, p.Gated, p.Due, p.Deadline)

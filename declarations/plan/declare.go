@@ -6,35 +6,24 @@ import (
 	"plimsoll/declarations/release"
 )
 
-// The words for the mechanisms that a Mac needs instead of a declaration (rules 8).
-const (
-	needsCommand   = "mdm_command"
-	needsInstaller = "installer"
-)
+// needsInstaller is the word for what a Mac needs that neither declarations nor commands reach (rules 8).
+const needsInstaller = "installer"
 
 // gate tells whether the target can be told to this Mac (rules 6.7 and 14).
 func (d *draft) gate(chosen *lane) {
-	by, code := MechanismOf(&d.m.Facts, chosen.Lane)
-	if !d.b.Commands && d.major < 14 && code != CodeNotSupervised {
-		if code = CodeMacOSTooOld; d.major >= 12 {
-			by = ByCommand // what it needs, and what nothing drives yet
-		}
-	}
+	_, code := MechanismOf(&d.m.Facts, chosen.Lane)
 	if d.plan.Gated = code; code != "" {
-		d.leaveOut(code, d.mechanismEvidence(d.plan.Target, by))
+		d.leaveOut(code, d.mechanismEvidence(d.plan.Target))
 	} else if other := d.lanes[Upgrade]; other != nil && other != chosen && other.Mechanism == ByInstaller {
-		d.leaveOut(CodeNeedsInstaller, d.mechanismEvidence(other.Target, ByInstaller))
+		d.leaveOut(CodeNeedsInstaller, d.mechanismEvidence(other.Target))
 	}
 }
 
 // mechanismEvidence is the evidence of why a target is not declared, with what the Mac needs.
-func (d *draft) mechanismEvidence(target *release.Release, by Mechanism) map[string]any {
+func (d *draft) mechanismEvidence(target *release.Release) map[string]any {
 	e := d.evidence("macos")
 	e["version"], e["build"] = target.Version, target.Build
-	switch {
-	case by == ByCommand:
-		e["needs"], e["mechanism"] = needsCommand, "an MDM command (ScheduleOSUpdate)"
-	case d.major < 14:
+	if d.major < 14 && target.Kind == release.KindOS {
 		e["needs"], e["mechanism"] = needsInstaller, "the macOS installer"
 	}
 	return e

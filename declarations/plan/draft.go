@@ -135,8 +135,12 @@ func (d *draft) decide() {
 	if chosen.HeldBack != nil {
 		d.leaveOut(CodeSwapRefused, map[string]any{"newer": name(chosen.HeldBack), "version": name(chosen.Target)})
 	}
-	if chosen.MovedBy != nil && p.Gated == "" {
-		d.leaveOut(CodeFrozen, frozenEvidence(chosen.MovedBy, chosen.Own))
+	if p.Mechanism == ByCommand {
+		p.Zone = d.zone()
+		p.Frozen = d.frozenAt(p.Zone)
+	}
+	if by := cmp.Or(chosen.MovedBy, p.Frozen); by != nil && p.Gated == "" {
+		d.leaveOut(CodeFrozen, frozenEvidence(by, chosen.Own))
 	}
 }
 

@@ -208,7 +208,8 @@ func TestOffer(t *testing.T) {
 		{"there already", self, mac("26.5", "25F71"), "", ""},
 		{"enforced", `{"os":{"track":"latest","upgrade":"enforce"},"updates":{"mode":"automatic","within_days":14}}`, mac("15.7.9", "24G830"), "", ""},
 		{"not managed", bsiPolicy, mac("15.7.9", "24G830"), "", ""},
-		{"too old for declarations", self, mac("13.6", "22G1"), "", ""},
+		{"by command", self, mac("13.6", "22G1"), "", "25G83"},
+		{"by no means", self, mac("12.7", "21G1"), "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -91,18 +91,15 @@ func TestMechanisms(t *testing.T) {
 	releases := []string{"12.7.6 21H1320 2026-07-01 J1AP", "12.7.7 21H1400 2026-08-01 J1AP", "26.6 25G72 2026-08-01 J1AP"}
 	const latest = `{"os":{"track":"latest","upgrade":"enforce","upgrade_within_days":10},"updates":{"mode":"automatic","within_days":14}}`
 	for _, tt := range []struct {
-		name     string
-		macos    string
-		commands bool
-		want     want
-		by       Mechanism
+		name  string
+		macos string
+		want  want
+		by    Mechanism
 	}{
-		{"commands are not driven", "12.7.6", false, want{outcome: Targeted, target: "21H1400", gated: CodeMacOSTooOld, deadline: "2026-08-15T12:00"}, ByCommand},
-		{"an Intel Mac on 12 gets the last 12", "12.7.6", true, want{outcome: Targeted, target: "21H1400", deadline: "2026-08-15T12:00"}, ByCommand},
-		{"and then needs the installer", "12.7.7", true, want{outcome: Targeted, target: "25G72", gated: CodeNeedsInstaller}, ByInstaller},
+		{"an Intel Mac on 12 gets the last 12", "12.7.6", want{outcome: Targeted, target: "21H1400", deadline: "2026-08-15T12:00"}, ByCommand},
+		{"and then needs the installer", "12.7.7", want{outcome: Targeted, target: "25G72", gated: CodeNeedsInstaller}, ByInstaller},
 	} {
 		w := given(t, latest, "2026-07-01", releases...)
-		w.in.Commands = tt.commands
 		m := mac(tt.macos, "21H1320")
 		p := w.step(m, "2026-08-01T19:00", true)
 		tt.want.check(t, p)

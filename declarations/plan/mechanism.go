@@ -1,6 +1,13 @@
 package plan
 
-import "plimsoll/status"
+import (
+	"cmp"
+	"time"
+
+	"plimsoll/declarations"
+	"plimsoll/declarations/policy"
+	"plimsoll/status"
+)
 
 // Mechanism is how a lane reaches a Mac (rules 14).
 type Mechanism string
@@ -63,4 +70,36 @@ func MechanismOf(f *status.Facts, l Lane) (by Mechanism, code string) {
 		return by, CodeMacOSTooOld
 	}
 	return by, ""
+}
+
+// zone is that in which the deadlines of the Mac are read that are told by command (rules 14).
+func (in *input) zone() *time.Location {
+	if in.rule.Zone != nil {
+		return in.rule.Zone
+	}
+	return cmp.Or(in.b.Zone, time.UTC)
+}
+
+// pastAt is a moment as a deadline that has passed by then: read at UTC-12 for a declaration, in the Mac's zone for a command.
+func (in *input) pastAt(l Lane, at time.Time) declarations.Local {
+	if by, _ := MechanismOf(&in.m.Facts, l); by == ByCommand {
+		return declarations.LocalIn(at, in.zone())
+	}
+	return declarations.LocalAt(at, declarations.LastZone)
+}
+
+// frozenAt is the strict freeze that covers the Mac and lasts in a zone now; nil if there is none.
+func (in *input) frozenAt(zone *time.Location) (by *policy.Freeze) {
+	for _, f := range in.freezes {
+		if !f.Strict {
+			continue
+		}
+		from, to := onDay(0, f.From).In(zone), onDay(0, f.To+1).In(zone)
+		in.wait(from)
+		in.wait(to)
+		if by == nil && !in.now.Before(from) && in.now.Before(to) {
+			by = f
+		}
+	}
+	return by
 }

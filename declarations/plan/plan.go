@@ -86,6 +86,10 @@ type Plan struct {
 	Deadline declarations.Local
 	// Mechanism is that of the lane.
 	Mechanism Mechanism
+	// Zone is that in which a deadline is read that is told by command, Frozen the strict freeze that lasts there now: until it is
+	// over no command is sent (rules 14). Both nil otherwise.
+	Zone   *time.Location
+	Frozen *policy.Freeze
 	// Ring is the Mac's ring, empty when its policy has none.
 	Ring string
 

@@ -228,8 +228,8 @@ func TestGate(t *testing.T) {
 		items     string
 	}{
 		{"macOS 11 needs the installer", "11.6", status.Capabilities{}, CodeMacOSTooOld, "installer", ""},
-		{"macOS 12 needs a command", "12.6", status.Capabilities{}, CodeMacOSTooOld, "mdm_command", ""},
-		{"macOS 13 needs a command, and can report", "13.6", status.Capabilities{}, CodeMacOSTooOld, "mdm_command", "status"},
+		{"macOS 12 is told by command", "12.6", status.Capabilities{}, "", "", ""},
+		{"macOS 13 is told by command, and can report", "13.6", status.Capabilities{}, "", "", "status"},
 		{"macOS 14", "14.6", status.Capabilities{}, "", "", "os-update status"},
 		{"macOS 14 that lists the type", "14.6", status.Capabilities{Known: true, Enforcement: true, Settings: true, Items: 1}, "", "", "os-update status"},
 		{"macOS 14 that does not list the type", "14.6", status.Capabilities{Known: true, Items: 1}, CodeEnforcementNotListed, "", "status"},

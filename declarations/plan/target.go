@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -167,7 +166,7 @@ func (in *input) target(l *lane) {
 	}
 	if asked != nil {
 		best.Now = true
-		best.Deadline = declarations.LocalAt(in.m.UpdateNow.At.Truncate(time.Second), declarations.LastZone)
+		best.Deadline = in.pastAt(l.Lane, in.m.UpdateNow.At.Truncate(time.Second))
 	}
 	best.Held = l.Held
 	best.Mechanism, _ = MechanismOf(&in.m.Facts, l.Lane)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/expr-lang/expr/vm"
 
@@ -31,10 +32,11 @@ type Input struct {
 	Freezes  []Freeze
 	Openings []Opening
 	Halts    []Halt
-	// Commands: the driver of update commands runs, so a lane whose mechanism is the command counts as told (rules 14).
-	Commands bool
 	// Companion: another server is the Macs' MDM. What is no Mac is told nothing then: its declarations are not ours (rules 16).
 	Companion bool
+	// Zone is the server's (--time-zone), in which deadlines that are told by command are read when the policy has none (rules 14);
+	// nil: UTC.
+	Zone *time.Location
 }
 
 // Book is an Input made ready for the question which policy governs a Mac. It is immutable and safe for concurrent use.

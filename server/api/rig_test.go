@@ -109,7 +109,9 @@ func (b *brittle) Ping(ctx context.Context) error {
 type quiet struct{}
 
 func (quiet) Queue(storage.Tx, string, []byte) error                   { return nil }
-func (quiet) Query(storage.Tx, string, ...string) error                { return nil }
+func (quiet) Query(storage.Tx, string, string, ...string) error        { return nil }
+func (quiet) Update(storage.Tx, string, fleet.UpdateCommand) error     { return nil }
+func (quiet) Withdraw(storage.Tx, string, string) error                { return nil }
 func (quiet) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
 func (quiet) Forget(context.Context, string) error                     { return nil }
 

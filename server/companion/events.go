@@ -113,13 +113,21 @@ func (l *Listener) take(ctx context.Context, id string, e *event) error {
 		return nil
 	}
 	a := e.Acknowledge
-	if a == nil || a.Status == "Idle" {
+	if a == nil {
 		return nil
 	}
-	return l.answered(ctx, id, a.UUID, a.Status, a.Raw)
+	if a.Status != "Idle" {
+		if err := l.answered(ctx, id, a.UUID, a.Status, a.Raw); err != nil {
+			return err
+		}
+	}
+	return l.o.Fleet.Polled(ctx, id)
 }
 
-const deviceInformation = "DeviceInformation"
+const (
+	deviceInformation = "DeviceInformation"
+	securityInfo      = "SecurityInfo"
+)
 
 // answered takes the answer to a command of ours that is awaited; of others nothing is read.
 func (l *Listener) answered(ctx context.Context, id, uuid, status string, raw []byte) error {
@@ -130,6 +138,8 @@ func (l *Listener) answered(ctx context.Context, id, uuid, status string, raw []
 	case !awaited:
 		l.count.Unawaited.Add(1)
 		return nil
+	case message.Updates(c.RequestType):
+		return l.updateAnswered(ctx, id, uuid, status, raw)
 	case status == "NotNow": // it stays where it is, and the Mac comes for it again
 		return nil
 	case message.Check(raw) != nil:
@@ -140,8 +150,8 @@ func (l *Listener) answered(ctx context.Context, id, uuid, status string, raw []
 		err = l.o.Fleet.CommandFailed(ctx, id, fleet.CommandFailure{
 			UUID: c.UUID, RequestType: c.RequestType, Status: message.Clip(status, 100), Errors: message.Errors(raw),
 		})
-	case c.RequestType == deviceInformation:
-		if err = l.o.Fleet.DeviceAnswer(ctx, id, message.QueryResponses(raw)); err == nil {
+	case c.RequestType == deviceInformation, c.RequestType == securityInfo:
+		if err = l.o.Fleet.DeviceAnswer(ctx, id, message.Answer(raw)); err == nil {
 			err = l.o.Fleet.CommandTaken(ctx, id, c.RequestType)
 		}
 	default:
@@ -149,6 +159,19 @@ func (l *Listener) answered(ctx context.Context, id, uuid, status string, raw []
 	}
 	if err != nil {
 		return fmt.Errorf("take the answer to a %s command: %w", c.RequestType, err)
+	}
+	return l.o.Notifier.answered(ctx, id, uuid)
+}
+
+// updateAnswered takes the answer to an update command.
+func (l *Listener) updateAnswered(ctx context.Context, id, uuid, status string, raw []byte) error {
+	if message.Check(raw) != nil {
+		raw = nil
+	}
+	answer := message.Answer(raw)
+	answer["CommandUUID"], answer["Status"] = uuid, status
+	if err := l.o.Fleet.CommandAnswer(ctx, id, answer); err != nil || status == "NotNow" {
+		return err
 	}
 	return l.o.Notifier.answered(ctx, id, uuid)
 }

@@ -94,13 +94,31 @@ func (n *Notifier) Queue(tx storage.Tx, _ string, _ []byte) error {
 	return n.add(tx, message.Request{RequestType: declarative})
 }
 
-// Query has a DeviceInformation command queued, unless one that asks the same waits.
-func (n *Notifier) Query(tx storage.Tx, _ string, queries ...string) error {
+// Update has an update command queued under its own UUID.
+func (n *Notifier) Update(tx storage.Tx, _ string, u fleet.UpdateCommand) error {
+	c := message.Command{CommandUUID: u.UUID, Command: message.UpdateRequest(string(u.Action), string(u.Version))}
+	raw, err := c.Encode()
+	if err != nil {
+		return err
+	}
+	return beside.Add(tx, beside.Command{
+		UUID: u.UUID, RequestType: c.Command.RequestType, Raw: raw, At: n.now().UTC().Truncate(time.Second),
+	})
+}
+
+// Withdraw takes a command back that the other server was not given yet. One that it has cannot be taken back: its answer counts
+// for nothing (rules 16).
+func (n *Notifier) Withdraw(tx storage.Tx, _, uuid string) error {
+	return beside.Change(tx, func(c *beside.Command) bool { return c.UUID != uuid || !c.Sent.IsZero() })
+}
+
+// Query has a command queued that asks something, unless one that asks the same waits.
+func (n *Notifier) Query(tx storage.Tx, _, requestType string, queries ...string) error {
 	list, err := beside.Commands(tx)
 	if err != nil {
 		return err
 	}
-	r := message.Request{RequestType: deviceInformation, Queries: slices.Sorted(slices.Values(queries))}
+	r := message.Request{RequestType: requestType, Queries: slices.Sorted(slices.Values(queries))}
 	now := n.now()
 	for _, c := range list {
 		if c.RequestType != r.RequestType || !c.Waits(now) {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"plimsoll/declarations/command"
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/audit"
@@ -61,6 +62,9 @@ type (
 	Pause        = book.Pause
 
 	PatchingQuestion = evidence.Question
+
+	// UpdateCommand is an update command to be queued.
+	UpdateCommand = command.Queue
 
 	Source        = catalogue.Source
 	Fetch         = catalogue.Fetch

@@ -53,10 +53,11 @@ func (f *Fleet) learned(id string, res *reconcile.Result) error {
 			f.outbox.Feed.Signal()
 		}
 	}
-	if f.o.Queued != nil && (res.Notify || len(res.Queries) > 0) {
+	if f.o.Queued != nil && (res.Notify || len(res.Queries) > 0 || res.Orders.Queue != nil) {
 		f.o.Queued(id)
 	}
-	if res.Notify {
+	// Another server gets its commands after the Mac's own call is over: the Mac is to call again.
+	if res.Notify || res.Orders.Push || f.o.Companion && res.Orders.Queue != nil {
 		f.pushes.Add(id, res.Record.Advertised)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/book"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
 )
@@ -95,6 +96,7 @@ func (f *Fleet) examine(ctx context.Context, idOrSerial string, explain bool,
 		Mac: x.mac, Plan: x.plan, Index: x.cur.Index, Status: x.Status, Manifest: x.Manifest, Now: x.now, Zone: f.o.Zone,
 		Before: x.Record.Summary, Push: x.Record.PushError(), Failure: x.Failure,
 		ToldAt: x.Record.OutstandingSince(), CatalogueStale: f.catalogue.Stale(x.now),
+		Commands: reconcile.CourseOf(&x.State),
 	})
 	return x, nil
 }

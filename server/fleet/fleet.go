@@ -143,7 +143,7 @@ func New(o Options) (*Fleet, error) {
 		},
 	})
 	f.reconciler = reconcile.New(reconcile.Options{
-		Store: o.Store, Commands: func() reconcile.Commands { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom,
+		Store: o.Store, Commands: func() reconcile.CommandQueue { return f.o.Notifier }, Book: f.desired, BookFrom: f.desiredFrom,
 		Memory:  f.memory,
 		Unknown: func(id string, events int) { f.outbox.AddUnknown(id, events) }, KeepReports: o.KeepReports,
 		Companion: o.Companion, Counters: &f.counters.reconcileCounters, Now: o.Now,

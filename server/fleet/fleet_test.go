@@ -310,7 +310,7 @@ func TestTooOldForDeclarations(t *testing.T) {
 	ctx := context.Background()
 	w.must(w.Authenticate(ctx, "OLD", status.CheckIn{UDID: "OLD", Serial: "C02OLD", Model: "MacBookPro16,1", Version: "12.7.6", Build: "21H1320"}))
 	w.must(w.TokenUpdate(ctx, "OLD"))
-	w.must(w.DeviceAnswer(ctx, "OLD", map[string]string{"SoftwareUpdateDeviceID": "J152FAP"}))
+	w.must(w.DeviceAnswer(ctx, "OLD", map[string]any{"QueryResponses": map[string]any{"SoftwareUpdateDeviceID": "J152FAP"}}))
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestTooOldForDeclarations(t *testing.T) {
 		t.Errorf("%d DeclarativeManagement commands were queued", n)
 	}
 	d := w.device("OLD")
-	if d.State != "incompatible" || d.Board != "J152FAP" || len(d.Reasons) == 0 || d.Reasons[0].Code != "macos_too_old" {
+	if d.State != "incompatible" || d.Board != "J152FAP" || len(d.Reasons) == 0 || d.Reasons[0].Code != "upgrade_needs_installer" {
 		t.Errorf("state %s, board %s, reasons %+v", d.State, d.Board, d.Reasons)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
@@ -69,14 +70,48 @@ func (f *Fleet) BootstrapToken(ctx context.Context, id string, escrowed bool) er
 	return nil
 }
 
-// DeviceAnswer takes the answer to a DeviceInformation command: its QueryResponses by name.
-func (f *Fleet) DeviceAnswer(ctx context.Context, id string, answers map[string]string) error {
+// DeviceAnswer takes the answer to a DeviceInformation or SecurityInfo command, its decoded property list.
+func (f *Fleet) DeviceAnswer(ctx context.Context, id string, answer map[string]any) error {
+	queried, _ := answer["QueryResponses"].(map[string]any)
+	text := func(name string) string { t, _ := queried[name].(string); return t }
 	c := status.CheckIn{
-		UDID: answers["UDID"], Serial: answers["SerialNumber"], Name: answers["DeviceName"], Model: answers["ProductName"],
-		ModelName: answers["ModelName"], Version: answers["OSVersion"], Build: answers["BuildVersion"],
+		UDID: text("UDID"), Serial: text("SerialNumber"), Name: text("DeviceName"), Model: text("ProductName"),
+		ModelName: text("ModelName"), Version: text("OSVersion"), Build: text("BuildVersion"),
 	}
-	if err := f.change(ctx, id, reconcile.Answer(c, answers["SoftwareUpdateDeviceID"])); err != nil {
+	if err := f.change(ctx, id, reconcile.Answer(c, command.ParseInfo(answer))); err != nil {
 		return fmt.Errorf("take the answer of %s: %w", id, err)
+	}
+	return nil
+}
+
+// CommandAnswer takes the answer to an update command, its decoded property list, NotNow too. Whatever is in it, it is taken:
+// what is not as Apple documents it is counted.
+func (f *Fleet) CommandAnswer(ctx context.Context, id string, answer map[string]any) error {
+	a := command.ParseAnswer(answer)
+	if a.Odd > 0 {
+		f.counters.OddAnswers.Add(1)
+	}
+	if err := f.change(ctx, id, reconcile.CommandAnswered(a)); err != nil {
+		return fmt.Errorf("take the answer of %s to an update command: %w", id, err)
+	}
+	return nil
+}
+
+// Polled is a Mac that asks for the next command: one that is told by command has it queued before it is answered.
+func (f *Fleet) Polled(ctx context.Context, id string) error {
+	if rec := f.index.Get(id); rec == nil || !reconcile.Commanded(&rec.Facts) {
+		return nil
+	}
+	if err := f.change(ctx, id, reconcile.Polled()); err != nil {
+		return fmt.Errorf("look which command %s gets: %w", id, err)
+	}
+	return nil
+}
+
+// CommandFetched notes that an update command was handed out.
+func (f *Fleet) CommandFetched(ctx context.Context, id, uuid string) error {
+	if err := f.change(ctx, id, reconcile.Fetched(uuid)); err != nil {
+		return fmt.Errorf("note that %s fetched an update command: %w", id, err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -24,11 +25,8 @@ type (
 
 // Notifier notifies Macs. Implemented by server/mdm.
 type Notifier interface {
-	// Queue queues a DeclarativeManagement command that carries tokens (a TokensResponse as JSON) within a transaction on the
-	// Mac's partition; it replaces a queued one of its kind.
-	Queue(tx Tx, id string, tokens []byte) error
-	// Query queues a DeviceInformation command with the given queries, within a transaction on the Mac's partition.
-	Query(tx Tx, id string, queries ...string) error
+	// CommandQueue queues commands, within a transaction on the Mac's partition.
+	reconcile.CommandQueue
 	// Push wakes Macs through APNs; the result holds an error for each id that failed. An error of its own means that
 	// nothing was pushed: there is no push certificate, or APNs cannot be reached.
 	Push(ctx context.Context, ids []string) (map[string]error, error)

@@ -45,7 +45,16 @@ func (t *fakeNotifier) Queue(_ storage.Tx, id string, tokens []byte) error {
 	return nil
 }
 
-func (t *fakeNotifier) Query(_ storage.Tx, id string, queries ...string) error {
+func (t *fakeNotifier) Update(_ storage.Tx, id string, c UpdateCommand) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked[id] = append(t.asked[id], string(c.Action))
+	return nil
+}
+
+func (t *fakeNotifier) Withdraw(storage.Tx, string, string) error { return nil }
+
+func (t *fakeNotifier) Query(_ storage.Tx, id, _ string, queries ...string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.full {

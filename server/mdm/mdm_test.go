@@ -287,9 +287,9 @@ func TestQueueIsOneCommandOfAKind(t *testing.T) {
 func (w *world) queueAndAsk(tx storage.Tx) error {
 	return errors.Join(
 		w.notifier.Queue(tx, macID, []byte(`{}`)),
-		w.notifier.Query(tx, macID, "OSVersion", "BuildVersion"),
-		w.notifier.Query(tx, macID, "BuildVersion", "OSVersion"),
-		w.notifier.Query(tx, macID, "SoftwareUpdateDeviceID"),
+		w.notifier.Query(tx, macID, "DeviceInformation", "OSVersion", "BuildVersion"),
+		w.notifier.Query(tx, macID, "DeviceInformation", "BuildVersion", "OSVersion"),
+		w.notifier.Query(tx, macID, "DeviceInformation", "SoftwareUpdateDeviceID"),
 	)
 }
 

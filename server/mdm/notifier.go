@@ -20,6 +20,7 @@ import (
 	"github.com/micromdm/plist"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/message"
 	"plimsoll/storage/nano"
 )
 
@@ -72,8 +73,9 @@ type commandPlist struct {
 	CommandUUID string
 	Command     struct {
 		RequestType string
-		Data        []byte   `plist:",omitempty"`
-		Queries     []string `plist:",omitempty"`
+		Data        []byte           `plist:",omitempty"`
+		Queries     []string         `plist:",omitempty"`
+		Updates     []message.Update `plist:",omitempty"`
 	}
 }
 
@@ -87,7 +89,10 @@ func (t *Notifier) enqueue(tx nano.Tx, id string, c commandPlist) error {
 	return t.store.EnqueueTx(tx, id, cmd)
 }
 
-const deviceInformation = "DeviceInformation"
+const (
+	deviceInformation = "DeviceInformation"
+	securityInfo      = "SecurityInfo"
+)
 
 // syncCommand begins the UUIDs of the commands that tell a Mac to sync, by which its answers are known.
 const syncCommand = "sync-"
@@ -99,8 +104,21 @@ func (t *Notifier) Queue(tx nano.Tx, id string, tokens []byte) error {
 	return t.enqueue(tx, id, c)
 }
 
-// Query queues a DeviceInformation command, unless one with the same queries waits already.
-func (t *Notifier) Query(tx nano.Tx, id string, queries ...string) error {
+// Update queues an update command: ScheduleOSUpdate with one item, or OSUpdateStatus.
+func (t *Notifier) Update(tx nano.Tx, id string, u fleet.UpdateCommand) error {
+	c := commandPlist{CommandUUID: u.UUID}
+	r := message.UpdateRequest(string(u.Action), string(u.Version))
+	c.Command.RequestType, c.Command.Updates = r.RequestType, r.Updates
+	return t.enqueue(tx, id, c)
+}
+
+// Withdraw takes a command out of the queue, if it waits there.
+func (t *Notifier) Withdraw(tx nano.Tx, id, uuid string) error {
+	return t.store.WithdrawTx(tx, id, uuid)
+}
+
+// Query queues a command that asks something, unless one with the same queries waits already.
+func (t *Notifier) Query(tx nano.Tx, id, requestType string, queries ...string) error {
 	queries = slices.Sorted(slices.Values(queries))
 	sum := sha256.Sum256([]byte(strings.Join(queries, "\n")))
 	kind := strings.ToUpper(hex.EncodeToString(sum[:4])) // the UUID begins with it, by which a waiting one is known
@@ -109,7 +127,7 @@ func (t *Notifier) Query(tx nano.Tx, id string, queries ...string) error {
 		return err
 	}
 	for _, q := range queue {
-		if q.RequestType == deviceInformation && strings.HasPrefix(q.UUID, kind) {
+		if q.RequestType == requestType && strings.HasPrefix(q.UUID, kind) {
 			return nil
 		}
 	}
@@ -120,7 +138,7 @@ func (t *Notifier) Query(tx nano.Tx, id string, queries ...string) error {
 	copy(random, sum[:4])
 	random[6], random[8] = random[6]&0x0f|0x80, random[8]&0x3f|0x80 // version 8: made to one's own taste
 	c := commandPlist{CommandUUID: strings.ToUpper(uuid.UUID(random).String())}
-	c.Command.RequestType, c.Command.Queries = deviceInformation, queries
+	c.Command.RequestType, c.Command.Queries = requestType, queries
 	if err := t.enqueue(tx, id, c); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (*taker) Authenticate(_ *mdm.Request, m *mdm.Authenticate) error {
 }
 
 func (*taker) CommandAndReportResults(_ *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
-	message.QueryResponses(m.Raw)
+	message.Answer(m.Raw)
 	return nil, nil
 }
 

@@ -199,19 +199,28 @@ func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManageme
 
 // CommandAndReportResults takes the answers to commands that were sent and are awaited; others are odd, and nothing is taken
 // from them. The fleet takes an answer before the queue does, so that a Mac whose answer failed half-way repeats it to both.
+// What is told by command is queued before the next command is chosen, and noted once it is handed out.
 func (s *lives) CommandAndReportResults(r *mdm.Request, m *mdm.CommandResults) (*mdm.Command, error) {
 	id, itself := device(&m.Enrollment)
 	s.fleet.Contact(id)
-	if itself && m.Status != "Idle" && m.Status != "NotNow" {
-		if err := s.answered(r.Context(), id, m); err != nil {
-			return nil, err
-		}
+	if !itself {
+		return s.CheckinAndCommandService.CommandAndReportResults(r, m)
 	}
-	return s.CheckinAndCommandService.CommandAndReportResults(r, m)
+	if err := s.answered(r.Context(), id, m); err != nil {
+		return nil, err
+	}
+	next, err := s.CheckinAndCommandService.CommandAndReportResults(r, m)
+	if err == nil && next != nil && message.Updates(next.Command.RequestType) {
+		err = s.fleet.CommandFetched(r.Context(), id, next.CommandUUID)
+	}
+	return next, err
 }
 
-// answered tells the fleet of an answer to a command that is awaited.
+// answered tells the fleet of an answer to a command that is awaited, and that the Mac asks for the next one.
 func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) error {
+	if m.Status == "Idle" {
+		return s.fleet.Polled(ctx, id)
+	}
 	requestType, awaited, err := s.notifier.store.Awaited(ctx, id, m.CommandUUID)
 	switch {
 	case err != nil:
@@ -227,17 +236,30 @@ func (s *lives) answered(ctx context.Context, id string, m *mdm.CommandResults) 
 			"status",
 			clip(m.Status),
 		)
-		return nil
-	case m.Status != "Acknowledged":
+		return s.fleet.Polled(ctx, id)
+	case message.Updates(requestType):
+		answer := message.Answer(m.Raw)
+		answer["CommandUUID"], answer["Status"] = m.CommandUUID, m.Status // as NanoMDM read them
+		return s.fleet.CommandAnswer(ctx, id, answer)
+	case m.Status == "NotNow":
+		return s.fleet.Polled(ctx, id)
+	}
+	if err := s.took(ctx, id, requestType, m); err != nil {
+		return err
+	}
+	return s.fleet.Polled(ctx, id)
+}
+
+// took takes the answer to a command that is none to update.
+func (s *lives) took(ctx context.Context, id, requestType string, m *mdm.CommandResults) error {
+	if m.Status != "Acknowledged" {
 		return s.fleet.CommandFailed(ctx, id, fleet.CommandFailure{
 			UUID: m.CommandUUID, RequestType: requestType, Status: clip(m.Status), Errors: message.Errors(m.Raw),
 		})
 	}
-	if requestType == deviceInformation {
-		if answers := message.QueryResponses(m.Raw); len(answers) > 0 {
-			if err := s.fleet.DeviceAnswer(ctx, id, answers); err != nil {
-				return fmt.Errorf("DeviceInformation: %w", err)
-			}
+	if requestType == deviceInformation || requestType == securityInfo {
+		if err := s.fleet.DeviceAnswer(ctx, id, message.Answer(m.Raw)); err != nil {
+			return fmt.Errorf("%s: %w", requestType, err)
 		}
 	}
 	return s.fleet.CommandTaken(ctx, id, requestType)

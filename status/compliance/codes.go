@@ -1,5 +1,7 @@
 package compliance
 
+import "plimsoll/declarations/command"
+
 // Code documents one code of a reason. Text and Advice are patterns: {key} stands for a piece of evidence, and a part in
 // square brackets is left out when a piece of evidence in it is missing.
 type Code struct {
@@ -300,6 +302,18 @@ var Codes = []Code{
 		[]string{"install_state", "version", "letter", "build", "phase_at"},
 	},
 	{
+		command.UserMustAuthorize,
+		"A user must authorise the installation with their password: the Mac's bootstrap token may not do it[ ({allowed})].",
+		"Let a bootstrap token authorise updates (Automated Device Enrolment does), or ask the user to install the update.",
+		[]string{"allowed", "version", "build"},
+	},
+	{
+		command.UserCanDecline,
+		"The user can still stop the upgrade: Apple has no command that forces one.",
+		"Ask the user to let it happen. From macOS 14 on upgrades are enforced.",
+		[]string{"version", "build"},
+	},
+	{
 		NoBootstrapToken,
 		"The Mac has not escrowed a bootstrap token, so a user may have to authorise the installation.",
 		"Have a user with a secure token log in once while the Mac is online, then check again.",
@@ -316,6 +330,12 @@ var Codes = []Code{
 		"The Mac came back[ {back_at}] after more than 7 days of silence.",
 		"Nothing: give it time until its deadline.",
 		[]string{"back_at", "deadline_local"},
+	},
+	{
+		command.ByCommand,
+		"The Mac is told by MDM command[, in turn {action}], because enforcement by declaration came with macOS 14.",
+		"Nothing: the commands follow each other by themselves. See docs/old-macs.md.",
+		[]string{"lane", "action", "version", "build", "deadline_local"},
 	},
 	{
 		DeadlinePassed,

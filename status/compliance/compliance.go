@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -105,8 +106,16 @@ type Input struct {
 	Failure *status.CommandFailure
 	// ToldAt is when the Mac was last told to fetch what is advertised now, while it has not done so; zero: it was not told yet.
 	ToldAt time.Time
+	// Commands is what was told by command, and what was answered.
+	Commands Commands
 	// CatalogueStale: the catalogue is older than it should be (rules 3).
 	CatalogueStale bool
+}
+
+// Commands is what is told to a Mac by command (rules 14). The zero value: nothing.
+type Commands struct {
+	Course *command.Course
+	Token  command.Token
 }
 
 // Summary is the part of a verdict that is kept in the Mac's record: enough for lists, counts and the passing of time.

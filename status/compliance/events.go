@@ -323,17 +323,14 @@ func (d *diff) asked() {
 func (d *diff) way() {
 	b, a := &d.before.Summary, &d.after.Summary
 	if d.after.Token != "" && d.after.Token != d.before.Token {
-		d.add(
-			EventManifestServed,
-			"The Mac fetched the list of its declarations.",
-			map[string]any{"token": d.after.Token, "from": d.before.Token},
-		)
+		d.add(EventManifestServed, "The Mac fetched the list of its declarations.",
+			map[string]any{"token": d.after.Token, "from": d.before.Token})
 	}
 	was := b.Phase
 	if a.Kind != b.Kind || a.Build != b.Build {
 		was = ""
 	}
-	if a.Phase != was && a.Phase.wasActive() && !was.wasActive() {
+	if a.Phase.wasActive() && !was.wasActive() && !d.byCommand() {
 		d.add(EventDeclarationActive, "The Mac activated the declaration for macOS "+wanted(a)+".", target(a))
 	}
 	switch {
@@ -342,10 +339,7 @@ func (d *diff) way() {
 	case a.Phase == was:
 	case a.Phase == Rejected:
 		d.rejected(a)
-	case a.Phase == "",
-		a.Phase == Planned && was == "",
-		a.Phase == Served && !was.wasActive(),
-		a.Phase == Active && !was.wasActive():
+	case a.Phase == "", a.Phase == Planned && (was == "" || d.byCommand()), d.declared(a.Phase, was):
 		// target_set, manifest_served and declaration_active have told it, or there is nothing to tell.
 	default:
 		d.add(
@@ -357,6 +351,14 @@ func (d *diff) way() {
 	if a.Phase != Rejected && codes(a, DeclarationRejected) && !codes(b, DeclarationRejected) {
 		d.rejected(a)
 	}
+}
+
+// byCommand tells whether the Mac is told by command: no declaration is served or active, so its first phases are news.
+func (d *diff) byCommand() bool { return d.after.Facts.Version.Major() < 14 }
+
+// declared tells whether the phase is one of which the events of declarations tell.
+func (d *diff) declared(is, was Phase) bool {
+	return !d.byCommand() && (is == Served || is == Active) && !was.wasActive()
 }
 
 func (d *diff) rejected(a *Summary) {

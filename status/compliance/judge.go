@@ -28,7 +28,11 @@ type judge struct {
 // Judge tells where a Mac stands, since when, and what is in the way (rules 8). It is pure; whatever a Mac reported, it answers.
 func Judge(in Input) Verdict {
 	j := newJudge(in)
-	if j.p.Enforced() {
+	switch {
+	case !j.p.Enforced():
+	case j.byCommand():
+		j.progress = commanded(in.Commands.Course)
+	default:
 		j.progress = progressOf(j.p, in.Manifest, in.Status, j.reported)
 	}
 	j.refused = j.refusedOthers()
@@ -68,6 +72,9 @@ func newJudge(in Input) *judge {
 	}
 	return j
 }
+
+// byCommand tells whether the target is told by command.
+func (j *judge) byCommand() bool { return j.p.Enforced() && j.p.Mechanism == plan.ByCommand }
 
 // refusedOthers finds what the Mac rejected of our declarations besides the target's: as planned, and under the token that it
 // was served.
@@ -168,8 +175,8 @@ func (j *judge) deadline() {
 		return
 	}
 	zone := j.in.Zone
-	if p := j.p.Policy; p != nil && j.p.Mechanism == plan.ByCommand && p.Rule().Zone != nil {
-		zone = p.Rule().Zone // macOS does not read this deadline: the server acts on it
+	if j.p.Zone != nil {
+		zone = j.p.Zone // macOS does not read this deadline: the server acts on it
 	}
 	at := j.p.Deadline.In(zone).UTC()
 	if l := j.lane(); l != nil && l.Now && j.in.Mac.UpdateNow != nil {

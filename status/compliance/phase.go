@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -35,6 +36,7 @@ type progress struct {
 	// What the Mac says of the last installation, when that is about the target: how often it failed, Apple's text and time, and
 	// the install-state as reported.
 	fails        int
+	failCode     string // of a command's failure; empty: what failText says
 	failText     string
 	failedAt     time.Time
 	installState string
@@ -96,6 +98,22 @@ func (g *progress) install(target *release.Release, s status.Merged) {
 	if g.fails, g.failText, g.failedAt, _ = s.Failure(); g.fails > 0 {
 		g.phase = Failed
 	}
+}
+
+// commanded is how far the course of commands has come. Without one nothing was handed out.
+func commanded(c *command.Course) progress {
+	g := progress{phase: Planned}
+	if c == nil || !c.Active() {
+		return g
+	}
+	if p := Phase(c.Phase()); p != "" {
+		g.phase = p
+	}
+	g.servedAt = c.ServedAt
+	if c.Failure != "" {
+		g.fails, g.failCode, g.failText, g.failedAt = 1, c.FailureCode, c.Failure, c.FailedAt
+	}
+	return g
 }
 
 // phaseWord is an install-state as a phase. Other words than Apple's are kept, cut to what a record can hold.

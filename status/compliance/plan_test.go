@@ -9,6 +9,7 @@ import (
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
+	"plimsoll/status"
 )
 
 // TestRealPlans judges Macs by the plans of real policies: what the plan says and what is judged of it agree.
@@ -36,8 +37,11 @@ func TestRealPlans(t *testing.T) {
 		{"no version", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "", "" }, Unknown, "version_unknown never_synced", ""},
 		{"no board", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Board = "" }, Unknown, "board_unknown never_synced", ""},
 		{"a board that the catalogue does not have", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Board = "J999AP" }, Unknown, "not_in_catalogue never_synced", ""},
-		{"macOS 13", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "13.7.8", "22H730" }, Incompatible, "macos_too_old never_synced", "26.6.2 25G83"},
-		{"macOS 12 cannot sync at all", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "12.7.6", "21H1320" }, Incompatible, "macos_too_old", "26.6.2 25G83"},
+		{"macOS 13", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "13.7.8", "22H730" }, Pending, "never_synced by_command deadline_ahead", "26.6.2 25G83"},
+		{"macOS 12 on Apple silicon", minimum("26.6.1"), nil, func(m *plan.Mac) {
+			m.Facts.Version, m.Facts.Build, m.Facts.AppleSilicon = "12.7.6", "21H1320", status.Yes
+		}, Pending, "by_command deadline_ahead subscriptions_not_supported", "26.6.2 25G83"},
+		{"macOS 12, and it may be an Intel Mac", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Version, m.Facts.Build = "12.7.6", "21H1320" }, Incompatible, "upgrade_needs_installer", "26.6.2 25G83"},
 		{"enforcement is not among what it lists", minimum("26.6.1"), nil, func(m *plan.Mac) { m.Facts.Capabilities.Known = true }, Incompatible, "enforcement_not_listed never_synced", "26.6.2 25G83"},
 		{"everything is held", minimum("26.6.1"), func(in *policy.Input) {
 			in.Holds = []release.Hold{{Subject: "26", Reason: "VPN", Since: at("2026-08-21T08:00")}}

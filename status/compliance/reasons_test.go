@@ -85,17 +85,9 @@ func TestReasonTexts(t *testing.T) {
 		evidence map[string]any
 	}{
 		{
-			"macOS 13 needs an MDM command", as(floor, gated), func(l *life) { l.mac.Facts.Version = "13.7.8" }, MacOSTooOld,
-			"macOS 13.7.8 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).",
-			map[string]any{"macos": release.Version("13.7.8"), "mechanism": "an MDM command (ScheduleOSUpdate)", "needs": "mdm_command"},
-		},
-		{
-			"macOS 12 too", as(floor, gated), func(l *life) { l.mac.Facts.Version = "12.7.6" }, MacOSTooOld,
-			"macOS 12.7.6 is too old for enforcement by declaration, which came with macOS 14; this Mac needs an MDM command (ScheduleOSUpdate).", nil,
-		},
-		{
 			"macOS 11 needs the installer", as(floor, gated), func(l *life) { l.mac.Facts.Version = "11.7.11" }, MacOSTooOld,
-			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer.", nil,
+			"macOS 11.7.11 is too old for enforcement by declaration, which came with macOS 14; this Mac needs the macOS installer.",
+			map[string]any{"macos": release.Version("11.7.11"), "mechanism": "the macOS installer", "needs": "installer"},
 		},
 		{"paused", as(floor, func(p *plan.Plan) {
 			p.Outcome, p.Target = plan.Unmanaged, nil

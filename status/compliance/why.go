@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
@@ -179,11 +180,8 @@ func (w *why) gate() {
 
 // mechanism is how a Mac that is too old for enforcement by declaration is updated: a word for it, and a phrase.
 func mechanism(v release.Version) (needs, phrase string) {
-	switch {
-	case v == "":
+	if v == "" {
 		return "", ""
-	case v.Major() >= 12:
-		return "mdm_command", "an MDM command (ScheduleOSUpdate)"
 	}
 	return "installer", "the macOS installer"
 }
@@ -211,6 +209,9 @@ func (w *why) trouble() {
 		return
 	}
 	extra := map[string]any{"count": w.fails, "reason": w.failText, "failed_at": w.failedAt, "install_state": w.installState}
+	if w.failCode != "" {
+		w.add(w.failCode, extra)
+	}
 	for _, code := range causes(w.failText) {
 		w.add(code, extra)
 	}
@@ -260,6 +261,9 @@ func (w *why) underway() {
 	case Waiting, Downloading, Prepared, Installing:
 		w.add(string(w.phase), nil)
 	case Served:
+		if w.byCommand() {
+			break
+		}
 		if d := w.declared; d != nil {
 			w.add(NotActive, said(d))
 		} else {
@@ -272,6 +276,7 @@ func (w *why) underway() {
 			w.add(OtherPhase, map[string]any{"install_state": w.installState})
 		}
 	}
+	w.commands()
 	if w.s.Flags&BootstrapTokenMissing != 0 {
 		w.add(NoBootstrapToken, nil)
 	}
@@ -291,6 +296,23 @@ func (w *why) underway() {
 	if !mac.BackAt.IsZero() && w.now.Sub(mac.BackAt) < backFor {
 		w.add(Returned, map[string]any{"back_at": mac.BackAt})
 	}
+}
+
+// commands tells that the target is told by command, and what the user has to do with it.
+func (w *why) commands() {
+	if !w.byCommand() {
+		return
+	}
+	if c := w.in.Commands.Course; c != nil {
+		for _, r := range c.Reasons(w.in.Commands.Token) {
+			extra := map[string]any{}
+			for key, v := range r.Evidence {
+				extra[key] = v
+			}
+			w.add(r.Code, extra)
+		}
+	}
+	w.add(command.ByCommand, map[string]any{"lane": w.p.Lane.String()})
 }
 
 // sync tells why a Mac may not know yet what is asked of it.

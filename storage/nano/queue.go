@@ -121,6 +121,31 @@ func (s *Store) EnqueueTx(tx storage.Tx, id string, cmd *mdm.Command) error {
 	return wrap(err, "queueing command %s for %s", cmd.CommandUUID, clip(id))
 }
 
+// WithdrawTx takes a command that waits out of the queue, within the caller's transaction on the partition of id's device; one
+// that does not wait is no error.
+func (s *Store) WithdrawTx(tx storage.Tx, id, uuid string) error {
+	c, err := parseID(id)
+	if err != nil {
+		return fmt.Errorf("withdrawing a command: %w", err)
+	}
+	queue, err := readQueue(tx, c)
+	i := indexUUID(queue, uuid)
+	if err != nil || i < 0 {
+		return wrap(err, "withdrawing command %s of %s", uuid, c.id)
+	}
+	return dequeue(tx, c, queue, i)
+}
+
+// dequeue takes the command at i out of a queue.
+func dequeue(tx storage.Tx, c channel, queue []QueuedCommand, i int) error {
+	tx.Delete(c.commandKey(queue[i].Number))
+	if len(queue) == 1 {
+		tx.Delete(c.directoryKey())
+		return nil
+	}
+	return set(tx, c.directoryKey(), slices.Delete(queue, i, i+1))
+}
+
 func (s *Store) enqueue(ctx context.Context, id string, cmd *mdm.Command) error {
 	c, err := parseID(id)
 	if err == nil {
@@ -218,12 +243,7 @@ func (s *Store) StoreCommandReport(r *mdm.Request, report *mdm.CommandResults) e
 			return err
 		}
 		tx.Set(c.resultKey(now, result.UUID), val)
-		tx.Delete(c.commandKey(queue[i].Number))
-		if len(queue) == 1 {
-			tx.Delete(c.directoryKey())
-			return nil
-		}
-		return set(tx, c.directoryKey(), slices.Delete(queue, i, i+1))
+		return dequeue(tx, c, queue, i)
 	})
 	return wrap(err, "storing the answer of %s to command %s", c.id, clip(report.CommandUUID))
 }

@@ -263,11 +263,10 @@ func TestImpact(t *testing.T) {
 	if _, err := small.put(sudden, answer.WriteOptions{}); err != nil {
 		t.Errorf("ten Macs need a confirmation: %v", err)
 	}
-	// Macs whose macOS is too old to be told: nothing can be enforced on them, and they do not restart.
+	// Macs that are not supervised: nothing can be enforced on them, and they do not restart.
 	old := fleetOf(3)
 	for _, r := range old[:2] {
-		r.Facts.Version, r.Facts.Build = "13.7.7", "22H722"
-		r.Facts.Capabilities = status.Capabilities{Known: true, Items: 1<<17 - 1}
+		r.Facts.Supervised = status.No
 	}
 	mixed := newDesk(t, old)
 	if res, err = mixed.put(sudden, answer.WriteOptions{DryRun: true}); err != nil || res.Impact.Cannot != 2 || res.Impact.Restarting != 1 || res.Impact.StatesAfter["incompatible"] != 2 {

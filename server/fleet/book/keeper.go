@@ -83,7 +83,7 @@ func New(o Options) *Keeper { return &Keeper{o: o} }
 func (k *Keeper) Current() *Current { return k.cur.Load() }
 
 func (k *Keeper) ready(in policy.Input, stored *storage.Book) (*Current, error) {
-	in.Companion = k.o.Companion
+	in.Companion, in.Zone = k.o.Companion, k.o.Zone
 	compiled, err := plan.Compile(in)
 	if err != nil {
 		return nil, err

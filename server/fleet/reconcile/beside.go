@@ -36,9 +36,9 @@ type Sighting struct {
 const apart = time.Minute
 
 // besideQueries are what Authenticate would have told, and the board.
-var besideQueries = []string{
+var besideQueries = Query{deviceInformation, []string{
 	"UDID", "SerialNumber", "DeviceName", "ProductName", "ModelName", "OSVersion", "BuildVersion", "SoftwareUpdateDeviceID",
-}
+}}
 
 // Sighted is a sighting of a Mac whose MDM is another server. That server's events come late, out of order or never, so a
 // life begins with whatever is seen of it first (rules 16).

@@ -24,10 +24,14 @@ const (
 	Looking                // the sweep looks at the Mac
 	AtBoundary             // as Looking, and a boundary in time has passed: the look is written even if nothing else is
 	Glancing               // as Looking, but from the record alone: status and manifest are not at hand
+	Polling                // the Mac asks for the next command
 )
 
 // fromDevice tells whether the Mac itself asks.
 func (k Kind) fromDevice() bool { return k == Tokens || k == Items }
+
+// asks tells whether the Mac itself asks, for a promise (rules 6.4): one that is told by command asks by any contact.
+func (k Kind) asks(f *status.Facts) bool { return k.fromDevice() || k == Polling && Commanded(f) }
 
 // Cause is one reason to look at a Mac, and what it changes by itself.
 type Cause struct {
@@ -86,8 +90,6 @@ func lookAgain(o *Outcome, now time.Time) bool {
 	return true
 }
 
-var versionQueries = []string{"OSVersion", "BuildVersion"}
-
 // Authenticate begins a new life of a Mac (rules 4): everything but identity is cleared, then what Authenticate carries is
 // taken.
 func Authenticate(c status.CheckIn) Cause {
@@ -133,8 +135,8 @@ func (o *Outcome) tokensUpdated(now time.Time) bool {
 		return failed
 	}
 	rec.Facts.Enrolled, rec.Facts.EnrolledAt = true, now
-	if v := rec.Facts.Version; len(o.Queries) == 0 && (v == "" || v.Major() < 15) {
-		o.Queries = append(o.Queries, []string{"SoftwareUpdateDeviceID", "OSVersion", "BuildVersion"})
+	if v := rec.Facts.Version; len(o.Queries) == 0 && (v == "" || v.Major() < 15) && !Commanded(&rec.Facts) { // that is asked more
+		o.Queries = append(o.Queries, Query{deviceInformation, []string{"SoftwareUpdateDeviceID", "OSVersion", "BuildVersion"}})
 	}
 	return true
 }
@@ -144,17 +146,6 @@ func BootstrapToken(escrowed bool) Cause {
 	return known(Ordinary, func(o *Outcome, _ time.Time) bool {
 		changed := o.Record.Facts.BootstrapToken != escrowed
 		o.Record.Facts.BootstrapToken = escrowed
-		return changed
-	})
-}
-
-// Answer is the answer to a DeviceInformation command, and the board that it names.
-func Answer(c status.CheckIn, board string) Cause {
-	return known(Ordinary, func(o *Outcome, _ time.Time) bool {
-		facts := o.Record.Facts.Answer(c)
-		facts = facts.BoardAnswer(board)
-		changed := facts != o.Record.Facts
-		o.Record.Facts = facts
 		return changed
 	})
 }
@@ -225,10 +216,17 @@ func Pushed(token, failed string) Cause {
 		}
 		failed = failed[:min(len(failed), maxFailure)]
 		changed := rec.Push != failed
+		if s := o.Commands; s != nil && !s.PushAt.IsZero() {
+			made := *s
+			made.PushAt = time.Time{}
+			o.Commands, changed = &made, true
+		}
 		rec.Push = failed
+		// One to which nothing is declared was woken for a command.
+		holdsNothing := rec.Manifest == "" && rec.Summary.Flags&compliance.NotSynced == 0
 		// One that was noted when its command was queued, since no push was possible, is not noted twice.
 		noted := rec.Told == token && now.Before(rec.ToldAt.Add(storage.Patience(rec.Tries)))
-		if noted || rec.Manifest == token || rec.Advertised != token {
+		if noted || rec.Manifest == token || rec.Advertised != token || holdsNothing {
 			return changed
 		}
 		o.notified(now)
@@ -238,7 +236,9 @@ func Pushed(token, failed string) Cause {
 
 // String names the kind in a test's message.
 func (k Kind) String() string {
-	names := []string{"ordinary", "tokens", "items", "begins", "noting", "sync now", "looking", "at a boundary", "glancing"}
+	names := []string{
+		"ordinary", "tokens", "items", "begins", "noting", "sync now", "looking", "at a boundary", "glancing", "polling",
+	}
 	if int(k) < len(names) {
 		return names[k]
 	}

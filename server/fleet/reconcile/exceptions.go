@@ -98,8 +98,8 @@ func reached(f *status.Facts, u *plan.UpdateNow, book *Book) bool {
 	return r != nil && f.Letter >= r.Letter
 }
 
-// nextAt is the next instant at which the Mac changes by the passing of time alone: of the plan, or the end of an exception,
-// which is told even if nothing would be asked of the Mac.
+// nextAt is the next instant at which the Mac changes by the passing of time alone: of the plan, of its commands, or the end of
+// an exception, which is told even if nothing would be asked of the Mac.
 func (o *Outcome) nextAt() time.Time {
 	next := o.Plan.NextAt
 	wait := func(at time.Time) {
@@ -112,6 +112,11 @@ func (o *Outcome) nextAt() time.Time {
 	}
 	if u := o.Record.UpdateNow; u != nil {
 		wait(u.EndsAt())
+	}
+	for _, at := range [...]time.Time{o.Orders.NextAt, o.retryAt} {
+		if !at.IsZero() {
+			wait(at)
+		}
 	}
 	return next
 }

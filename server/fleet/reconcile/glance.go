@@ -46,10 +46,14 @@ func Follows(rec *storage.Record, m Memory, book Book, now time.Time) bool {
 }
 
 // keepReported puts back what a glance cannot know, if all else is as it was: what depends on the Mac's reports and on its
-// manifest.
-func (o *Outcome) keepReported(before *compliance.Summary) {
-	if samePlan(before, &o.Record.Summary) {
-		o.Record.Summary = *before
+// manifest, and the next moment of its commands.
+func (o *Outcome) keepReported(before *storage.Record) {
+	rec := o.Record
+	if samePlan(&before.Summary, &rec.Summary) {
+		rec.Summary = before.Summary
+	}
+	if at := before.NextAt; Commanded(&rec.Facts) && !at.IsZero() && (rec.NextAt.IsZero() || at.Before(rec.NextAt)) {
+		rec.NextAt = at
 	}
 }
 

@@ -9,30 +9,37 @@ import (
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/storage"
 	"plimsoll/storage/beside"
 )
 
-// Commands queues commands for Macs, within a transaction on the Mac's partition. storage.ErrNotFound: NanoMDM has
+// CommandQueue queues commands for Macs, within a transaction on the Mac's partition. storage.ErrNotFound: NanoMDM has
 // forgotten the Mac. storage.ErrConflict: the Mac's queue is full.
-type Commands interface {
+type CommandQueue interface {
 	// Queue queues a DeclarativeManagement command that carries tokens (a TokensResponse as JSON); it replaces a queued one
 	// of its kind.
 	Queue(tx storage.Tx, id string, tokens []byte) error
-	// Query queues a DeviceInformation command with the given queries.
-	Query(tx storage.Tx, id string, queries ...string) error
+	// Query queues a command that asks something: its RequestType, and the queries of DeviceInformation. One that waits already
+	// is not queued again.
+	Query(tx storage.Tx, id, requestType string, queries ...string) error
+	// Update queues an update command under its own UUID; queueing the same one again does nothing.
+	Update(tx storage.Tx, id string, c command.Queue) error
+	// Withdraw takes a command out of the queue, if it waits there.
+	Withdraw(tx storage.Tx, id, uuid string) error
 }
 
 // Counters count what happened since the process started. Safe for concurrent use.
 type Counters struct {
 	Commands                            atomic.Int64 // DeclarativeManagement commands queued
+	UpdateCommands, OddAnswers          atomic.Int64 // update commands queued; answers to update commands that do not wait
 	ManifestsKept, ResyncsRaised, Stale atomic.Int64
 }
 
 // Options are what a Reconciler is made of.
 type Options struct {
 	Store    *storage.Store
-	Commands func() Commands
+	Commands func() CommandQueue
 	// Book is the book in force; BookFrom the same, reloaded when it is older than a revision.
 	Book     func() Book
 	BookFrom func(ctx context.Context, revision uint64) (Book, error)
@@ -135,6 +142,9 @@ func (r *Reconciler) try(ctx context.Context, id string, book Book, cause Cause,
 		if err := r.keepBeside(m, st.Beside, &res.Outcome); err != nil {
 			return err
 		}
+		if res.Outcome, err = r.order(m, st, cause, book, res.Outcome, now); err != nil {
+			return err
+		}
 		if err := r.query(m, &res.Outcome); err != nil {
 			return err
 		}
@@ -181,12 +191,34 @@ func eventsOf(rec *storage.Record) int {
 	return rec.Events
 }
 
-// query queues the DeviceInformation commands. A full queue is no reason to refuse a Mac's message.
+// order withdraws and queues update commands. When the queue does not take one, the Mac is stepped again without commands: its
+// course stays where it is, and is tried again later.
+func (r *Reconciler) order(m *storage.MacTx, st State, cause Cause, book Book, o Outcome, now time.Time) (Outcome, error) {
+	id := o.Record.Facts.ID
+	if uuid := o.Orders.Withdraw; uuid != "" {
+		if err := r.o.Commands().Withdraw(m.Tx(), id, uuid); err != nil {
+			return o, fmt.Errorf("withdraw an update command: %w", err)
+		}
+	}
+	if o.Orders.Queue == nil {
+		return o, nil
+	}
+	switch err := r.o.Commands().Update(m.Tx(), id, *o.Orders.Queue); {
+	case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrNotFound):
+		st.NoQueue, st.NoRoom = errors.Is(err, storage.ErrNotFound), true
+		return Step(st, cause, book, now)
+	case err != nil:
+		return o, fmt.Errorf("queue an update command: %w", err)
+	}
+	return o, nil
+}
+
+// query queues the commands that ask something. A full queue is no reason to refuse a Mac's message.
 func (r *Reconciler) query(m *storage.MacTx, o *Outcome) error {
-	for _, queries := range o.Queries {
-		err := r.o.Commands().Query(m.Tx(), o.Record.Facts.ID, queries...)
+	for _, q := range o.Queries {
+		err := r.o.Commands().Query(m.Tx(), o.Record.Facts.ID, q.RequestType, q.Queries...)
 		if err != nil && !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("queue a DeviceInformation command: %w", err)
+			return fmt.Errorf("queue a %s command: %w", q.RequestType, err)
 		}
 	}
 	return nil
@@ -235,6 +267,11 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 			return err
 		}
 	}
+	if o.Commands != res.Before.Commands {
+		if err := m.SetCommands(o.Commands); err != nil {
+			return err
+		}
+	}
 	if !o.Write {
 		return nil
 	}
@@ -258,6 +295,12 @@ func (r *Reconciler) write(m *storage.MacTx, book Book, res *Result) error {
 func (r *Reconciler) count(o *Outcome) {
 	if o.Notify && !o.full {
 		r.o.Counters.Commands.Add(1)
+	}
+	if o.Orders.Queue != nil {
+		r.o.Counters.UpdateCommands.Add(1)
+	}
+	if o.Orders.Odd {
+		r.o.Counters.OddAnswers.Add(1)
 	}
 	if o.Served {
 		r.o.Counters.ManifestsKept.Add(1)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll/declarations/command"
 	"plimsoll/status"
 	"plimsoll/storage"
 	"plimsoll/storage/bolt"
@@ -28,11 +29,23 @@ func (q *queue) Queue(_ storage.Tx, id string, _ []byte) error {
 	return q.err
 }
 
-func (q *queue) Query(_ storage.Tx, id string, queries ...string) error {
+func (q *queue) Query(_ storage.Tx, id, _ string, queries ...string) error {
 	if q.err == nil {
 		q.sent = append(q.sent, fmt.Sprint("query ", id, len(queries)))
 	}
 	return q.err
+}
+
+func (q *queue) Update(_ storage.Tx, _ string, c command.Queue) error {
+	if q.err == nil {
+		q.sent = append(q.sent, "update "+string(c.Action)+" "+c.UUID)
+	}
+	return q.err
+}
+
+func (q *queue) Withdraw(_ storage.Tx, _, uuid string) error {
+	q.sent = append(q.sent, "withdraw "+uuid)
+	return nil
 }
 
 type world struct {
@@ -58,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, db: storagetest.Faulty(db), queue: &queue{}, book: books[0], newest: books[1], unknown: map[string]int{}, now: testDay}
 	w.store = storage.New(w.db)
 	w.Reconciler = New(Options{
-		Store: w.store, Commands: func() Commands { return w.queue }, Book: func() Book { return w.book },
+		Store: w.store, Commands: func() CommandQueue { return w.queue }, Book: func() Book { return w.book },
 		BookFrom: func(_ context.Context, revision uint64) (Book, error) {
 			if w.newest.Revision < revision {
 				return Book{}, errors.New("there is no such book")
@@ -162,7 +175,7 @@ func TestQueues(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.change(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "13.6", Build: "22G120"}))
+			w.change(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "14.6", Build: "23G80"}))
 			before := w.state().Record
 			w.queue.err = c.err
 			res, err := w.Change(t.Context(), macID, TokenUpdate())

@@ -2,9 +2,11 @@
 package reconcile
 
 import (
+	"strconv"
 	"time"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/declarations/plan"
 	"plimsoll/status/compliance"
 	"plimsoll/storage"
@@ -47,8 +49,8 @@ type State struct {
 	Memory
 	// Beside are the dates of its life, when another server is its MDM (rules 16).
 	Beside beside.Life
-	// NoQueue: NanoMDM has forgotten the Mac, because somebody is deleting it: no command can be queued.
-	NoQueue bool
+	// NoQueue: NanoMDM has forgotten the Mac, because somebody is deleting it: no command can be queued. NoRoom: the queue is full.
+	NoQueue, NoRoom bool
 }
 
 // Outcome is what follows from a cause.
@@ -65,7 +67,9 @@ type Outcome struct {
 	ClearLife bool
 	Report    *storage.KeptReport // to be kept, and Status with it
 	Served    bool                // the plan's declarations become the manifest
-	Queries   [][]string          // DeviceInformation commands to be queued
+	Queries   []Query             // commands to be queued that ask something
+	// Orders are what is told by command: what to withdraw and to queue, and whether to wake the Mac for that (rules 14).
+	Orders command.Orders
 	// Notify: a command to sync is to be queued, and the Mac to be woken.
 	Notify bool
 	// Events are those of the timeline, without ids.
@@ -74,10 +78,12 @@ type Outcome struct {
 	Write, Share bool
 	Raised       bool // the server itself raised the generation
 
-	life   bool // a new life begins
-	begins bool // as after a cause of the kind Begins
-	full   bool // the queue took no command
-	again  bool // it was advertised before a restore, and is advertised anew
+	event   command.Event // what the course of the Mac's commands learns by the cause
+	retryAt time.Time     // when to try again what the queue took not; zero: nothing
+	life    bool          // a new life begins
+	begins  bool          // as after a cause of the kind Begins
+	full    bool          // the queue took no command
+	again   bool          // it was advertised before a restore, and is advertised anew
 }
 
 // Step says what follows for a Mac from a cause: it plans, keeps the advertisement if it differs (rules 7), judges,
@@ -99,11 +105,14 @@ func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
 	}
 	o.lapse(&book, now)
 	o.advertise(cause.Kind, &book, now)
-	verdict := o.judge(&st, &book, now)
-	if cause.Kind == Glancing {
-		o.keepReported(&st.Record.Summary)
+	if cause.Kind != Glancing { // the course is not at hand
+		o.drive(&st, now)
 	}
+	verdict := o.judge(&st, &book, now)
 	o.Record.NextAt = o.nextAt()
+	if cause.Kind == Glancing {
+		o.keepReported(st.Record)
+	}
 	if verdict.AskVersion && o.Record.Facts.Enrolled {
 		o.Queries = append(o.Queries, versionQueries)
 	}
@@ -113,7 +122,7 @@ func Step(st State, cause Cause, book Book, now time.Time) (Outcome, error) {
 		after.Reasons = verdict.Reasons
 		o.Events = append(o.Events, compliance.Events(snapshot(st.State, lookedAt(st.Record, now)), after)...)
 	}
-	o.decide(&st, cause.Kind == AtBoundary, book.Revision, now)
+	o.decide(&st, cause.Kind, book.Revision, now)
 	return o, nil
 }
 
@@ -140,6 +149,9 @@ func (o *Outcome) newLife() {
 	}
 	o.Record.Facts.ID = o.ID
 	o.Status, o.Manifest, o.Failure = nil, nil, nil
+	if o.Commands != nil {
+		o.Commands = &command.State{Course: o.Commands.Course} // which ends with the life
+	}
 }
 
 // raise lets the Mac sync although nothing changed.
@@ -153,7 +165,7 @@ func (o *Outcome) raise(now time.Time) {
 // for its items.
 func (o *Outcome) advertise(kind Kind, book *Book, now time.Time) {
 	rec := o.Record
-	o.Plan = book.plan(rec, kind.fromDevice(), now)
+	o.Plan = book.plan(rec, kind.asks(&rec.Facts), now)
 	rec.Lanes = o.Plan.NextLanes
 	if again := rec.AdvertisedAt.Before(book.NotBefore); again || o.Plan.Token != rec.Advertised {
 		if o.again = again; again { // what is queued has the old timestamp
@@ -191,6 +203,7 @@ func (o *Outcome) judge(st *State, book *Book, now time.Time) compliance.Verdict
 	v := compliance.Judge(compliance.Input{
 		Mac: o.Record.PlanningMac(false, ""), Plan: o.Plan, Index: book.Index, Status: o.Status, Manifest: o.Manifest,
 		Now: now, Zone: book.Zone, Before: before, Push: o.Record.PushError(), Failure: o.Failure, ToldAt: o.Record.OutstandingSince(),
+		Commands: o.course(),
 	})
 	o.Record.Summary = v.Summary
 	return v
@@ -237,15 +250,22 @@ func (o *Outcome) notified(now time.Time) {
 	rec.Tries++
 }
 
+// retryFull is after how long commands are tried again for which the Mac's queue had no room.
+const retryFull = 10 * time.Minute
+
 // noteEvery is how far the times of contact and report that other replicas know may be behind.
 const noteEvery = 6 * time.Hour
 
 // decide says whether the record is written, and whether the others are to learn of it.
-func (o *Outcome) decide(st *State, passed bool, revision uint64, now time.Time) {
+func (o *Outcome) decide(st *State, kind Kind, revision uint64, now time.Time) {
 	rec, before := o.Record, st.Record
 	news := before == nil || len(o.Events) > 0 || o.life
-	changed := news || !rec.Same(before)
-	if !changed && !passed {
+	same := (*storage.Record).Same
+	if kind == Polling {
+		same = sameButTimes
+	}
+	changed := news || !same(rec, before)
+	if !changed && kind != AtBoundary && o.Commands == st.Commands {
 		return
 	}
 	o.Write = true
@@ -285,4 +305,73 @@ func snapshot(st storage.State, now time.Time) compliance.Snapshot {
 	return compliance.Snapshot{
 		Summary: st.Record.Summary, Facts: &st.Record.Facts, Life: st.Record.Life, Token: st.Record.Manifest, Now: now,
 	}
+}
+
+// before is the state of the commands as it is; never nil.
+func (o *Outcome) before() *command.State {
+	if o.Commands == nil {
+		return &command.State{}
+	}
+	return o.Commands
+}
+
+// commands is a copy of the state of the commands, to be changed.
+func (o *Outcome) commands() *command.State {
+	s := *o.before()
+	return &s
+}
+
+// drive steps what is told to the Mac by command (rules 14), after the plan and before the verdict on it.
+func (o *Outcome) drive(st *State, now time.Time) {
+	rec := o.Record
+	if o.Commands == nil && !Commanded(&rec.Facts) {
+		return
+	}
+	if st.NoQueue || st.NoRoom {
+		o.retryAt = now.Add(retryFull)
+		return
+	}
+	m := command.Mac{
+		Facts: command.Facts{ID: rec.Facts.ID, Life: strconv.Itoa(rec.Life), Version: rec.Facts.Version, Build: rec.Facts.Build},
+		Asked: Commanded(&rec.Facts), CanPush: st.CanPush, Pushing: st.Next != "" || st.InHand != "",
+	}
+	if rec.Facts.Enrolled {
+		m.Task = command.TaskOf(o.Plan)
+	}
+	was := o.before()
+	next, orders := was.Drive(m, now, o.event)
+	c := &next.Course
+	if !c.NotifiedAt.Equal(was.Course.NotifiedAt) || !c.InstallAt.Equal(was.Course.InstallAt) {
+		rec.Lanes = rec.Lanes.MarkCommanded(o.Plan)
+	}
+	o.Orders = orders
+	switch o.Commands = &next; {
+	case next.Same(&command.State{}):
+		o.Commands = nil
+	case st.Commands != nil && next.Same(st.Commands):
+		o.Commands = st.Commands
+	}
+	if orders.Inquire {
+		o.Queries = append(o.Queries, Query{deviceInformation, command.DeviceQueries}, Query{"SecurityInfo", nil})
+	}
+	if orders.Query {
+		o.Queries = append(o.Queries, versionQueries)
+	}
+	if q := orders.Queue; q != nil && q.Action != command.UpdateStatus {
+		o.say(EventUpdateCommand, "The Mac is told by command: "+string(q.Action)+" of macOS "+string(q.Version)+".", map[string]any{
+			"action": string(q.Action), "uuid": q.UUID, "version": q.Version, "build": c.Build, "deadline_local": c.Deadline,
+		})
+	}
+}
+
+// course is that of the Mac's commands, and who authorises what they install.
+func (o *Outcome) course() compliance.Commands {
+	s := o.before()
+	return compliance.Commands{Course: &s.Course, Token: s.Token(&o.Record.Facts)}
+}
+
+// CourseOf is the course of a Mac as it is stored.
+func CourseOf(st *storage.State) compliance.Commands {
+	o := Outcome{State: *st}
+	return o.course()
 }

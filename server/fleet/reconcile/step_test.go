@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"plimsoll/declarations"
+	"plimsoll/declarations/command"
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -97,6 +98,7 @@ func (m *mac) step(cause Cause) Outcome {
 			m.t.Fatal(err)
 		}
 	}
+	m.st.Commands = o.Commands
 	if o.Report != nil || o.ClearLife {
 		m.st.Status = o.Status
 	}
@@ -175,7 +177,7 @@ func TestStep(t *testing.T) {
 		{"a boundary at which nothing happens", idle, Boundary(), written, false, nil},
 		{"the token is escrowed", idle, BootstrapToken(true), written, false, nil},
 		{"the token is missing still", idle, BootstrapToken(false), nothing, false, nil},
-		{"an answer that says nothing new", idle, Answer(status.CheckIn{Version: "26.5", Build: "25F71"}, ""), nothing, false, nil},
+		{"an answer that says nothing new", idle, Answer(status.CheckIn{Version: "26.5", Build: "25F71"}, command.Info{}), nothing, false, nil},
 		{"an update", idle, report("26.6", "25G72"), written, false, []string{"updated"}},
 		{"an admin wants a sync", idle, Sync("ada"), written, true, []string{"sync_requested"}},
 		{"the end of the enrolment", idle, CheckOut(), written, false, []string{"removed"}},
@@ -286,7 +288,7 @@ func TestRaising(t *testing.T) {
 		m.now = m.now.AddDate(0, 0, 1)
 		m.st.Contact = m.now
 		if o := m.step(Look()); o.Raised {
-			if o.Record.Generation != generation+1 || !o.Notify || !slices.ContainsFunc(o.Queries, func(q []string) bool { return slices.Equal(q, versionQueries) }) {
+			if o.Record.Generation != generation+1 || !o.Notify || !slices.ContainsFunc(o.Queries, func(q Query) bool { return slices.Equal(q.Queries, versionQueries.Queries) }) {
 				t.Errorf("raised to %d from %d, notified %v, asked %v", o.Record.Generation, generation, o.Notify, o.Queries)
 			}
 			return

@@ -98,19 +98,13 @@ func Errors(raw []byte) []status.ChainError {
 	return chain
 }
 
-// QueryResponses are the texts among the answers to a DeviceInformation command.
-func QueryResponses(raw []byte) map[string]string {
-	var answer struct{ QueryResponses map[string]any }
-	if err := plist.Unmarshal(raw, &answer); err != nil {
-		return nil
+// Answer is an answer to a command as a decoded property list; empty when it cannot be decoded.
+func Answer(raw []byte) map[string]any {
+	answer := map[string]any{}
+	if err := plist.Unmarshal(raw, &answer); err != nil || answer == nil {
+		return map[string]any{}
 	}
-	texts := make(map[string]string, len(answer.QueryResponses))
-	for name, v := range answer.QueryResponses {
-		if text, ok := v.(string); ok {
-			texts[name] = text
-		}
-	}
-	return texts
+	return answer
 }
 
 // HasBootstrapToken tells whether a SetBootstrapToken message carries a token; an empty one takes it back.
@@ -138,6 +132,29 @@ type Request struct {
 	RequestType string
 	Data        []byte   `plist:",omitempty"`
 	Queries     []string `plist:",omitempty"`
+	Updates     []Update `plist:",omitempty"`
+}
+
+// Update is an item of a ScheduleOSUpdate (rules 14).
+type Update struct{ InstallAction, ProductVersion string }
+
+// The request types of update commands.
+const (
+	ScheduleOSUpdate = "ScheduleOSUpdate"
+	OSUpdateStatus   = "OSUpdateStatus"
+)
+
+// Updates tells whether a command of that type is an update command.
+func Updates(requestType string) bool {
+	return requestType == ScheduleOSUpdate || requestType == OSUpdateStatus
+}
+
+// UpdateRequest is what an update command asks for: one action for one version, or without a version how far updates have come.
+func UpdateRequest(action, version string) Request {
+	if version == "" {
+		return Request{RequestType: OSUpdateStatus}
+	}
+	return Request{RequestType: ScheduleOSUpdate, Updates: []Update{{action, version}}}
 }
 
 // Encode is the command as a property list.

@@ -61,23 +61,22 @@ func TestCheckIn(t *testing.T) {
 
 // Apple's answers to DeviceInformation and to ScheduleOSUpdate, as they were published.
 func TestAnswers(t *testing.T) {
-	answers := message.QueryResponses(sample(t, "deviceinformation-13.0-vm.plist"))
-	if answers["SoftwareUpdateDeviceID"] != "VMA2MACOSAP" || answers["OSVersion"] == "" {
+	answers, _ := message.Answer(sample(t, "deviceinformation-13.0-vm.plist"))["QueryResponses"].(map[string]any)
+	if answers["SoftwareUpdateDeviceID"] != "VMA2MACOSAP" || answers["IsAppleSilicon"] != true {
 		t.Errorf("the answers are %v", answers)
-	}
-	if _, ok := answers["IsAppleSilicon"]; ok {
-		t.Error("a boolean is among the texts")
 	}
 	chain := message.Errors(sample(t, "scheduleosupdate-error-74.plist"))
 	if len(chain) != 1 || chain[0].Code != 74 || chain[0].Domain != "MDMClientError" || !strings.Contains(chain[0].Description, "requires DEP enrollment") {
 		t.Errorf("the errors are %+v", chain)
 	}
+	for _, raw := range []string{"", "x", "<plist><string>a</string></plist>"} {
+		if answers := message.Answer([]byte(raw)); answers == nil || len(answers) > 0 {
+			t.Errorf("%q has the answers %v", raw, answers)
+		}
+	}
 	for _, raw := range []string{"", "x", "<plist><dict><key>ErrorChain</key><string>a</string></dict></plist>"} {
 		if chain := message.Errors([]byte(raw)); len(chain) > 0 {
 			t.Errorf("%q has the errors %v", raw, chain)
-		}
-		if answers := message.QueryResponses([]byte(raw)); len(answers) > 0 {
-			t.Errorf("%q has the answers %v", raw, answers)
 		}
 	}
 }

@@ -30,7 +30,9 @@ const adminToken = "the-token-of-the-command-line"
 type notifier struct{}
 
 func (notifier) Queue(storage.Tx, string, []byte) error                   { return nil }
-func (notifier) Query(storage.Tx, string, ...string) error                { return nil }
+func (notifier) Query(storage.Tx, string, string, ...string) error        { return nil }
+func (notifier) Update(storage.Tx, string, fleet.UpdateCommand) error     { return nil }
+func (notifier) Withdraw(storage.Tx, string, string) error                { return nil }
 func (notifier) Push(context.Context, []string) (map[string]error, error) { return nil, nil }
 func (notifier) Forget(context.Context, string) error                     { return nil }
 
