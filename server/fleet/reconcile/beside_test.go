@@ -141,7 +141,7 @@ func TestBeginningsBeside(t *testing.T) {
 	}
 	m.now = m.now.Add(time.Hour)
 	o = m.sight(seen(FirstTokens, 4000))
-	if !o.Notify || !slices.Contains(types(o), compliance.EventReEnrolled) || !slices.ContainsFunc(o.Queries, func(q []string) bool { return slices.Contains(q, "SerialNumber") }) {
+	if !o.Notify || !slices.Contains(types(o), compliance.EventReEnrolled) || !slices.ContainsFunc(o.Queries, func(q Query) bool { return slices.Contains(q.Queries, "SerialNumber") }) {
 		t.Errorf("a life without Authenticate notifies %t, asks %v, tells %v", o.Notify, o.Queries, types(o))
 	}
 	if m.st.Record.Advertised == first || m.st.Record.Manifest != "" {
