@@ -107,7 +107,11 @@ func (f *Fleet) delays(x *examined, out *Self) {
 		return
 	}
 	from := x.plan.Deadline.Add(-delayBefore)
-	if x.now.Before(from.At(declarations.FirstZone)) {
+	opens := from.At(declarations.FirstZone)
+	if x.plan.Zone != nil {
+		opens = from.In(x.plan.Zone)
+	}
+	if x.now.Before(opens) {
 		out.DelayFromLocal = plan.LocalText(from)
 		return
 	}
@@ -130,6 +134,9 @@ func (f *Fleet) SelfDelay(ctx context.Context, link string, userNow declarations
 	x, err := f.visit(ctx, link)
 	if err != nil {
 		return Self{}, err
+	}
+	if x.plan.Zone != nil { // the server acts on this deadline, in its own zone (rules 14)
+		userNow = declarations.LocalIn(x.now, x.plan.Zone)
 	}
 	const slack = 5 * time.Minute
 	if userNow < declarations.LocalAt(x.now.Add(-slack), declarations.LastZone) ||

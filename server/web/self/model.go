@@ -145,9 +145,13 @@ var notes = map[string]string{
 	"failure_battery":         "The last attempt failed because of the battery: plug your Mac in and leave it on.",
 	"install_failed":          "The last attempt failed. Restart your Mac, or ask the people who manage it if that happens again.",
 	"bootstrap_token_missing": "You may be asked for your password when the update is installed.",
-	"delayed":                 "You delayed the deadline; what is shown is the new one.",
-	"downloading_long":        "The download has been going on for more than a day: check your connection and your free disk space.",
-	"held":                    "A newer macOS exists, but the people who manage this Mac hold it back for now.",
+	"by_command": "macOS shows a notice when the time has come; about an hour later your Mac restarts. " +
+		"Save your work before the deadline: this page is your only other warning.",
+	"user_can_decline":    "macOS asks before it begins the upgrade, and you can still stop it then.",
+	"user_must_authorize": "Your password is needed for the update: install it yourself in Software Update.",
+	"delayed":             "You delayed the deadline; what is shown is the new one.",
+	"downloading_long":    "The download has been going on for more than a day: check your connection and your free disk space.",
+	"held":                "A newer macOS exists, but the people who manage this Mac hold it back for now.",
 	"unsupported": "Apple offers no macOS for this Mac that would meet what is asked. " +
 		"The people who manage it can see that.",
 	"paused": "The people who manage this Mac have paused all updates for now.",
