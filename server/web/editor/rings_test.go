@@ -42,8 +42,13 @@ func TestRingRows(t *testing.T) {
 func TestRingsAreAddedAndRemoved(t *testing.T) {
 	f := New(1)
 	for _, step := range []struct{ step, names string }{
-		{"save", ""}, {"ring-add", "pilot everyone"}, {"ring-add", "pilot  everyone"}, {"ring-remove:7", "pilot  everyone"},
-		{"ring-remove:1", "pilot everyone"}, {"ring-remove:x", "pilot everyone"}, {"ring-remove:0", ""},
+		{"save", ""},
+		{"ring-add", "pilot everyone"},
+		{"ring-add", "pilot  everyone"},
+		{"ring-remove:7", "pilot  everyone"},
+		{"ring-remove:1", "pilot everyone"},
+		{"ring-remove:x", "pilot everyone"},
+		{"ring-remove:0", ""},
 	} {
 		did := f.Edit(step.step)
 		if got := ringNames(&f); got != step.names || did != strings.HasPrefix(step.step, "ring-") {
