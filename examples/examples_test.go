@@ -73,9 +73,8 @@ func ask(t *testing.T, h http.Handler, method, target, body string, status int) 
 // variables are the environment variables that the program reads.
 func variables() map[string]bool {
 	known := map[string]bool{}
-	o := reflect.TypeFor[app.Options]()
-	for i := range o.NumField() {
-		if name := o.Field(i).Tag.Get("env"); name != "" {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[app.Options]()) {
+		if name := f.Tag.Get("env"); name != "" {
 			known[name] = true
 		}
 	}

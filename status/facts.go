@@ -48,6 +48,8 @@ type Facts struct {
 	Refused   string    `json:"refused,omitempty"`
 	// Contradicted: the last report that named a serial number or UDID named others than the Mac enrolled with.
 	Contradicted bool `json:"contradicted,omitempty"`
+	// Conflict: the Mac names a declaration of another server as the cause of its update (rules 17).
+	Conflict bool `json:"conflict,omitempty"`
 }
 
 // Capabilities is the part of management.client-capabilities that planning needs.

@@ -28,6 +28,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  uc                           command.State: course of update commands below macOS 14, and questions (rules 14)
 	  m                            declarations.Manifest that was served last
 	  ex                           reasons and makers of an exemption and of an update now, while there is one (rules 12)
+	  bl, bq                       dates of the life and commands of ours, when another server is the Mac's MDM: storage/beside
 	  p                            patching.History: the course of versions, for patch reports
 	  mh/01792...                  every manifest with its time; without a token: a new life began, nothing was held
 	  b/4QmC...                    the declaration served under that ServerToken, as it was served

@@ -77,7 +77,8 @@ func (r *Record) Encode() ([]byte, error) {
 		Bits: bit(f.Capabilities.Known, 1) | bit(f.Capabilities.Enforcement, 2) | bit(f.Capabilities.Settings, 4) |
 			bit(f.BootstrapToken, 8) | bit(f.Enrolled, 16) | bit(f.UDID == "", 32) |
 			truth(f.AppleSilicon, 64, 128) | truth(f.Supervised, 256, 512) |
-			bit(f.Contradicted, 1024) | bit(f.TokenUnknown, 65536),
+			bit(f.Contradicted, 1024) | bit(f.TokenUnknown, 65536) |
+			bit(f.Conflict, 131072),
 		Items: f.Capabilities.Items, Enrolled: c.put(f.EnrolledAt), Contact: c.put(f.LastContactAt), Reported: c.put(f.LastReportAt),
 		Life: r.Life, Back: c.put(r.BackAt), Delayed: r.Delayed, Wish: r.Wish, Gen: r.Generation, Raised: c.put(r.RaisedAt),
 		Adv: r.Advertised, AdvAt: c.put(r.AdvertisedAt), Book: r.Book, Man: same(r.Manifest, r.Advertised), ManAt: c.put(r.ServedAt),
@@ -134,7 +135,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 			EnrolledAt: c.get(w.Enrolled), LastContactAt: c.get(w.Contact), LastReportAt: c.get(w.Reported),
 			Family: w.Family, IdentityEnds: c.get(w.IDEnds), IdentityChangedAt: c.get(w.IDChanged),
 			RefusedAt: c.get(w.RefusedAt), Refused: w.Refused, Contradicted: w.Bits&1024 != 0,
-			TokenUnknown: w.Bits&65536 != 0,
+			TokenUnknown: w.Bits&65536 != 0, Conflict: w.Bits&131072 != 0,
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),

@@ -88,6 +88,7 @@ var rules = map[string]func(object){
 	"RingOpen.reason":                text(1, 500),
 	"ExemptionWrite.reason":          text(1, 500),
 	"UpdateWrite.reason":             text(1, 500),
+	"ImportWrite.ids":                list(200_000, text(1, 256)),
 	"PauseWrite.reason":              text(1, 1000),
 	"TokenWrite.name":                pattern(schemas.TokenNamePattern),
 	"TokenWrite.scopes":              func(p object) { p["minItems"], p["maxItems"], p["uniqueItems"] = 1, len(fleet.Scopes), true },

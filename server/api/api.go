@@ -84,7 +84,7 @@ func New(o Options) *API {
 	limit := a.limitToken()
 	known := rest.Queries()
 	for _, r := range a.routes(o) {
-		h := r.handler
+		h := a.notHere(r.path, r.handler)
 		if strings.HasPrefix(r.path, "/v1/") && !slices.Contains(nanomdmPaths, r.path) {
 			h = rest.OnlyKnown(known[r.method+" "+r.path], h)
 		}

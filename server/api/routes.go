@@ -65,6 +65,7 @@ func (a *API) routes(o Options) []route {
 		{post, "/v1/catalog/refresh", admin, a.refresh},
 
 		{get, "/v1/devices", read, a.listDevices},
+		{post, "/v1/devices/import", admin, a.importDevices},
 		{get, device, read, a.getDevice},
 		{del, device, admin, a.forgetDevice},
 		{get, device + "/plan", read, a.getPlan},
@@ -103,6 +104,9 @@ func (a *API) routes(o Options) []route {
 		{get, "/openapi.json", "", a.openapi},
 		{get, "/schemas/:file", "", a.schema},
 		{get, "/metrics", fleet.ScopeMetrics, echo.WrapHandler(a.metrics.Handler())},
+	}
+	if a.fleet.IsCompanion() { // notHere stands before them
+		o.Push, o.Enqueue, o.PushCert = http.NotFoundHandler(), http.NotFoundHandler(), http.NotFoundHandler()
 	}
 	if o.PushCert != nil {
 		list = append(list, route{put, "/v1/pushcert", admin, a.entered(pushCertActs, o.PushCert)})

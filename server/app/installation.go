@@ -14,6 +14,11 @@ import (
 // installation describes store, device CAs and push certificates for the page Settings. It reads the store when it is called,
 // so a certificate that another replica stored is there.
 func (s *Server) installation(store *nano.Store) func(context.Context) (web.Installation, error) {
+	if s.beside != nil {
+		return func(context.Context) (web.Installation, error) {
+			return web.Installation{Store: redact(s.Store), MDM: s.MDMURL}, nil
+		}
+	}
 	return func(ctx context.Context) (web.Installation, error) {
 		ca, err := s.deviceCA(ctx)
 		if err != nil {

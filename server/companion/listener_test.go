@@ -203,14 +203,14 @@ func TestDeletedMacComesBack(t *testing.T) {
 // Macs are imported by their ids; others are refused by name, and none is imported then.
 func TestImport(t *testing.T) {
 	r := ours(t)
-	if _, err := r.fleet.Import(t.Context(), []string{listenerMac, "SERIAL"}); err == nil || !strings.Contains(err.Error(), "ids[1]") {
+	if _, err := r.fleet.Import(t.Context(), []string{listenerMac, "SERIAL"}, fleet.Origin{Actor: "test"}); err == nil || !strings.Contains(err.Error(), "ids[1]") {
 		t.Errorf("the error is %v", err)
 	}
 	if len(r.fleet.MacIDs()) > 0 {
 		t.Error("one was imported")
 	}
 	for _, want := range [][2]int{{1, 0}, {0, 1}} {
-		got, err := r.fleet.Import(t.Context(), []string{listenerMac, listenerMac})
+		got, err := r.fleet.Import(t.Context(), []string{listenerMac, listenerMac}, fleet.Origin{Actor: "test"})
 		if err != nil || got.Added != want[0] || got.Known != want[1] {
 			t.Errorf("%+v, %v, want %v", got, err, want)
 		}

@@ -73,7 +73,7 @@ type Imports struct {
 }
 
 // Import begins a life of each of the Macs, by enrollment id, that is not enrolled (rules 16).
-func (f *Fleet) Import(ctx context.Context, ids []string) (Imports, error) {
+func (f *Fleet) Import(ctx context.Context, ids []string, by Origin) (Imports, error) {
 	var done Imports
 	if !f.o.Companion {
 		return done, answer.Conflict("not_companion", "this server is the Macs' MDM: they enrol with it")
@@ -90,20 +90,37 @@ func (f *Fleet) Import(ctx context.Context, ids []string) (Imports, error) {
 	if len(faults) > 0 {
 		return done, answer.Invalid("some of the ids cannot be those of Macs", faults...)
 	}
-	var added atomic.Int64
 	unlike := slices.Compact(slices.Sorted(slices.Values(ids)))
-	if bad := each.Do(ctx, 64, unlike, func(id string) error {
+	var acts []Act
+	var fresh []string
+	for _, id := range unlike {
+		if !f.index.AnyEnrolled([]string{id}) {
+			fresh, acts = append(fresh, id), append(acts, Act{Action: "device.import", Object: "device/" + id})
+		}
+	}
+	var added atomic.Int64
+	if len(fresh) > 0 {
+		if err := f.audit.Do(ctx, by, func() error { return f.importAll(ctx, fresh, &added) }, acts...); err != nil {
+			return done, err
+		}
+	}
+	done.Added = int(added.Load())
+	done.Known = len(unlike) - done.Added
+	return done, nil
+}
+
+func (f *Fleet) importAll(ctx context.Context, ids []string, added *atomic.Int64) error {
+	bad := each.Do(ctx, 64, ids, func(id string) error {
 		began, err := f.Sighted(ctx, id, Sighting{Kind: reconcile.Imported})
 		if began {
 			added.Add(1)
 		}
 		return err
-	}); len(bad) > 0 {
-		return done, bad[0].Err
+	})
+	if len(bad) > 0 {
+		return bad[0].Err
 	}
-	done.Added = int(added.Load())
-	done.Known = len(unlike) - done.Added
-	return done, nil
+	return nil
 }
 
 // drop deletes what is kept of a Mac. Of one whose MDM is another server the generation stays: it comes back with its next event,

@@ -18,6 +18,8 @@ import (
 type enrollmentModel struct {
 	Codes []codeModel
 	Form  codeForm
+	// Beside: Macs enrol with another MDM server.
+	Beside bool
 }
 
 type codeModel struct {
@@ -37,6 +39,9 @@ func (w *Web) enrollmentPage(c echo.Context) error {
 }
 
 func (w *Web) showEnrollment(c echo.Context, status int, form codeForm) error {
+	if w.fleet.IsCompanion() {
+		return w.render(c, status, "enrollment", frame{Title: "Enrolment", Section: "enrollment"}, enrollmentModel{Beside: true})
+	}
 	page, err := w.fleet.ListCodes(c.Request().Context(), 1000, "")
 	if err != nil {
 		return err
@@ -68,6 +73,9 @@ func (w *Web) codeOf(code *fleet.CodeInfo) codeModel {
 }
 
 func (w *Web) codeCreate(c echo.Context) error {
+	if w.fleet.IsCompanion() {
+		return w.showEnrollment(c, http.StatusConflict, codeForm{})
+	}
 	form := codeForm{
 		Label: strings.TrimSpace(c.FormValue("label")), Expires: c.FormValue("expires"), Uses: strings.TrimSpace(c.FormValue("uses")),
 		Faults: faults{},

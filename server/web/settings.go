@@ -18,6 +18,8 @@ import (
 type Installation struct {
 	// Store is where the data is kept, without a password.
 	Store string
+	// MDM is the address of the MDM server that the Macs are enrolled with; empty: this one.
+	MDM string
 	// CAs are the device CAs that are trusted; those that issue identities first.
 	CAs []Authority
 	// PushCerts are the push certificates, the one in use first.
@@ -52,7 +54,8 @@ type settingsModel struct {
 	StoreIs   string // how the store does: "Reachable."
 	Version   string
 	URL, Zone string
-	Unknown   bool // nothing is known of CA, store and push certificates
+	MDM       string // the MDM server that the Macs are enrolled with; empty: this one
+	Unknown   bool   // nothing is known of CA, store and push certificates
 }
 
 type tokenModel struct {
@@ -127,7 +130,7 @@ func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *mad
 	if err != nil {
 		return err
 	}
-	m.Store = in.Store
+	m.Store, m.MDM = in.Store, in.MDM
 	for i, p := range in.PushCerts {
 		m.Push = append(m.Push, w.certificate(p.Topic, "", p.Stored, p.Until, i == 0))
 	}

@@ -47,6 +47,7 @@ const (
 	RefusedMac            = "refused"
 	CommandFailed         = "command_failed"
 	Contradicted          = "report_contradicts"
+	Conflict              = "conflict"
 	IdentityEnding        = "identity_expiring"
 
 	codeNotGoverned       = "not_governed"
@@ -198,6 +199,12 @@ var Codes = []Code{
 		"A message in this Mac's name was refused[ at {refused_at}][: {why}].",
 		"Look at the cause[. {advice}].",
 		[]string{"cause", "refused_at", "why", "advice", "last_seen_at"},
+	},
+	{
+		Conflict,
+		"The Mac names a declaration of another server as the cause of its update[: {identifier}].",
+		"Find who publishes that declaration and take it away there: of two servers that enforce updates neither keeps its promise.",
+		[]string{"identifier"},
 	},
 	{
 		Contradicted,

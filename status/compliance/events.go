@@ -43,6 +43,7 @@ const (
 	EventIdentityChanged     = "identity_changed"
 	EventRefused             = "refused"
 	EventContradicted        = "report_contradicts"
+	EventConflict            = "conflict"
 	EventCommandFailed       = "command_failed"
 	EventExempted            = "exempted"
 	EventExemptionEnded      = "exemption_ended"
@@ -120,6 +121,7 @@ var EventTypes = []struct {
 		[]string{"cause", "fingerprint"},
 	},
 	{EventContradicted, "the Mac reported another serial number or UDID than it enrolled with", []string{"odd"}},
+	{EventConflict, "the Mac named a declaration that is not this server's as the cause of its update", []string{"identifier"}},
 	{EventCommandFailed, "the Mac answered a command with an error", []string{"uuid", "request_type", "status", "errors"}},
 	{
 		EventExempted,

@@ -246,6 +246,9 @@ func (w *why) rest() {
 	if w.f.Contradicted {
 		w.add(Contradicted, nil)
 	}
+	if w.f.Conflict {
+		w.add(Conflict, map[string]any{"identifier": ForeignCause(w.in.Status, w.in.Manifest)})
+	}
 	if f := w.in.Failure; f != nil {
 		w.add(CommandFailed, map[string]any{
 			"request_type": f.RequestType, "uuid": f.UUID, "status": f.Status, "error": f.Text(), "errors": f.Errors, "failed_at": f.At,

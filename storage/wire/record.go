@@ -25,7 +25,7 @@ type Record struct {
 	SupBuild  string          `json:"sb,omitempty"`
 	Letter    string          `json:"l,omitempty"`
 	// 1 capabilities known, 2 enforcement, 4 settings, 8 bootstrap token, 16 enrolled, 32 no UDID, 64 and 128 Apple silicon no and
-	// yes, 256 and 512 supervised no and yes, 1024 contradicted, 65536 bootstrap token unknown
+	// yes, 256 and 512 supervised no and yes, 1024 contradicted, 65536 bootstrap token unknown, 131072 conflict
 	Bits     int           `json:"c,omitempty"`
 	Items    uint32        `json:"ci,omitempty"`
 	Enrolled int64         `json:"e,omitempty"`

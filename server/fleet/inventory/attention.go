@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"plimsoll/declarations"
@@ -41,17 +42,20 @@ func (x *Index) learnCode(r *row, now time.Time, stale bool) string {
 	return code
 }
 
-// watchedCodes are the codes that concern an admin beside the most decisive reason: somebody may speak in the Mac's name.
+// watchedCodes are the codes that concern an admin beside the most decisive reason: somebody may speak in the Mac's name, or to
+// it.
 func watchedCodes(r *row, now time.Time, stale bool) (codes []string) {
 	rec := r.record()
 	for i, reason := range compliance.ReasonsAt(rec.Summary, &rec.Facts, now, stale) {
 		decisive := i == 0 && !r.compliant // it is counted as such
-		if !decisive && (reason.Code == compliance.RefusedMac || reason.Code == compliance.Contradicted) {
+		if !decisive && slices.Contains(watched, reason.Code) {
 			codes = append(codes, reason.Code)
 		}
 	}
 	return codes
 }
+
+var watched = []string{compliance.RefusedMac, compliance.Contradicted, compliance.Conflict}
 
 // Outlook is what lies ahead of the enrolled Macs, and what is wrong with them.
 type Outlook struct {

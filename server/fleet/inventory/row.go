@@ -56,7 +56,7 @@ func newRow(rec *storage.Record, data []byte) row {
 		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending,
 		compliant: s.State == compliance.Compliant,
 		contact:   seconds(f.LastContactAt), model: f.Model, data: data,
-		foreign: !f.IsMac(), watched: !f.RefusedAt.IsZero() || f.Contradicted,
+		foreign: !f.IsMac(), watched: !f.RefusedAt.IsZero() || f.Contradicted || f.Conflict,
 	}
 	// One string holds them all: the fewer there are, the less the garbage collector has to look through.
 	texts := f.ID + f.Serial + f.Name

@@ -157,6 +157,7 @@ func Report(report *status.Report) Cause {
 		o.disown(report)
 		o.Status = status.Merge(o.Status, report)
 		rec.Facts = rec.Facts.Apply(report, now)
+		o.conflict()
 		if compliance.NeedsResync(o.Manifest, o.Status, now) && compliance.MayRaise(rec.RaisedAt, now) {
 			o.raise(now)
 		}
@@ -164,6 +165,19 @@ func Report(report *status.Report) Cause {
 		o.Report = &storage.KeptReport{Number: rec.Reports, ReceivedAt: now, Full: report.Full, Odd: report.Odd, Body: report.Raw}
 		return true
 	})
+}
+
+// conflict notes whether the Mac names a declaration of another server as the cause of its update.
+func (o *Outcome) conflict() {
+	f := &o.Record.Facts
+	cause := compliance.ForeignCause(o.Status, o.Manifest)
+	if cause != "" && !f.Conflict {
+		o.Events = append(o.Events, compliance.Event{
+			Type: compliance.EventConflict, Data: map[string]any{"identifier": cause},
+			Text: "The Mac names " + cause + ", a declaration of another server, as the cause of its update.",
+		})
+	}
+	f.Conflict = cause != ""
 }
 
 // Sync is the wish of an admin that the Mac syncs now, although nothing changed.
