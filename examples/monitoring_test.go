@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"plimsoll/status/patching"
 )
 
 // labels are the values that were seen for each label of a metric.
@@ -21,7 +23,7 @@ var (
 )
 
 // enumerated are the labels whose values are fixed by the program.
-var enumerated = []string{"state", "flag", "days", "result", "endpoint"}
+var enumerated = []string{"state", "flag", "days", "result", "endpoint", "quantile", "profile"}
 
 // exported reads the metrics that a server gives, by the name under which Prometheus stores each.
 func exported(t *testing.T) map[string]labels {
@@ -41,6 +43,12 @@ func exported(t *testing.T) map[string]labels {
 			}
 			found[m[1]][p[1]][p[2]] = true
 		}
+	}
+	// Those of patch reports come with the first closed day, and with Macs that missed a release.
+	found["plimsoll_patch_days"] = labels{"quantile": {"0.5": true, "0.9": true, "0.95": true}, "release": {"26.4": true}}
+	found["plimsoll_sla_open"] = labels{"profile": {}}
+	for _, p := range patching.Profiles {
+		found["plimsoll_sla_open"]["profile"][p.Profile] = true
 	}
 	if len(found) < 40 {
 		t.Fatalf("the server gives %d metrics: %v", len(found), slices.Sorted(maps.Keys(found)))
@@ -91,6 +99,7 @@ var (
 	fleetWide = map[string]bool{
 		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_gate_halted": true, "plimsoll_ring_devices": true, "plimsoll_exempt_devices": true, "plimsoll_due_within_days": true,
 		"plimsoll_outstanding_devices": true, "plimsoll_catalogue_stale": true, "plimsoll_catalogue_source": true, "plimsoll_catalogue_left_out": true, "plimsoll_catalogue_age_seconds": true, "plimsoll_catalogue_revision": true,
+		"plimsoll_patch_days": true, "plimsoll_sla_open": true,
 	}
 	overReplicas = regexp.MustCompile(`\bmax( by \([^)]*\) )?\s*\(`)
 )

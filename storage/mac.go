@@ -11,6 +11,7 @@ import (
 
 	"plimsoll/declarations"
 	"plimsoll/declarations/command"
+	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
 	"plimsoll/storage/wire"
@@ -287,6 +288,8 @@ type Limits struct {
 	EventsAfter  time.Time // events older than that are deleted
 	HistoryAfter time.Time // manifests that were replaced before that are deleted, with the bodies that nothing refers to any more
 	MaxEvents    int       // how many events at most
+	// PatchingFrom is the day from which on the course of versions is kept; 0: for ever.
+	PatchingFrom release.Day
 }
 
 // Records reads the records of many Macs in few round trips; nil for those that are not known.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"plimsoll/declarations/release"
@@ -80,6 +82,9 @@ type PatchingState struct {
 	// CompleteFrom is the day from which on the courses are complete.
 	CompleteFrom release.Day `json:"from"`
 	Closed       release.Day `json:"closed"` // the last closed day; 0: none
+	// Trimmed is the day before which courses and closed days were deleted; 0: nothing was. Releases that were posted before it
+	// are not counted any more.
+	Trimmed release.Day `json:"trimmed,omitzero"`
 }
 
 // ClosedDay is one closed UTC day: for each scope the day under which its counts stand.
@@ -144,6 +149,32 @@ func (s *Store) CloseDay(ctx context.Context, day release.Day, at time.Time, sco
 	})
 }
 
+// ClosedScopes reads the counts of all scopes as they stood on a closed day; nil when it is not closed, or not kept any more.
+func (s *Store) ClosedScopes(ctx context.Context, day release.Day) (counts map[string][]byte, err error) {
+	err = s.db.View(ctx, PatchingPartition, func(r Reader) error {
+		counts = nil
+		var d ClosedDay
+		if closed, err := getJSON(r, closedKey(day), &d); err != nil || !closed {
+			return err
+		}
+		scopes := slices.Sorted(maps.Keys(d.Scopes))
+		keys := make([]string, len(scopes))
+		for i, scope := range scopes {
+			keys[i] = countsKey(scope, d.Scopes[scope])
+		}
+		vals, err := r.GetMany(keys...)
+		if err != nil {
+			return err
+		}
+		counts = make(map[string][]byte, len(scopes))
+		for i, scope := range scopes {
+			counts[scope] = vals[i]
+		}
+		return nil
+	})
+	return counts, err
+}
+
 // Closed reads the counts of a scope as they stood on a closed day. closed is false for a day that is not closed, or not kept
 // any more; counts is nil for a scope that had none.
 func (s *Store) Closed(ctx context.Context, day release.Day, scope string) (counts []byte, closed bool, err error) {
@@ -162,4 +193,86 @@ func (s *Store) Closed(ctx context.Context, day release.Day, scope string) (coun
 		return err
 	})
 	return counts, closed, err
+}
+
+// trimPatching forgets what of the Mac's course of versions was over before a day; 0: nothing.
+func (m *MacTx) trimPatching(from release.Day) error {
+	if from == 0 {
+		return nil
+	}
+	h, err := m.Patching()
+	if err != nil || h == nil || !h.Trim(from.Time()) {
+		return err
+	}
+	return m.SetPatching(h)
+}
+
+// TrimPatching deletes the closed days before a day, the counts to which no other day refers, and of the courses of deleted Macs
+// what was over by then. The last closed day always stays.
+func (s *Store) TrimPatching(ctx context.Context, from release.Day) error {
+	return s.db.Update(ctx, PatchingPartition, func(tx Tx) error {
+		var st PatchingState
+		if _, err := getJSON(tx, keyPatchingState, &st); err != nil || st.Closed == 0 {
+			return err
+		}
+		if from = min(from, st.Closed); from <= st.Trimmed {
+			return nil
+		}
+		st.Trimmed = from
+		if err := trimClosed(tx, from); err != nil {
+			return err
+		}
+		if err := trimLeft(tx, from); err != nil {
+			return err
+		}
+		return setJSON(tx, keyPatchingState, st)
+	})
+}
+
+// trimClosed deletes closed days. Counts stand from one day to the next: what the first day that stays does not refer to, no later
+// day does.
+func trimClosed(tx Tx, from release.Day) error {
+	type stand struct {
+		scope string
+		day   release.Day
+	}
+	dropped, first := map[stand]bool{}, closedKey(from)
+	err := each(tx, prefixClosed, func(e Entry) error {
+		if e.Key > first {
+			return nil
+		}
+		var d ClosedDay
+		if err := json.Unmarshal(e.Value, &d); err != nil {
+			return fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		for scope, day := range d.Scopes {
+			dropped[stand{scope, day}] = e.Key < first
+		}
+		if e.Key < first {
+			tx.Delete(e.Key)
+		}
+		return nil
+	})
+	for s, drop := range dropped {
+		if drop {
+			tx.Delete(countsKey(s.scope, s.day))
+		}
+	}
+	return err
+}
+
+func trimLeft(tx Tx, from release.Day) error {
+	return each(tx, prefixLeft, func(e Entry) error {
+		h, err := decodePatching(e.Value)
+		switch {
+		case err != nil:
+			return err
+		case !h.Trim(from.Time()):
+			return nil
+		case len(h.Lives) == 0:
+			tx.Delete(e.Key)
+			return nil
+		}
+		return setJSON(tx, e.Key, h)
+	})
 }

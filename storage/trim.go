@@ -21,6 +21,9 @@ func (s *Store) Trim(ctx context.Context, id string, l Limits) error {
 		if err := m.trimEvents(l); err != nil {
 			return err
 		}
+		if err := m.trimPatching(l.PatchingFrom); err != nil {
+			return err
+		}
 		return m.trimManifests(l.HistoryAfter)
 	})
 }

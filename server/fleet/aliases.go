@@ -62,6 +62,9 @@ type (
 	Pause        = book.Pause
 
 	PatchingQuestion = evidence.Question
+	PatchingScope    = evidence.Scope
+	LateMac          = evidence.LateMac
+	Pace             = evidence.Pace
 
 	// UpdateCommand is an update command to be queued.
 	UpdateCommand = command.Queue

@@ -83,6 +83,9 @@ func TestExemptions(t *testing.T) {
 	if d := w.device("MAC-1"); d.DeadlineLocal == nil || *d.DeadlineLocal != "2026-09-02T12:00:00" {
 		t.Errorf("the deadline after it: %v of %+v", *d.DeadlineLocal, d)
 	}
+	if h := w.versions("MAC-1"); len(h.Exempt) != 1 || h.Exempt[0].To.After(w.now()) {
+		t.Errorf("the course of versions keeps when the Mac was exempt: %+v", h.Exempt)
+	}
 	_, err = w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "again", Origin{Actor: "ada"})
 	w.must(err)
 	w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "C02AAA", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))

@@ -7,15 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll/declarations/plan"
-	"plimsoll/declarations/policy"
-	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/access"
 	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/book"
@@ -27,8 +24,6 @@ import (
 	"plimsoll/server/fleet/notify"
 	"plimsoll/server/fleet/outbox"
 	"plimsoll/server/fleet/reconcile"
-	"plimsoll/status"
-	"plimsoll/status/patching"
 	"plimsoll/storage"
 )
 
@@ -162,7 +157,9 @@ func New(o Options) (*Fleet, error) {
 			f.audit.Run, func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
 			func(ctx context.Context) { f.guard.Migrate(ctx) },
 		},
-		Keep:     lead.Retention{Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Results: o.SweepResults},
+		Keep: lead.Retention{
+			Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Patching: o.KeepPatching, Results: o.SweepResults,
+		},
 		Counters: &f.counters.leadCounters, Log: o.Log, Now: f.now,
 	})
 	f.guard = guard.New(guard.Options{
@@ -170,28 +167,6 @@ func New(o Options) (*Fleet, error) {
 	})
 	return f, nil
 }
-
-func (f *Fleet) newEvidence() *evidence.Reports {
-	return evidence.New(evidence.Options{
-		Store: f.store, IDs: f.index.IDs, Now: f.now, Log: f.log, Keep: f.o.KeepPatching, KeepEvents: f.o.KeepEvents,
-		Groups:   func(facts *status.Facts) []string { return f.Current().GroupsOf(facts) },
-		Releases: func() []*release.Release { return f.Current().Index.All() },
-		KnowsPolicy: func(name string) bool {
-			return slices.ContainsFunc(f.Current().Policies, func(p policy.Stored) bool { return p.Name == name })
-		},
-		KnowsGroup: func(name string) bool {
-			return slices.ContainsFunc(f.Current().Groups, func(g policy.Group) bool { return g.Name == name })
-		},
-	})
-}
-
-// Patching answers a question about patching from closed days (API 5.6).
-func (f *Fleet) Patching(ctx context.Context, q PatchingQuestion) (*patching.Patching, error) {
-	return f.evidence.Patching(ctx, q)
-}
-
-// CloseDays closes the days of the patch reports that are over.
-func (f *Fleet) CloseDays(ctx context.Context) error { return f.evidence.CloseDays(ctx) }
 
 func (f *Fleet) newOutbox() *outbox.Outbox {
 	return outbox.New(outbox.Options{Store: f.store, Index: f.index, Reconcile: f.look, Log: f.log})

@@ -191,8 +191,10 @@ func (f *Fleet) CatalogueReadiness() ReadinessCatalogue {
 
 // Stats are the numbers for /metrics.
 func (f *Fleet) Stats() Stats {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // of the store, which may be slow
+	defer cancel()
 	now := f.now()
-	c, err := f.Compliance(context.Background())
+	c, err := f.Compliance(ctx)
 	if err != nil {
 		f.log.Error("the fleet cannot be counted", "error", err)
 	}
@@ -203,5 +205,8 @@ func (f *Fleet) Stats() Stats {
 	}
 	s.Outstanding, s.DueWithin = f.index.Deadlines(now, 1, 7, 30)
 	s.Exempt = len(f.index.Exempt(now))
+	if s.Pace, err = f.evidence.Pace(ctx); err != nil {
+		f.log.Warn("the patch reports cannot be read", "error", err)
+	}
 	return s
 }

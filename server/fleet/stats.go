@@ -58,6 +58,8 @@ type Stats struct {
 	Outstanding int
 	// Exempt counts the Macs with an exemption that lasts.
 	Exempt int
+	// Pace is how fast the newest releases reached the fleet, as of the last closed day; nil before the first.
+	Pace *Pace
 	// Leading tells whether this replica does the work that must happen once.
 	Leading bool
 }

@@ -32,6 +32,17 @@ var (
 		"catalogue_left_out",
 		"Entries of the response in force that made no sense and were left out; above 20 it stays at 21.",
 	)
+	descPatchDays = desc(
+		"patch_days",
+		"Days from the posting of a release until a share of the Macs that missed it had it, as of the last closed day; "+
+			"the five newest releases, and only shares that were reached.",
+		"quantile", "release",
+	)
+	descSLAOpen = desc(
+		"sla_open",
+		"Macs that miss a release for longer than the profile allows, once for each release, as of the last closed day.",
+		"profile",
+	)
 	descReports = desc(
 		"reports_total",
 		"Status reports: accepted, odd (accepted, with parts that were ignored or cut), refused.",
@@ -84,7 +95,7 @@ func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descExempt, descLeader,
 		descAge, descRevision, descStale, descSource, descLeftOut,
-		descReports, descIngest, descFetches, descPushes, descServed,
+		descPatchDays, descSLAOpen, descReports, descIngest, descFetches, descPushes, descServed,
 	} {
 		ch <- d
 	}
@@ -144,7 +155,28 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descSource, source)
 	gauge(descLeftOut, float64(s.LeftOut))
+	collectPace(gauge, s.Pace)
 	collectCounters(ch, s.Counters)
+}
+
+func collectPace(gauge func(*prometheus.Desc, float64, ...string), pace *fleet.Pace) {
+	if pace == nil {
+		return
+	}
+	for i := range pace.Releases {
+		r := &pace.Releases[i]
+		for _, q := range []struct {
+			quantile string
+			days     *int
+		}{{"0.5", r.Median}, {"0.9", r.P90}, {"0.95", r.P95}} {
+			if q.days != nil {
+				gauge(descPatchDays, float64(*q.days), q.quantile, r.Name())
+			}
+		}
+	}
+	for profile, n := range pace.Open {
+		gauge(descSLAOpen, float64(n), profile)
+	}
 }
 
 func collectCounters(ch chan<- prometheus.Metric, c *fleet.Counters) {

@@ -12,6 +12,14 @@ import (
 // version, build and letter in it. It is kept with the Mac, and written in the commit that takes the check-in or report.
 type History struct {
 	Lives []Life `json:"l"` // oldest first; they do not overlap
+	// Exempt are the times for which an admin exempted the Mac (rules 12), oldest first.
+	Exempt []Span `json:"x,omitempty"`
+}
+
+// Span is the time from one instant until another, UTC.
+type Span struct {
+	From time.Time `json:"f"`
+	To   time.Time `json:"t"`
 }
 
 // Life is one enrolment of a Mac.
@@ -101,6 +109,33 @@ func (h *History) Saw(at time.Time, version release.Version, build, letter strin
 	return true
 }
 
+// Exempted keeps that the Mac is exempt until a time. An exemption that began at the same instant gets the new end; one that began
+// before ends where the new one begins.
+func (h *History) Exempted(since, until time.Time) {
+	since, until = second(since), second(until)
+	if n := len(h.Exempt); n > 0 {
+		last := &h.Exempt[n-1]
+		if !last.From.Before(since) {
+			last.To = until
+			return
+		}
+		h.EndExemption(since)
+	}
+	h.Exempt = append(h.Exempt, Span{From: since, To: until})
+}
+
+// EndExemption ends the exemption that lasts at an instant.
+func (h *History) EndExemption(at time.Time) {
+	if n := len(h.Exempt); n > 0 && h.Exempt[n-1].To.After(at) {
+		h.Exempt[n-1].To = second(at)
+	}
+}
+
+// exempt tells whether the Mac was exempt when a day ended.
+func (h *History) exempt(end time.Time) bool {
+	return slices.ContainsFunc(h.Exempt, func(s Span) bool { return s.From.Before(end) && !s.To.Before(end) })
+}
+
 // after keeps the course in order when a clock went back.
 func (h *History) after(at time.Time) time.Time {
 	at = second(at)
@@ -121,12 +156,13 @@ func (h *History) after(at time.Time) time.Time {
 	return at
 }
 
-// Trim forgets what is over before the given time, and tells whether it forgot anything: lives that ended, and versions that were
-// followed by another one.
+// Trim forgets what is over before the given time, and tells whether it forgot anything: lives and exemptions that ended, and
+// versions that were followed by another one. Releases that were posted before that time cannot be counted any more.
 func (h *History) Trim(before time.Time) bool {
-	n := len(h.Lives)
+	n := len(h.Lives) + len(h.Exempt)
 	h.Lives = slices.DeleteFunc(h.Lives, func(l Life) bool { return !l.To.IsZero() && l.To.Before(before) })
-	trimmed := len(h.Lives) != n
+	h.Exempt = slices.DeleteFunc(h.Exempt, func(s Span) bool { return s.To.Before(before) })
+	trimmed := len(h.Lives)+len(h.Exempt) != n
 	for i := range h.Lives {
 		l := &h.Lives[i]
 		over := 0

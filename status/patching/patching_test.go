@@ -1,10 +1,15 @@
 package patching
 
 import (
+	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +60,7 @@ func (m *Mac) seen(day int) *Mac { m.LastContact = on(day); return m }
 // twenty Macs, each with how it stands with 26.4 on day 39, by hand.
 func twenty() []*Mac {
 	exempt := enrolled(-30, "26.3")
-	exempt.Exempt = true
+	exempt.History.Exempted(on(-1), on(60))
 	again := enrolled(-30, "26.3").left(1, 1)
 	again.History.Begin(on(5), time.Time{})
 	return []*Mac{
@@ -135,6 +140,25 @@ func TestAnEarlierDay(t *testing.T) {
 	}
 }
 
+// An exemption counts on the days whose end it covers; another end of it replaces the one before, and a new one is another.
+func TestExempt(t *testing.T) {
+	m := enrolled(-30, "26.3").seen(60)
+	m.History.Exempted(on(2), on(9))
+	m.History.Exempted(on(2), on(6)) // an admin gave it another end
+	m.History.Exempted(on(10), on(30))
+	m.History.EndExemption(on(12))
+	m.History.EndExemption(on(20)) // it had ended
+	m.History.Exempted(on(40), (posted + 42).Time())
+	for day, want := range map[int]int{1: 0, 2: 1, 5: 1, 6: 0, 9: 0, 10: 1, 11: 1, 12: 0, 20: 0, 40: 1, 41: 1, 42: 0} {
+		if c := count(t, []*Mac{m}, day)[Scope{}][Key{Version: "26.4"}]; c.Exempt != want || c.Open != 1-want {
+			t.Errorf("day %d: %d exempt, %d open, want %d exempt", day, c.Exempt, c.Open, want)
+		}
+	}
+	if !m.History.Trim(on(13)) || len(m.History.Exempt) != 1 || m.History.Trim(on(13)) {
+		t.Errorf("trimmed: %+v", m.History.Exempt)
+	}
+}
+
 func TestScopes(t *testing.T) {
 	a, b := enrolled(-30, "26.3").saw(1, "26.4"), enrolled(-30, "26.3")
 	a.Policy, a.Groups = "all", []string{"eng", "it", "it"}
@@ -194,6 +218,84 @@ func expand(times ...int) Days {
 		d.add(t, 1)
 	}
 	return d
+}
+
+// The curves and their percentiles are those of R's survfit, for five data sets of its package survival (testdata/survfit.R).
+func TestSurvfit(t *testing.T) {
+	b, err := os.ReadFile("testdata/survfit.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := csv.NewReader(bytes.NewReader(b))
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type set struct {
+		events, censored Days
+		survival         map[int]float64
+		reached          map[string]string
+	}
+	sets := map[string]*set{}
+	for _, row := range rows[1:] {
+		name, quantile := strings.CutSuffix(row[0], " quantile")
+		s := sets[name]
+		if s == nil {
+			s = &set{survival: map[int]float64{}, reached: map[string]string{}}
+			sets[name] = s
+		}
+		if quantile {
+			s.reached[row[4]] = row[1]
+			continue
+		}
+		day, events, censored := number(t, row[1]), number(t, row[2]), number(t, row[3])
+		if events > 0 {
+			s.events.add(day, events)
+			if s.survival[day], err = strconv.ParseFloat(row[4], 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if censored > 0 {
+			s.censored.add(day, censored)
+		}
+	}
+	if len(sets) != 5 {
+		t.Fatalf("%d data sets", len(sets))
+	}
+	for name, s := range sets {
+		curve := Curve(s.events, s.censored)
+		if len(curve) != len(s.survival) {
+			t.Errorf("%s: %d steps, want %d", name, len(curve), len(s.survival))
+		}
+		for _, step := range curve {
+			if want, ok := s.survival[step.Day]; !ok || math.Abs(1-step.Share-want) > 1e-6 {
+				t.Errorf("%s: survival on day %d is %v, want %v", name, step.Day, 1-step.Share, want)
+			}
+		}
+		for share, want := range s.reached {
+			p, err := strconv.ParseFloat(share, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if day := reaches(curve, p); day != nil {
+				got = strconv.Itoa(*day)
+			}
+			if got != want {
+				t.Errorf("%s: %s is reached on day %q, want %q", name, share, got, want)
+			}
+		}
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Freireich et al. 1963, weeks of remission of children with acute leukaemia, the standard example; the estimates are those that
@@ -303,7 +405,9 @@ func TestReportProperties(t *testing.T) {
 		for range rapid.IntRange(0, 15).Draw(rt, "macs") {
 			m := enrolled(rapid.IntRange(-40, 20).Draw(rt, "enrolled"),
 				rapid.SampledFrom([]release.Version{"26.2", "26.3", "26.4", "15.7"}).Draw(rt, "v"))
-			m.Exempt = rapid.Bool().Draw(rt, "exempt")
+			if rapid.Bool().Draw(rt, "exempt") {
+				m.History.Exempted(on(rapid.IntRange(-5, 60).Draw(rt, "since")), on(rapid.IntRange(-5, 60).Draw(rt, "until")))
+			}
 			m.seen(rapid.IntRange(-40, 70).Draw(rt, "seen"))
 			day := 20
 			for range rapid.IntRange(0, 3).Draw(rt, "changes") {

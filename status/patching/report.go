@@ -72,6 +72,25 @@ func (s *SLA) limit(exploited bool) (days int, key string) {
 	return s.Days, strconv.Itoa(s.Days) + "d"
 }
 
+// Limit is the days that hold for a release, which may be known to fix an exploited vulnerability.
+func (s *SLA) Limit(exploited bool) int {
+	days, _ := s.limit(exploited)
+	return days
+}
+
+// Key names the limit that holds for a release in `within`: "14d", "48h".
+func (s *SLA) Key(exploited bool) string {
+	_, key := s.limit(exploited)
+	return key
+}
+
+// Overdue counts the Macs that were enrolled when the release was posted, missed it, and still do on a day on which the limit has
+// passed, exempt ones too. Macs that left or fell silent are not among them.
+func (c *Count) Overdue(day release.Day, sla SLA) int {
+	_, watched := c.censored(day)
+	return within(sla.Limit(c.Exploited), nil, nil, watched).No
+}
+
 // Question is what a report is asked for.
 type Question struct {
 	AsOf         release.Day // the closed day
@@ -116,6 +135,14 @@ type Release struct {
 	P95    *int         `json:"p95_days"`
 
 	Within map[string]Within `json:"within"`
+}
+
+// Name is the version, with the letter of a Background Security Improvement: "26.3.1 (a)".
+func (r *Release) Name() string {
+	if r.Letter == "" {
+		return string(r.Version)
+	}
+	return string(r.Version) + " (" + r.Letter + ")"
 }
 
 // Late are the Macs that enrolled after the posting; they are in no other number.

@@ -12,7 +12,6 @@ type Mac struct {
 	Board   string
 	// LastContact is that of the life that goes on.
 	LastContact time.Time
-	Exempt      bool
 	Policy      string // empty: none governs it
 	Groups      []string
 }
@@ -99,6 +98,19 @@ func NewCatalogue(releases []*release.Release, day release.Day) *Catalogue {
 	return c
 }
 
+// Exploited tells whether a release is known to fix an exploited vulnerability.
+func (c *Catalogue) Exploited(k Key) bool { return c.heads[k].Exploited }
+
+// LateBy tells whether the Mac had not had the release when so many days had passed, as today has it, and how many it took, or has
+// taken until today. Macs that left are not late, nor are those that enrolled after the posting.
+func (r *Row) LateBy(today release.Day, limit int) (days int, late bool) {
+	days = int(today - r.Posted)
+	if r.State == Patched {
+		days = r.Day
+	}
+	return days, !r.Late && r.State != Gone && days >= limit
+}
+
 // Rows are the releases that a Mac misses or missed, as the facts up to the end of the day are (UTC).
 func Rows(m *Mac, c *Catalogue, day release.Day) []Row {
 	end := (day + 1).Time()
@@ -142,7 +154,7 @@ func (m *Mac) row(f *fix, day release.Day, end time.Time) (Row, bool) {
 		r.State, r.Day = Gone, daysFrom(f.posted, last)
 	case end.Sub(last) >= silentAfter:
 		r.State, r.Day = Silent, daysFrom(f.posted, last)
-	case m.Exempt:
+	case m.History.exempt(end):
 		r.State = Exempt
 	default:
 		r.State = Open

@@ -39,14 +39,7 @@ func (r *Reports) Patching(ctx context.Context, q Question) (*patching.Patching,
 	scope := patching.Scope{Policy: q.Policy, Group: q.Group}
 	var counts map[patching.Key]*patching.Count
 	if ask.Closed {
-		b, closed, err := r.o.Store.Closed(ctx, ask.AsOf, scopeName(scope))
-		switch {
-		case err != nil:
-			return nil, err
-		case !closed:
-			return nil, notClosed(ask.AsOf.String() + " is not closed, or not kept any more")
-		}
-		if counts, err = decode(b); err != nil {
+		if counts, err = r.closed(ctx, ask.AsOf, scope); err != nil {
 			return nil, err
 		}
 	} else {
@@ -64,6 +57,18 @@ func (r *Reports) Patching(ctx context.Context, q Question) (*patching.Patching,
 	}
 	p := patching.Report(counts, ask)
 	return &p, nil
+}
+
+// closed are the counts of a closed day; nil when the scope had no Macs.
+func (r *Reports) closed(ctx context.Context, day release.Day, scope patching.Scope) (map[patching.Key]*patching.Count, error) {
+	b, closed, err := r.o.Store.Closed(ctx, day, scopeName(scope))
+	switch {
+	case err != nil:
+		return nil, err
+	case !closed:
+		return nil, notClosed(day.String() + " is not closed, or not kept any more")
+	}
+	return decode(b)
 }
 
 // read checks the question.

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/reconcile"
@@ -40,17 +42,19 @@ type Options struct {
 	Releases func() []*release.Release
 	// Knows tells whether there is a policy, and whether there is a group, of that name.
 	KnowsPolicy, KnowsGroup func(string) bool
-	Now                     func() time.Time
-	Log                     *slog.Logger
-	// Keep is how long courses and closed days are kept; 0: for ever. KeepEvents is how far back the events of an older store
-	// reach.
-	Keep, KeepEvents time.Duration
+	// Reasons are those of a Mac's state, as it is now.
+	Reasons func(*storage.Record) []policy.Reason
+	Now     func() time.Time
+	Log     *slog.Logger
+	// KeepEvents is how far back the events of an older store reach; 0: as long as there are any.
+	KeepEvents time.Duration
 }
 
 // Reports closes days and answers reports. Safe for concurrent use.
 type Reports struct {
 	o    Options
-	busy sync.Mutex // one count of the courses as they stand at a time
+	busy sync.Mutex // one look at all Macs as they stand at a time
+	pace atomic.Pointer[Pace]
 }
 
 // New makes Reports.
@@ -65,6 +69,15 @@ func scopeName(s patching.Scope) string {
 		return "group:" + s.Group
 	}
 	return "fleet"
+}
+
+// scopeOf is the reverse of scopeName; named is false for the whole fleet.
+func scopeOf(name string) (s patching.Scope, named bool) {
+	kind, of, named := strings.Cut(name, ":")
+	if kind == "policy" {
+		return patching.Scope{Policy: of}, named
+	}
+	return patching.Scope{Group: of}, named
 }
 
 // releaseCount is one count as it is kept.
@@ -127,7 +140,7 @@ func (r *Reports) CloseDays(ctx context.Context) error {
 	if len(days) > maxAway { // the days are counted in one pass over all Macs, so this bounds the memory
 		days = days[:maxAway]
 	}
-	counted, err := r.count(ctx, days)
+	counted, err := r.count(ctx, days, st.Trimmed)
 	if err != nil {
 		return err
 	}
@@ -201,9 +214,9 @@ func (r *Reports) each(ctx context.Context, fn func(*storage.Record, *patching.H
 	return nil
 }
 
-// count counts the days in one pass over all Macs, the deleted ones too.
-func (r *Reports) count(ctx context.Context, days []release.Day) ([]patching.Counts, error) {
-	releases := r.o.Releases()
+// count counts the days in one pass over all Macs, the deleted ones too: the releases that were posted from a day on.
+func (r *Reports) count(ctx context.Context, days []release.Day, from release.Day) ([]patching.Counts, error) {
+	releases := slices.DeleteFunc(slices.Clone(r.o.Releases()), func(rel *release.Release) bool { return rel.Posted < from })
 	catalogues, counted := make([]*patching.Catalogue, len(days)), make([]patching.Counts, len(days))
 	for i, d := range days {
 		catalogues[i], counted[i] = patching.NewCatalogue(releases, d), patching.NewCounts()
@@ -213,7 +226,17 @@ func (r *Reports) count(ctx context.Context, days []release.Day) ([]patching.Cou
 			counted[i].Add(m, catalogues[i], d)
 		}
 	}
-	err := r.each(ctx, func(rec *storage.Record, h *patching.History) error {
+	err := r.macs(ctx, func(_ *storage.Record, m *patching.Mac) { add(m) })
+	if err != nil {
+		return nil, err
+	}
+	err = r.o.Store.Left(ctx, func(h patching.History) { add(asItLeft(patching.Mac{History: h})) })
+	return counted, err
+}
+
+// macs calls fn with every Mac whose course is kept, or can be made of its events.
+func (r *Reports) macs(ctx context.Context, fn func(*storage.Record, *patching.Mac)) error {
+	return r.each(ctx, func(rec *storage.Record, h *patching.History) error {
 		if h == nil {
 			if !rec.Facts.Enrolled {
 				return nil
@@ -223,30 +246,41 @@ func (r *Reports) count(ctx context.Context, days []release.Day) ([]patching.Cou
 				return err
 			}
 		}
+		if x := rec.Exemption; x != nil { // an older version of this server did not keep it in the course
+			h.Exempted(x.Since, x.Until)
+		}
 		m := patching.Mac{History: *h, Board: rec.Facts.Board, LastContact: rec.Facts.LastContactAt, Policy: rec.Summary.Policy}
 		if rec.Facts.Enrolled {
 			m.Groups = r.o.Groups(&rec.Facts)
 		}
-		add(asItLeft(m))
+		fn(rec, asItLeft(m))
 		return nil
 	})
-	if err != nil {
-		return nil, err
+}
+
+// alone lets one request at a time look at all Macs; done ends it.
+func (r *Reports) alone() (done func(), err error) {
+	if !r.busy.TryLock() {
+		return nil, &answer.Error{
+			Kind: answer.ErrUnavailable, Code: "rate_limited", Wait: time.Second,
+			Text: "another report looks at all Macs as they stand; one at a time",
+		}
 	}
-	err = r.o.Store.Left(ctx, func(h patching.History) { add(asItLeft(patching.Mac{History: h})) })
-	return counted, err
+	return r.busy.Unlock, nil
 }
 
 // countNow counts the courses as they stand, one request at a time.
 func (r *Reports) countNow(ctx context.Context, today release.Day) (patching.Counts, error) {
-	if !r.busy.TryLock() {
-		return nil, &answer.Error{
-			Kind: answer.ErrUnavailable, Code: "rate_limited", Wait: time.Second,
-			Text: "another report counts the Macs as they stand; one at a time",
-		}
+	done, err := r.alone()
+	if err != nil {
+		return nil, err
 	}
-	defer r.busy.Unlock()
-	counted, err := r.count(ctx, []release.Day{today})
+	defer done()
+	st, err := r.o.Store.PatchingState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counted, err := r.count(ctx, []release.Day{today}, st.Trimmed)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/status"
@@ -52,6 +53,7 @@ func newRoom(t *testing.T, db storage.DB) *room {
 	r.Reports = New(Options{
 		Store: r.store, IDs: func() []string { return r.ids }, Releases: func() []*release.Release { return r.releases },
 		Groups:      func(f *status.Facts) []string { return []string{"all", "of-" + f.ID} },
+		Reasons:     func(*storage.Record) []policy.Reason { return []policy.Reason{{Code: "held"}} },
 		KnowsPolicy: func(name string) bool { return name == "p" || name == "empty" },
 		KnowsGroup:  func(name string) bool { return name == "all" },
 		Now:         func() time.Time { return r.now }, Log: slog.New(slog.DiscardHandler), KeepEvents: 90 * 24 * time.Hour,
@@ -390,4 +392,128 @@ func TestRun(t *testing.T) {
 	})
 	cancel()
 	<-ended
+}
+
+// What is older than its retention is deleted; the days that stay say what they said.
+func TestTrim(t *testing.T) {
+	r, ctx := onBolt(t), context.Background()
+	r.mac("a", map[int]string{-30: "26.3", 1: "26.4"})
+	r.mac("b", map[int]string{-30: "26.3", 5: "26.4"})
+	r.mac("gone", map[int]string{-30: "26.3"})
+	for day := 1; day <= 3; day++ {
+		r.at(day, 3, 0)
+		r.close()
+	}
+	r.must(r.Leave(ctx, "gone"))
+	r.must(r.store.DropMac(ctx, "gone"))
+	r.ids = []string{"a", "b"}
+	for day := 4; day <= 9; day++ {
+		r.at(day, 3, 0)
+		r.close()
+	}
+	_, before := r.report(Question{AsOf: "2026-03-06"})
+	from := release.DayOf(monday) + 4 // Friday: the counts of Thursday still hold then
+	r.must(r.store.TrimPatching(ctx, from))
+	for _, id := range r.ids {
+		r.must(r.store.Trim(ctx, id, storage.Limits{Reports: 20, PatchingFrom: from}))
+	}
+	for _, gone := range []string{"2026-03-02", "2026-03-05"} {
+		if _, err := r.Patching(ctx, Question{AsOf: gone}); err == nil || !strings.Contains(err.Error(), "not kept any more") {
+			t.Errorf("%s: %v", gone, err)
+		}
+	}
+	if _, after := r.report(Question{AsOf: "2026-03-06"}); after != before {
+		t.Errorf("a day that stays changed:\n%s\n%s", before, after)
+	}
+	r.at(10, 3, 0)
+	r.close()
+	if p, text := r.report(Question{From: "2026-03-01"}); len(p.Releases) != 0 {
+		t.Errorf("releases from before what is kept are counted: %s", text)
+	}
+	r.must(r.store.TrimPatching(ctx, from+100)) // the last closed day stays
+	if p, _ := r.report(Question{}); p.AsOf.String() != "2026-03-11" {
+		t.Errorf("the last closed day is gone: %+v", p)
+	}
+	r.must(r.db.View(ctx, storage.PatchingPartition, func(rd storage.Reader) error {
+		for prefix, want := range map[string]int{"left/": 0, "day/": 1, "counts/fleet/": 1} {
+			entries, err := rd.List(prefix, "", 100)
+			if err != nil || len(entries) != want {
+				t.Errorf("%d of %s are kept, want %d (%v)", len(entries), prefix, want, err)
+			}
+		}
+		return nil
+	}))
+}
+
+// A Mac is exempt on the days that its exemption covered, although it had ended when they were closed.
+func TestExemptions(t *testing.T) {
+	r := onBolt(t)
+	r.mac("a", map[int]string{-30: "26.3"})
+	r.at(3, 3, 0)
+	r.must(r.store.UpdateMac(context.Background(), "a", func(m *storage.MacTx) error {
+		h, err := m.Patching()
+		if err != nil {
+			return err
+		}
+		h.Exempted(monday.AddDate(0, 0, 3), time.Date(2026, 3, 7, 1, 0, 0, 0, time.UTC))
+		return m.SetPatching(h)
+	}))
+	for i, want := range []int{0, 1, 1, 0} { // March 4 to 7
+		r.at(i+3, 3, 0)
+		r.close()
+		p, text := r.report(Question{Release: "26.4"})
+		if p.AsOf.String() != fmt.Sprintf("2026-03-%02d", i+4) || p.Releases[0].Exempt != want {
+			t.Errorf("March %d: %s", i+4, text)
+		}
+	}
+}
+
+// Which Macs are late is told of today, with their reasons; the numbers for monitoring are of the last closed day.
+func TestLateAndPace(t *testing.T) {
+	r, ctx := onBolt(t), context.Background()
+	if p, err := r.Pace(ctx); p != nil || err != nil {
+		t.Errorf("before the first closed day: %+v, %v", p, err)
+	}
+	r.mac("fast", map[int]string{-30: "26.3", 1: "26.4"})
+	r.mac("slow", map[int]string{-30: "26.3", 20: "26.4"})
+	r.mac("open", map[int]string{-30: "26.3"})
+	r.mac("fine", map[int]string{-30: "26.4"})
+	r.at(13, 3, 0)
+	r.close()
+	if late, err := r.Late(ctx, Question{}); err != nil || len(late) != 0 {
+		t.Errorf("on day 13 none is late: %+v, %v", late, err)
+	}
+	r.at(25, 3, 0)
+	r.close()
+	late, err := r.Late(ctx, Question{SLA: "cyber-essentials"})
+	r.must(err)
+	if len(late) != 2 || late[0].Device != "open" || late[0].State != patching.Open || late[0].Days != 25 || late[0].Limit != 14 ||
+		strings.Join(late[0].Reasons, " ") != "held" || late[1].Device != "slow" || late[1].Days != 20 || len(late[1].Reasons) != 0 {
+		t.Errorf("late: %+v", late)
+	}
+	for q, want := range map[Question]int{
+		{SLA: "21"}: 1, {SLA: "1"}: 3, {SLA: "60"}: 0, {SLA: "1", Group: "of-fast"}: 1, {SLA: "1", Policy: "x"}: 0, {SLA: "1", Release: "26.3"}: 0,
+		{SLA: "1", To: "2026-03-01"}: 0,
+	} {
+		if late, err := r.Late(ctx, q); err != nil || len(late) != want {
+			t.Errorf("%+v: %d late, want %d (%v)", q, len(late), want, err)
+		}
+	}
+	p, err := r.Pace(ctx)
+	r.must(err)
+	if len(p.Releases) != 1 || *p.Releases[0].Median != 20 || p.Open["cyber-essentials"] != 1 || p.Open["cis"] != 0 || len(p.Open) != 4 {
+		t.Errorf("for monitoring: %+v", p)
+	}
+	if again, err := r.Pace(ctx); err != nil || again != p {
+		t.Errorf("a day is read once: %v", err)
+	}
+	scopes, err := r.ByScope(ctx, Question{SLA: "14", Release: "26.4"})
+	r.must(err)
+	var names []string
+	for _, s := range scopes {
+		names = append(names, scopeName(s.Scope))
+	}
+	if strings.Join(names, " ") != "policy:p group:all group:of-fast group:of-open group:of-slow" || scopes[4].Report.Releases[0].Within["14d"].No != 1 {
+		t.Errorf("by policy and group: %v", names)
+	}
 }

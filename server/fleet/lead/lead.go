@@ -32,6 +32,8 @@ type Retention struct {
 	Reports int           // raw reports of a Mac that are kept
 	Events  time.Duration // age of events and command results; 0: for ever
 	History time.Duration // age of history rows and manifests; 0: for ever
+	// Patching is the age of courses of versions and of the closed days of patch reports; 0: for ever.
+	Patching time.Duration
 	// Results deletes command results of a Mac older than a time; nil: none are kept.
 	Results func(ctx context.Context, id string, before time.Time) error
 }

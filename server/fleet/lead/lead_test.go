@@ -316,7 +316,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("days %v, codes %+v", days, auth.Codes)
 	}
 	r.o.Keep = Retention{}
-	if l := r.limits(); !l.EventsAfter.IsZero() || !l.HistoryAfter.IsZero() || l.MaxEvents != outbox.MaxEvents {
+	if l := r.limits(); l.PatchingFrom != 0 || !l.EventsAfter.IsZero() || !l.HistoryAfter.IsZero() || l.MaxEvents != outbox.MaxEvents {
 		t.Errorf("without retention: %+v", l)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/outbox"
 	"plimsoll/storage"
 )
@@ -46,8 +47,8 @@ func (l *Leader) keepToday(ctx context.Context) {
 	}
 }
 
-// Trim deletes what is older than its retention: raw reports, events, manifests, command results, history, SCEP challenges,
-// enrolment codes; and repairs the index.
+// Trim deletes what is older than its retention: raw reports, events, manifests, command results, history, what patch
+// reports are made of, SCEP challenges, enrolment codes; and repairs the index.
 func (l *Leader) Trim(ctx context.Context) {
 	limits := l.limits()
 	l.trimFleet(ctx, limits)
@@ -85,6 +86,9 @@ func (l *Leader) limits() storage.Limits {
 	if l.o.Keep.History > 0 {
 		limits.HistoryAfter = now.Add(-l.o.Keep.History)
 	}
+	if l.o.Keep.Patching > 0 {
+		limits.PatchingFrom = release.DayOf(now.Add(-l.o.Keep.Patching))
+	}
 	return limits
 }
 
@@ -94,6 +98,12 @@ func (l *Leader) trimFleet(ctx context.Context, limits storage.Limits) {
 	if !limits.HistoryAfter.IsZero() {
 		if err := l.o.Store.DropDays(ctx, limits.HistoryAfter.Format(time.DateOnly)); err != nil {
 			l.o.Log.Warn("old history could not be deleted", "error", err)
+		}
+	}
+	// Before the Macs' courses are cut: what was posted earlier is not counted any more.
+	if limits.PatchingFrom != 0 {
+		if err := l.o.Store.TrimPatching(ctx, limits.PatchingFrom); err != nil {
+			l.o.Log.Warn("old days of the patch reports could not be deleted", "error", err)
 		}
 	}
 	if err := l.o.Store.TrimFleet(ctx, limits.EventsAfter); err != nil {

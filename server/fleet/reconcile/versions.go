@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/release"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
@@ -12,18 +13,21 @@ import (
 	"plimsoll/storage"
 )
 
-// keepVersions writes what a change adds to the Mac's course of versions (API 5.6), in the Mac's own commit. It reads nothing
+// keepVersions writes what a change adds to the Mac's course of versions (API 5.6), exemptions too, in its commit. It reads nothing
 // when it adds nothing.
 func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcome, now time.Time) error {
 	var had status.Facts
+	var was *plan.Exemption
 	if before != nil {
-		had = before.Facts
+		had, was = before.Facts, before.Exemption
 	}
 	has := &o.Record.Facts
 	ends := had.Enrolled && (o.ClearLife || !has.Enrolled)
 	begins := has.Enrolled && (o.ClearLife || !had.Enrolled)
 	told := has.Enrolled && (has.Version != had.Version || has.Build != had.Build || has.Letter != had.Letter)
-	if !ends && !begins && !told {
+	is := o.Record.Exemption
+	exempted := (was == nil) != (is == nil) || was != nil && (!was.Since.Equal(is.Since) || !was.Until.Equal(is.Until))
+	if !ends && !begins && !told && !exempted {
 		return nil
 	}
 	h, err := m.Patching()
@@ -37,6 +41,14 @@ func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcom
 				return err
 			}
 		}
+	}
+	if was != nil {
+		h.Exempted(was.Since, was.Until)
+	}
+	if is != nil {
+		h.Exempted(is.Since, is.Until)
+	} else {
+		h.EndExemption(now)
 	}
 	if ends && h.Open() {
 		h.End(now, had.LastContactAt)
