@@ -229,8 +229,8 @@ func (s *Store) TrimPatching(ctx context.Context, from release.Day) error {
 	})
 }
 
-// trimClosed deletes closed days. Counts stand from one day to the next: what the first day that stays does not refer to, no later
-// day does.
+// trimClosed deletes closed days. Counts stand from one day to the next: what the first day that stays does not refer to, no
+// later day does.
 func trimClosed(tx Tx, from release.Day) error {
 	type stand struct {
 		scope string

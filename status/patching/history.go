@@ -109,8 +109,8 @@ func (h *History) Saw(at time.Time, version release.Version, build, letter strin
 	return true
 }
 
-// Exempted keeps that the Mac is exempt until a time. An exemption that began at the same instant gets the new end; one that began
-// before ends where the new one begins.
+// Exempted keeps that the Mac is exempt until a time. An exemption that began at the same instant gets the new end; one that
+// began before ends where the new one begins.
 func (h *History) Exempted(since, until time.Time) {
 	since, until = second(since), second(until)
 	if n := len(h.Exempt); n > 0 {

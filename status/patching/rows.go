@@ -101,8 +101,8 @@ func NewCatalogue(releases []*release.Release, day release.Day) *Catalogue {
 // Exploited tells whether a release is known to fix an exploited vulnerability.
 func (c *Catalogue) Exploited(k Key) bool { return c.heads[k].Exploited }
 
-// LateBy tells whether the Mac had not had the release when so many days had passed, as today has it, and how many it took, or has
-// taken until today. Macs that left are not late, nor are those that enrolled after the posting.
+// LateBy tells whether the Mac had not had the release when so many days had passed, as today has it, and how many it took, or
+// has taken until today. Macs that left are not late, nor are those that enrolled after the posting.
 func (r *Row) LateBy(today release.Day, limit int) (days int, late bool) {
 	days = int(today - r.Posted)
 	if r.State == Patched {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/answer"
@@ -515,5 +516,27 @@ func TestLateAndPace(t *testing.T) {
 	}
 	if strings.Join(names, " ") != "policy:p group:all group:of-fast group:of-open group:of-slow" || scopes[4].Report.Releases[0].Within["14d"].No != 1 {
 		t.Errorf("by policy and group: %v", names)
+	}
+}
+
+// An exemption that an older version of the server made stands in the record alone, and counts all the same.
+func TestExemptionOfAnOlderStore(t *testing.T) {
+	r, ctx := onBolt(t), context.Background()
+	r.mac("a", map[int]string{-30: "26.3"})
+	r.must(r.store.UpdateMac(ctx, "a", func(m *storage.MacTx) error {
+		rec, err := m.Record()
+		if err != nil {
+			return err
+		}
+		rec.Exemption = &plan.Exemption{Since: monday.AddDate(0, 0, -1), Until: monday.AddDate(0, 0, 5)}
+		_, err = m.SetRecord(rec)
+		return err
+	}))
+	for i, want := range []int{1, 0} {
+		r.at(3+5*i, 3, 0)
+		r.close()
+		if p, text := r.report(Question{Release: "26.4"}); p.Releases[0].Exempt != want || p.Releases[0].Open != 1-want {
+			t.Errorf("want %d exempt: %s", want, text)
+		}
 	}
 }

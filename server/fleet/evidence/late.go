@@ -34,9 +34,9 @@ type LateMac struct {
 // defaultLimit is in days.
 const defaultLimit = 14
 
-// Late lists the Macs that are not patched in time (14 days, when the question has no limit of its own), the longest first, of the
-// releases that the question is about. It is made of what is known now, whatever day the question names: of a closed day only
-// counts are kept.
+// Late lists the Macs that are not patched in time (14 days, when the question has no limit of its own), the longest first, of
+// the releases that the question is about. It is made of what is known now, whatever day the question names: of a closed day
+// only counts are kept.
 func (r *Reports) Late(ctx context.Context, q Question) ([]LateMac, error) {
 	ask, err := r.read(ctx, &q)
 	if err != nil {

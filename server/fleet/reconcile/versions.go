@@ -13,8 +13,8 @@ import (
 	"plimsoll/storage"
 )
 
-// keepVersions writes what a change adds to the Mac's course of versions (API 5.6), exemptions too, in its commit. It reads nothing
-// when it adds nothing.
+// keepVersions writes what a change adds to the Mac's course of versions (API 5.6), exemptions too, in its commit. It reads
+// nothing when it adds nothing.
 func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcome, now time.Time) error {
 	var had status.Facts
 	var was *plan.Exemption
@@ -25,9 +25,7 @@ func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcom
 	ends := had.Enrolled && (o.ClearLife || !has.Enrolled)
 	begins := has.Enrolled && (o.ClearLife || !had.Enrolled)
 	told := has.Enrolled && (has.Version != had.Version || has.Build != had.Build || has.Letter != had.Letter)
-	is := o.Record.Exemption
-	exempted := (was == nil) != (is == nil) || was != nil && (!was.Since.Equal(is.Since) || !was.Until.Equal(is.Until))
-	if !ends && !begins && !told && !exempted {
+	if !ends && !begins && !told && sameExemption(was, o.Record.Exemption) {
 		return nil
 	}
 	h, err := m.Patching()
@@ -42,14 +40,7 @@ func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcom
 			}
 		}
 	}
-	if was != nil {
-		h.Exempted(was.Since, was.Until)
-	}
-	if is != nil {
-		h.Exempted(is.Since, is.Until)
-	} else {
-		h.EndExemption(now)
-	}
+	keepExemption(h, was, o.Record.Exemption, now)
 	if ends && h.Open() {
 		h.End(now, had.LastContactAt)
 		l := h.Ended()
@@ -62,6 +53,25 @@ func keepVersions(m *storage.MacTx, book Book, before *storage.Record, o *Outcom
 		h.Saw(now, has.Version, has.Build, has.Letter)
 	}
 	return m.SetPatching(h)
+}
+
+func sameExemption(a, b *plan.Exemption) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Since.Equal(b.Since) && a.Until.Equal(b.Until)
+}
+
+// keepExemption keeps until when the Mac is exempt, or was. The one before is kept too: an older version of this server did not.
+func keepExemption(h *patching.History, was, is *plan.Exemption, now time.Time) {
+	for _, x := range []*plan.Exemption{was, is} {
+		if x != nil {
+			h.Exempted(x.Since, x.Until)
+		}
+	}
+	if is == nil {
+		h.EndExemption(now)
+	}
 }
 
 // VersionsFromEvents makes the course of a Mac for which an older version of this server kept none: from its enrolment, its
