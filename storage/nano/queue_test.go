@@ -450,3 +450,22 @@ func TestResults(t *testing.T) {
 		count(mac, 0)
 	})
 }
+
+// TestWithdrawTx: a command is taken out of the queue in the commit of those who ask for it; one that does not wait is no error.
+func TestWithdrawTx(t *testing.T) {
+	onEach(t, func(t *testing.T, db storage.DB) {
+		s := nano.New(db)
+		enrol(t, s, mac)
+		for _, uuid := range []string{"a", "b", "c"} {
+			ok(t, s.Enqueue(context.Background(), mac, command(uuid, "ScheduleOSUpdate")))
+		}
+		for _, step := range []struct{ uuid, left string }{{"b", "a c"}, {"b", "a c"}, {"x", "a c"}, {"a", "c"}, {"c", ""}} {
+			ok(t, db.Update(context.Background(), storage.MacPartition(mac), func(tx storage.Tx) error {
+				return s.WithdrawTx(tx, mac, step.uuid)
+			}))
+			if got := queued(t, s, mac); got != step.left {
+				t.Errorf("without %s there wait %q, want %q", step.uuid, got, step.left)
+			}
+		}
+	})
+}

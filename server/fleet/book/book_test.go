@@ -536,3 +536,17 @@ func TestTwoWriters(t *testing.T) {
 		t.Errorf("%d and %d groups", x, y)
 	}
 }
+
+// Deadlines that are told by command are read in the server's zone when their policy has none (rules 14).
+func TestTheServersZoneIsTheBooks(t *testing.T) {
+	d := newDesk(t, fleetOf(1))
+	if got := d.Current().Zone; got != d.o.Zone {
+		t.Errorf("the book's zone is %v, the server's %v", got, d.o.Zone)
+	}
+	if _, err := d.put(sudden, answer.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Current().Zone; got != d.o.Zone {
+		t.Errorf("after a write the book's zone is %v, the server's %v", got, d.o.Zone)
+	}
+}
