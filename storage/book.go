@@ -29,7 +29,8 @@ type FetchState struct {
 // Book is everything that admins and Apple said, in one partition with one revision.
 type Book struct {
 	policy.Input
-	Fetch FetchState
+	Managed map[string]bool // objects that an apply of files wrote (API 5.3), as "policy/engineering"
+	Fetch   FetchState
 }
 
 // Book reads the whole book. A book that was never written has the built-in snapshot as its catalogue.
@@ -66,6 +67,10 @@ func readBook(r Reader) (*Book, error) {
 		b.Catalog = release.Snapshot()
 	}
 	if _, err := getJSON(r, keyFetch, &b.Fetch); err != nil {
+		return nil, err
+	}
+	b.Managed = map[string]bool{}
+	if err := each(r, prefixManaged, func(e Entry) error { b.Managed[e.Key[len(prefixManaged):]] = true; return nil }); err != nil {
 		return nil, err
 	}
 	rev, err := r.Revision()
@@ -126,25 +131,25 @@ func (s *Store) RaiseBook(ctx context.Context, revision uint64) error {
 func (t *BookTx) PutPolicy(p policy.Stored) error { return setJSON(t.tx, policyKey(p.Name), p) }
 
 // DeletePolicy deletes a policy.
-func (t *BookTx) DeletePolicy(name string) { t.tx.Delete(policyKey(name)) }
+func (t *BookTx) DeletePolicy(name string) { t.deleteObject(policyKey(name)) }
 
 // PutGroup keeps a group.
 func (t *BookTx) PutGroup(g policy.Group) error { return setJSON(t.tx, groupKey(g.Name), g) }
 
 // DeleteGroup deletes a group.
-func (t *BookTx) DeleteGroup(name string) { t.tx.Delete(groupKey(name)) }
+func (t *BookTx) DeleteGroup(name string) { t.deleteObject(groupKey(name)) }
 
 // PutHold keeps a hold.
 func (t *BookTx) PutHold(h release.Hold) error { return setJSON(t.tx, holdKey(h.Subject), h) }
 
 // DeleteHold lets go.
-func (t *BookTx) DeleteHold(subject string) { t.tx.Delete(holdKey(subject)) }
+func (t *BookTx) DeleteHold(subject string) { t.deleteObject(holdKey(subject)) }
 
 // PutFreeze keeps a freeze.
 func (t *BookTx) PutFreeze(f policy.Freeze) error { return setJSON(t.tx, freezeKey(f.Name), f) }
 
 // DeleteFreeze deletes a freeze.
-func (t *BookTx) DeleteFreeze(name string) { t.tx.Delete(freezeKey(name)) }
+func (t *BookTx) DeleteFreeze(name string) { t.deleteObject(freezeKey(name)) }
 
 // PutOpening records that a release is open for a ring of a policy. An earlier record of the same opening is replaced.
 func (t *BookTx) PutOpening(o policy.Opening) error {
@@ -156,6 +161,18 @@ func (t *BookTx) PutHalt(h policy.Halt) error { return setJSON(t.tx, haltKey(h.P
 
 // DeleteHalt ends a halt.
 func (t *BookTx) DeleteHalt(policy, build string) { t.tx.Delete(haltKey(policy, build)) }
+
+// SetManaged notes that an apply of files wrote an object, given as "policy/engineering". Its deletion forgets that.
+func (t *BookTx) SetManaged(object string) error {
+	t.tx.Set(managedKey(object), []byte{})
+	return nil
+}
+
+// deleteObject deletes an object that files may hold.
+func (t *BookTx) deleteObject(key string) {
+	t.tx.Delete(key)
+	t.tx.Delete(managedKey(key))
+}
 
 // SetPause pauses enforcement, or resumes it with nil.
 func (t *BookTx) SetPause(p *release.Pause) error {

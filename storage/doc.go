@@ -14,6 +14,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  freeze/year-end              policy.Freeze
 	  opening/ringed/25G90/early   policy.Opening: the release is open for that ring of the policy
 	  halt/ringed/25G90            policy.Halt, while the gate of the policy halts the release
+	  managed/policy/engineering   nothing: an apply of files wrote that object
 	  pause                        release.Pause, while enforcement is paused
 	  catalog                      release.Catalog in force; none: the built-in snapshot
 	  catalogs/01792...            release.Catalog accepted at that time (nanoseconds since 1970, 20 digits)

@@ -98,6 +98,7 @@ const (
 	prefixPolicy  = "policy/"
 	prefixGroup   = "group/"
 	prefixHold    = "hold/"
+	prefixManaged = "managed/"
 	prefixFreeze  = "freeze/"
 	prefixOpening = "opening/"
 	prefixHalt    = "halt/"
@@ -106,11 +107,12 @@ const (
 	prefixBookEvents = "event/"
 )
 
-func policyKey(name string) string   { return prefixPolicy + name }
-func groupKey(name string) string    { return prefixGroup + name }
-func holdKey(subject string) string  { return prefixHold + subject }
-func freezeKey(name string) string   { return prefixFreeze + name }
-func catalogKey(at time.Time) string { return fmt.Sprintf("%s%020d", prefixCatalog, at.UnixNano()) }
+func policyKey(name string) string    { return prefixPolicy + name }
+func groupKey(name string) string     { return prefixGroup + name }
+func managedKey(object string) string { return prefixManaged + object }
+func holdKey(subject string) string   { return prefixHold + subject }
+func freezeKey(name string) string    { return prefixFreeze + name }
+func catalogKey(at time.Time) string  { return fmt.Sprintf("%s%020d", prefixCatalog, at.UnixNano()) }
 
 // bookEventKey is the key of the i-th event of the change of the book with that revision: ordered as the changes are.
 func bookEventKey(revision uint64, i int) string {

@@ -52,6 +52,7 @@ func documents() []document {
 		{of: policy.Policy{}},
 		{of: declarations.Settings{}},
 		{of: fleet.PolicyResult{}},
+		{of: fleet.ApplyResult{}},
 		{of: rest.DryRun{}},
 		{of: rest.ErrorBody{}},
 		{of: fleet.Group{}},

@@ -63,6 +63,7 @@ func (a *API) routes(o Options) []route {
 		{put, "/v1/pause", admin, a.setPause},
 		{del, "/v1/pause", admin, a.clearPause},
 		{post, "/v1/catalog/refresh", admin, a.refresh},
+		{post, "/v1/apply", read, a.apply}, // a dry run; else it asks for admin itself
 
 		{get, "/v1/devices", read, a.listDevices},
 		{post, "/v1/devices/import", admin, a.importDevices},

@@ -21,6 +21,9 @@ type Commands struct {
 	Patching   patchReport `cmd:"" help:"Say how fast releases reached the Macs, from closed days."`
 	Why        why         `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
 	Validate   validate    `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
+	Plan       planFiles   `cmd:"" help:"Say what apply would change, and whom it hits."`
+	Apply      applyFiles  `cmd:"" help:"Make the server's policies, groups, holds and freezes those of files."`
+	Export     exportFiles `cmd:"" help:"Write the server's policies, groups, holds and freezes as files."`
 	Import     importMacs  `cmd:"" help:"Add Macs of another MDM server by their enrollment ids (companion mode)."`
 	Audit      auditLog    `cmd:"" help:"Say who changed what, or check that the record of it is whole."`
 	Backup     backup      `cmd:"" help:"Write a backup: of the server that runs, or with --store of a store."`

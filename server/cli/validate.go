@@ -34,31 +34,26 @@ func (v *validate) Run(env *Env) error {
 	}
 	more, warnings := check(objects, catalog, time.Now())
 	faults = append(faults, more...)
-	order := func(a, b fault) int {
-		return cmp.Or(
-			cmp.Compare(a.file, b.file),
-			cmp.Compare(a.line, b.line),
-			cmp.Compare(a.column, b.column),
-			cmp.Compare(a.field, b.field),
-		)
-	}
-	slices.SortStableFunc(faults, order)
-	slices.SortStableFunc(warnings, order)
+	sortFaults(warnings)
 	for _, w := range warnings {
 		if _, err := fmt.Fprintln(env.Err, "warning:", clean(w.String())); err != nil {
 			return err
 		}
 	}
-	for _, f := range faults {
-		if _, err := fmt.Fprintln(env.Out, clean(f.String())); err != nil {
-			return err
-		}
-	}
-	if len(faults) > 0 {
-		return &exitError{ExitFailed, errSilent}
+	if err := printFaults(env.Out, faults); err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(env.Out, "%d objects, no fault\n", len(objects))
 	return err
+}
+
+// sortFaults brings faults into the order of their places.
+func sortFaults(faults []fault) {
+	slices.SortStableFunc(faults, func(a, b fault) int {
+		return cmp.Or(
+			cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), cmp.Compare(a.field, b.field),
+		)
+	})
 }
 
 func readCatalog(path string) (*release.Catalog, error) {

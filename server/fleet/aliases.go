@@ -50,6 +50,9 @@ type (
 	TokenWish = access.TokenWish
 	CodeInfo  = access.CodeInfo
 
+	Object       = book.Object
+	Applied      = book.Applied
+	ApplyResult  = book.ApplyResult
 	PolicyResult = book.PolicyResult
 	Group        = book.Group
 	Hold         = book.Hold

@@ -87,10 +87,23 @@ func newEntry(o answer.Origin, act Act, at time.Time) (Entry, error) {
 	return e, err
 }
 
+// Differences are the changes of an act, whatever their size.
+func Differences(act Act) ([]Change, error) {
+	before, err := plain(act.Before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := plain(act.After)
+	if err != nil {
+		return nil, err
+	}
+	return Diff(before, after, act.Members...), nil
+}
+
 // Nothing tells whether an act leaves the object as it is.
 func Nothing(act Act) bool {
-	e, err := newEntry(answer.Origin{}, act, time.Time{})
-	return err == nil && len(e.Changes) == 0 && !e.Truncated
+	changes, err := Differences(act)
+	return err == nil && len(changes) == 0
 }
 
 func tooLarge(changes []Change) bool {

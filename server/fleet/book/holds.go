@@ -58,20 +58,10 @@ func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors
 ) (Hold, bool, *answer.Impact, error) {
 	now := k.o.Now()
 	h := release.Hold{Subject: subject, Reason: reason, Successors: successors, Since: now, By: o.By.Actor}
-	var faults []policy.FieldError
-	if err := release.CheckHoldSubject(k.Current().Index, subject); err != nil {
-		faults = append(faults, policy.FieldError{Field: "subject", Reason: err.Error()})
-	}
-	if reason == "" || len(reason) > 1000 {
-		faults = append(faults, policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
-	}
 	if until != nil {
 		h.Until = until.UTC().Truncate(time.Second)
-		if !now.Before(h.Until) {
-			faults = append(faults, policy.FieldError{Field: "until", Reason: "must lie in the future"})
-		}
 	}
-	if len(faults) > 0 {
+	if faults := k.holdFaults(&h); len(faults) > 0 {
 		return Hold{}, false, nil, answer.Invalid("the hold is not valid", faults...)
 	}
 	created := false
@@ -102,6 +92,19 @@ func (k *Keeper) PutHold(ctx context.Context, subject, reason string, successors
 		return Hold{}, false, nil, err
 	}
 	return k.hold(h), created, impact, nil
+}
+
+func (k *Keeper) holdFaults(h *release.Hold) (faults []policy.FieldError) {
+	if err := release.CheckHoldSubject(k.Current().Index, h.Subject); err != nil {
+		faults = append(faults, policy.FieldError{Field: "subject", Reason: err.Error()})
+	}
+	if h.Reason == "" || len(h.Reason) > 1000 {
+		faults = append(faults, policy.FieldError{Field: "reason", Reason: "must be given, in at most 1000 characters"})
+	}
+	if !h.Active(k.o.Now()) {
+		faults = append(faults, policy.FieldError{Field: "until", Reason: "must lie in the future"})
+	}
+	return faults
 }
 
 // Holds lists the holds by subject.
