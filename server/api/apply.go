@@ -26,7 +26,10 @@ const (
 var kindSchemas = map[string]struct {
 	schema string
 	named  bool
-}{"policy": {"policy-write", true}, "group": {"group-write", false}, "hold": {"hold-write", false}, "freeze": {"freeze-write", false}}
+}{
+	"policy": {"policy-write", true}, "group": {"group-write", false},
+	"hold": {"hold-write", false}, "freeze": {"freeze-write", false},
+}
 
 // apply makes the server's objects those of files. A dry run changes nothing, and the scope read is enough for it.
 func (a *API) apply(c echo.Context) error {

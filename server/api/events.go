@@ -67,8 +67,8 @@ type frame struct {
 }
 
 // stream sends what read finds after an id, at most streamPage at a time, as it comes, until the client leaves, the server
-// closes, or the store fails; then the client comes back by itself. Who is cut off anywhere goes on after the last message that arrived
-// whole.
+// closes, or the store fails; then the client comes back by itself. Who is cut off anywhere goes on after
+// the last message that arrived whole.
 func (a *API) stream(c echo.Context, after string, subscribe func(context.Context) <-chan struct{},
 	read func(ctx context.Context, after string) ([]frame, error),
 ) error {

@@ -19,7 +19,7 @@ type planFiles struct {
 	Remote `embed:""`
 	Paths  []string `arg:"" name:"path" help:"Files, or folders with files, in YAML or JSON."`
 	Prune  bool     `                   help:"Also delete what an earlier apply wrote and no file holds any more."`
-	Output string   `                   help:"Print a table, or json."                                             short:"o" default:"table" enum:"table,json"`
+	Output string   `short:"o" default:"table" enum:"table,json" help:"Print a table, or json."`
 }
 
 // applyFiles is the command that makes the server's objects those of files.

@@ -120,7 +120,7 @@ func (a *auditList) Run(env *Env) error {
 
 type auditVerify struct {
 	Remote `embed:""`
-	Head   string `placeholder:"N:HASH" help:"A head that was noted earlier: the chain must have had it. Without one a chain that was written anew is not found out."`
+	Head   string `placeholder:"N:HASH" help:"A head that was noted earlier; only it shows a chain that was written anew."`
 }
 
 // auditHead is the end of the chain as the server tells it.

@@ -144,16 +144,8 @@ var EventTypes = []struct {
 		"the gate of a policy keeps a release from the rings that are closed for it: on too many Macs it fails",
 		[]string{"policy", "build", "version", "asked", "done", "bad"},
 	},
-	{
-		EventGateResumed,
-		"the gate halts the release no longer",
-		[]string{"policy", "build", "version", "since_at", "asked", "done", "bad"},
-	},
-	{
-		EventAdminAction,
-		"an entry of the audit: somebody changed something; n is its number",
-		[]string{"n", "actor", "action", "object", "reason"},
-	},
+	{EventGateResumed, "the gate halts it no longer", []string{"policy", "build", "version", "since_at", "asked", "done", "bad"}},
+	{EventAdminAction, "an entry of the audit, by its number n", []string{"n", "actor", "action", "object", "reason"}},
 	{EventBack, "the Mac came back from more than 7 days of silence", []string{"silent_since", "silent_seconds"}},
 }
 

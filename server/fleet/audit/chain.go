@@ -136,7 +136,8 @@ func (c *Chain) Begin(ctx context.Context, partition string) *Noting {
 	return &Noting{chain: c, spent: c.spentOf(ctx, partition)}
 }
 
-// Notes are what is committed with the change; nothing for acts that change nothing. A transaction that runs again calls it again.
+// Notes are what is committed with the change; nothing for acts that change nothing. A transaction that runs again calls it
+// again.
 func (n *Noting) Notes(o answer.Origin, acts ...Act) (storage.Notes, error) {
 	var notes storage.Notes
 	n.items = nil

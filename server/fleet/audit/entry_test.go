@@ -128,3 +128,21 @@ func TestSentences(t *testing.T) {
 		}
 	}
 }
+
+// An act that leaves an object as it is is none, whatever the order of its members.
+func TestNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		act  Act
+		want bool
+	}{
+		"the same":     {Act{Before: map[string]any{"a": 1, "b": 2}, After: map[string]any{"b": 2, "a": 1}}, true},
+		"a change":     {Act{Before: map[string]any{"a": 1}, After: map[string]any{"a": 2}}, false},
+		"a creation":   {Act{After: map[string]any{}}, false},
+		"never there":  {Act{}, true},
+		"what is none": {Act{After: make(chan int)}, false},
+	} {
+		if got := Nothing(c.act); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

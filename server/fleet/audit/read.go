@@ -24,7 +24,8 @@ type Query struct {
 
 func (q *Query) wants(e *Entry) bool {
 	is := func(want, have string) bool { return want == "" || want == have }
-	return is(q.Actor, e.Actor) && is(q.Action, e.Action) && is(q.Object, e.Object) && !e.At.Before(q.Since) && (q.Until.IsZero() || e.At.Before(q.Until))
+	return is(q.Actor, e.Actor) && is(q.Action, e.Action) && is(q.Object, e.Object) &&
+		!e.At.Before(q.Since) && (q.Until.IsZero() || e.At.Before(q.Until))
 }
 
 const (

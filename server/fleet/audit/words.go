@@ -13,7 +13,8 @@ import (
 // verbs are the actions in words; the object follows.
 var verbs = map[string]string{
 	"put": "saved", "create": "created", "delete": "deleted", "open": "opened a ring of", "halt": "halted a release in",
-	"resume": "resumed a release in", "sync": "asked for a sync of", "delay": "delayed the deadline of", "upgrade": "asked for an upgrade of", "check": "began a check of", "refresh": "refreshed", "restore": "restored",
+	"resume": "resumed a release in", "sync": "asked for a sync of", "delay": "delayed the deadline of",
+	"upgrade": "asked for an upgrade of", "check": "began a check of", "refresh": "refreshed", "restore": "restored",
 	"enqueue": "queued a command for", "rotate": "rotated", "end": "ended", "refuse": "was refused",
 }
 
