@@ -28,12 +28,8 @@ var (
 		"storage/storagetest": 2,
 	}
 	excusedUpward = map[string]int{
-<<<<<<< HEAD
-		"server/fleet": 16,
-=======
+		"server/fleet":      16,
 		"server/fleet/book": 21,
-		"server/fleet":      18,
->>>>>>> 6bf6373 (apply: measures; what the book does not keep to yet is excused with its figure)
 	}
 	// lines of tests for each hundred lines
 	excusedTests = map[string]int{
