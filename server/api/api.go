@@ -56,6 +56,7 @@ type API struct {
 
 	recipients fleet.Encryption
 	backups    chan struct{} // one at a time
+	packs      chan struct{} // evidence packs, one at a time
 }
 
 // New makes an API. Fleet and Log are required.
@@ -75,7 +76,7 @@ func New(o Options) *API {
 		closing: make(chan struct{}), streams: NewStreams(), enter: o.Enter,
 		heartbeat: 15 * time.Second, pace: 250 * time.Millisecond,
 		pinged:     pinged{every: 250 * time.Millisecond},
-		recipients: o.BackupTo, backups: make(chan struct{}, 1),
+		recipients: o.BackupTo, backups: make(chan struct{}, 1), packs: make(chan struct{}, 1),
 	}
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()

@@ -446,9 +446,31 @@ func TestPatchReports(t *testing.T) {
 	}
 	for target, want := range map[string]int{
 		"?policy=a&group=b": 422, "?sla=pci": 422, "?from=2100-01-01": 422, "?as_of=2020-01-01": 404, "?as_of=now&group=x": 404,
-		"?as_of=now&release=99.1": 404, "?policie=a": 400,
+		"?as_of=now&release=99.1": 404, "?policie=a": 400, "?from=2026-08-02&to=2026-08-01": 422, "?to=2100-01-01": 422, "?as_of=2100-01-01": 422,
+		"?release=x": 422, "?from=x": 422, "?as_of=yesterday": 422, "?as_of=now&policy=nobody": 404, "?sla=0": 422, "?sla=14&sla=15": 400,
 	} {
 		r.want(call{method: "GET", target: "/v1/reports/patching" + target}, want, nil)
+	}
+	if err := r.fleet.CloseDays(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pack := r.want(call{method: "GET", target: "/v1/reports/evidence?sla=cis"}, 200, nil)
+	if pack.Header().Get("Content-Type") != "application/zip" || !strings.HasPrefix(pack.Body.String(), "PK") {
+		t.Errorf("%v", pack.Header())
+	}
+	again := r.want(call{method: "GET", target: "/v1/reports/evidence?sla=cis"}, 200, nil)
+	if again.Body.String() != pack.Body.String() {
+		t.Error("the same question has other bytes")
+	}
+	r.want(call{method: "GET", target: "/v1/reports/evidence?macs=true"}, 200, nil)
+	r.api.packs <- struct{}{}
+	r.want(call{method: "GET", target: "/v1/reports/evidence"}, 429, nil)
+	<-r.api.packs
+	for target, want := range map[string]int{
+		"?as_of=now": 422, "?as_of=2020-01-01": 404, "?as_of=2100-01-01": 422, "?sla=pci": 422, "?from=2026-08-02&to=2026-08-01": 422,
+		"?policy=a": 400, "?macs=perhaps": 400,
+	} {
+		r.want(call{method: "GET", target: "/v1/reports/evidence" + target}, want, nil)
 	}
 }
 

@@ -85,6 +85,7 @@ func (a *API) routes(o Options) []route {
 		{get, "/v1/compliance/history", read, a.getHistory},
 		{get, "/v1/mechanisms", read, a.getMechanisms},
 		{get, "/v1/reports/patching", read, a.getPatching},
+		{get, "/v1/reports/evidence", read, a.getEvidence},
 		{get, "/v1/events", read, a.listEvents},
 		{get, "/v1/audit", read, a.listAudit},
 		{get, "/v1/audit/head", read, a.getAuditHead},

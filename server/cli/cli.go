@@ -19,6 +19,7 @@ type Commands struct {
 	Demo       demo        `cmd:"" help:"Show it all on this machine: a server on a temporary store, with simulated Macs."`
 	Devices    devices     `cmd:"" help:"List Macs."`
 	Patching   patchReport `cmd:"" help:"Say how fast releases reached the Macs, from closed days."`
+	Evidence   proofPack   `cmd:"" help:"Write the evidence pack of a closed day, a zip to hand to an auditor."`
 	Why        why         `cmd:"" help:"Say why a Mac is in its state, and what comes next."`
 	Validate   validate    `cmd:"" help:"Check policies, groups and holds as files, without a server; for CI."`
 	Plan       planFiles   `cmd:"" help:"Say what apply would change, and whom it hits."`

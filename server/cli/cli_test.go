@@ -73,6 +73,7 @@ func newAPI(t *testing.T) *fakeAPI {
 			"within": map[string]any{"14d": map[string]int{"yes": 9}},
 		}}})
 	})
+	mux.HandleFunc("GET /v1/reports/evidence", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("PK, the pack")) })
 	mux.HandleFunc("POST /v1/devices/import", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, map[string]int{"added": 2, "known": 1}) })
 	cas := map[string]any{"cas": []any{map[string]any{"fingerprint": strings.Repeat("ab", 32), "subject": "CN=Plimsoll", "issuing": true, "devices": 3}}}
 	mux.HandleFunc("GET /v1/ca", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, cas) })
@@ -152,6 +153,7 @@ func TestCommands(t *testing.T) {
 		{"patching", []string{"patching", "--sla", "14", "--group", "it"}, 0, []string{"26.3.1 (a)", "2026-03-02", "16"}, "", "GET /v1/reports/patching?group=it&sla=14"},
 		{"patching, as CSV", []string{"patching", "-o", "csv"}, 0, []string{"26.3.1 (a),2026-03-02,16,10,1,0,0,0,8,,9"}, "", ""},
 		{"patching, as JSON", []string{"patching", "-o", "json", "--as-of", "now"}, 0, []string{`"releases": [`}, "", "GET /v1/reports/patching?as_of=now"},
+		{"evidence", []string{"evidence", "-", "--sla", "cis", "--macs"}, 0, []string{"PK, the pack"}, "", "GET /v1/reports/evidence?macs=true&sla=cis"},
 		{"why, as JSON", []string{"why", "C01", "-o", "json"}, 0, []string{`"device": {`, `"plan": {`}, "", ""},
 		{"a path's characters are escaped", []string{"why", "a/../b?c"}, 0, []string{"a/../b?c"}, "", "GET /v1/devices/a%2F..%2Fb%3Fc"},
 		{"no device", []string{"why", "nobody"}, 1, nil, `there is no such deviceEve\x1b[2J`, ""},
