@@ -35,6 +35,7 @@ type CheckIn struct {
 func (f Facts) NewLife() Facts {
 	return Facts{
 		ID: f.ID, UDID: f.UDID, Serial: f.Serial, Name: f.Name, IdentityEnds: f.IdentityEnds, IdentityChangedAt: f.IdentityChangedAt,
+		IdentityCA: f.IdentityCA,
 	}
 }
 
@@ -45,7 +46,7 @@ func (f Facts) CheckIn(c CheckIn) Facts {
 	f.takeIdentity(c)
 	f.takeSystem(c)
 	if c.Identity.Fingerprint != "" {
-		f.IdentityEnds = c.Identity.ExpiresAt
+		f.IdentityEnds, f.IdentityCA = c.Identity.ExpiresAt, c.Identity.CA
 	}
 	return f.settled()
 }

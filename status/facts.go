@@ -43,6 +43,10 @@ type Facts struct {
 	// another one.
 	IdentityEnds      time.Time `json:"identity_ends,omitzero"`
 	IdentityChangedAt time.Time `json:"identity_changed_at,omitzero"`
+	// IdentityCA is short for the CA that issued it; empty: not known.
+	IdentityCA string `json:"identity_ca,omitempty"`
+	// Topic is short for the push topic that the Mac enrolled with (TopicID); empty: not known.
+	Topic string `json:"topic,omitempty"`
 	// RefusedAt and Refused are time and cause of the last message under this Mac's name that was refused in this life.
 	RefusedAt time.Time `json:"refused_at,omitzero"`
 	Refused   string    `json:"refused,omitempty"`

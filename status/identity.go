@@ -1,6 +1,8 @@
 package status
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
 )
@@ -11,6 +13,16 @@ type Identity struct {
 	IssuedAt    time.Time `json:"issued_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
 	ChangedAt   time.Time `json:"changed_at,omitzero"` // when it took the place of another one; zero: it is the first
+	CA          string    `json:"-"`                   // short for the CA that issued it; Facts keep it
+}
+
+// TopicID is short for a push topic: the record of a Mac has no room for 60 bytes that nearly all Macs share.
+func TopicID(topic string) string {
+	if topic == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(topic))
+	return hex.EncodeToString(sum[:4])
 }
 
 // ChainError is one link of the ErrorChain in a Mac's answer to a command, in Apple's words.

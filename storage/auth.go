@@ -150,6 +150,15 @@ type challenge struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	UsedBy    string    `json:"by,omitempty"` // the hash of the first request that used it
 	UsedAt    time.Time `json:"at,omitzero"`
+	CA        string    `json:"ca,omitempty"`   // short for the CA that issued the identity
+	Identity  string    `json:"cert,omitempty"` // fingerprint of the identity; empty: it is not known whether one was issued
+}
+
+// Issued is an identity that was given out for a challenge.
+type Issued struct {
+	At       time.Time // when the challenge was redeemed
+	CA       string    // short for the CA that issues it
+	Identity string    // SHA-256 of what the CA signed, hex; empty: it is not known whether one was issued
 }
 
 // AddChallenge keeps a SCEP challenge by its hash.
@@ -159,9 +168,9 @@ func (s *Store) AddChallenge(ctx context.Context, hash string, expires time.Time
 	})
 }
 
-// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and returns when that was;
-// ErrForbidden when it is unknown, expired, or another request's.
-func (s *Store) RedeemChallenge(ctx context.Context, hash, by string, now time.Time) (first time.Time, err error) {
+// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and to the CA that issues then; both are
+// returned. ErrForbidden when it is unknown, expired, or another request's.
+func (s *Store) RedeemChallenge(ctx context.Context, hash, by, ca string, now time.Time) (first Issued, err error) {
 	err = s.db.Update(ctx, ScepPartition, func(tx Tx) error {
 		var c challenge
 		found, err := getJSON(tx, challengeKey(hash), &c)
@@ -171,15 +180,43 @@ func (s *Store) RedeemChallenge(ctx context.Context, hash, by string, now time.T
 		case !found || !now.Before(c.ExpiresAt):
 			return fmt.Errorf("the SCEP challenge is not known or has expired: %w", ErrForbidden)
 		case c.UsedBy == by:
-			first = c.UsedAt
+			first = Issued{c.UsedAt, c.CA, c.Identity}
 			return nil
 		case c.UsedBy != "":
 			return fmt.Errorf("the SCEP challenge was used by another request: %w", ErrForbidden)
 		}
-		c.UsedBy, c.UsedAt, first = by, now, now
+		c.UsedBy, c.UsedAt, c.CA, first = by, now, ca, Issued{At: now, CA: ca}
 		return setJSON(tx, challengeKey(hash), c)
 	})
 	return first, err
+}
+
+// NoteIssued notes the identity that was issued for a challenge.
+func (s *Store) NoteIssued(ctx context.Context, hash, identity string) error {
+	return s.db.Update(ctx, ScepPartition, func(tx Tx) error {
+		var c challenge
+		found, err := getJSON(tx, challengeKey(hash), &c)
+		if err != nil || !found || c.Identity == identity {
+			return err
+		}
+		c.Identity = identity
+		return setJSON(tx, challengeKey(hash), c)
+	})
+}
+
+// IssuedLately are the identities that were given out for challenges which have not expired yet.
+func (s *Store) IssuedLately(ctx context.Context, now time.Time) (all []Issued, err error) {
+	err = s.db.View(ctx, ScepPartition, func(r Reader) error {
+		all = nil
+		return each(r, prefixChallenge, func(e Entry) error {
+			var c challenge
+			if err := json.Unmarshal(e.Value, &c); err == nil && c.UsedBy != "" && now.Before(c.ExpiresAt) {
+				all = append(all, Issued{c.UsedAt, c.CA, c.Identity})
+			}
+			return nil
+		})
+	})
+	return all, err
 }
 
 // DropChallenges deletes the challenges that expired before now.

@@ -61,7 +61,8 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	scep                         SCEP challenges
 	  challenge/9f86d0...          expiry and public key, under the SHA-256 of the challenge
 	secrets                      generated secrets
-	  device-ca                    certificate and key of the device CA, PEM
+	  ca/9f86d0...                 CA: certificate and key of a device CA, under the SHA-256 of the certificate
+	  device-ca                    the same of the only CA, PEM; the next start writes it under its fingerprint
 	  link                         key of the links to a Mac's own page, raw bytes
 	history                      compliance by day
 	  day/2026-11-22               the row of that UTC day

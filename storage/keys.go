@@ -151,6 +151,14 @@ const (
 	prefixDay       = "day/"
 )
 
+// Keys of the secrets.
+const (
+	keyLegacyCA = "device-ca"
+	prefixCA    = "ca/"
+)
+
+func caKey(fingerprint string) string { return prefixCA + fingerprint }
+
 func tokenKey(name string) string     { return prefixToken + name }
 func codeKey(code string) string      { return prefixCode + code }
 func challengeKey(hash string) string { return prefixChallenge + hash }

@@ -85,7 +85,7 @@ func (r *Record) Encode() ([]byte, error) {
 		Told: same(r.Told, r.Advertised), ToldAt: c.put(r.ToldAt), Tries: r.Tries, Push: r.Push, Reports: r.Reports, Events: r.Events,
 		Sum: putSummary(c, &r.Summary), Next: c.put(r.NextAt), Looked: clock{}.put(r.LookedAt), Noted: c.put(r.NotedAt),
 		Family: f.Family, IDEnds: c.put(f.IdentityEnds), IDChanged: c.put(f.IdentityChangedAt), RefusedAt: c.put(f.RefusedAt),
-		Refused: f.Refused, Revision: max(0, r.Revision-epoch*1000),
+		Refused: f.Refused, CA: f.IdentityCA, Topic: f.Topic, Revision: max(0, r.Revision-epoch*1000),
 	}
 	if w.UDID == w.ID {
 		w.UDID = ""
@@ -136,6 +136,7 @@ func DecodeRecord(b []byte) (*Record, error) {
 			Family: w.Family, IdentityEnds: c.get(w.IDEnds), IdentityChangedAt: c.get(w.IDChanged),
 			RefusedAt: c.get(w.RefusedAt), Refused: w.Refused, Contradicted: w.Bits&1024 != 0,
 			TokenUnknown: w.Bits&65536 != 0, Conflict: w.Bits&131072 != 0,
+			IdentityCA: w.CA, Topic: w.Topic,
 		},
 		Life: w.Life, BackAt: c.get(w.Back), Delayed: w.Delayed, Wish: w.Wish, Generation: w.Gen, RaisedAt: c.get(w.Raised),
 		Advertised: w.Adv, AdvertisedAt: c.get(w.AdvAt), Book: w.Book, Manifest: unsame(w.Man, w.Adv), ServedAt: c.get(w.ManAt),

@@ -84,6 +84,7 @@ func documents() []document {
 		{of: fleet.TokenInfo{}},
 		{of: fleet.NewToken{}},
 		{of: fleet.CodeInfo{}},
+		{of: fleet.DeviceCAs{}},
 		{of: fleet.Readiness{}},
 		{of: api.Version{}},
 		{of: api.Health{}},

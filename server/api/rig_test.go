@@ -176,7 +176,7 @@ func (r *rig) enrol(macs ...status.CheckIn) {
 		if err := r.fleet.Authenticate(ctx, m.UDID, m); err != nil {
 			r.t.Fatal(err)
 		}
-		if err := r.fleet.TokenUpdate(ctx, m.UDID); err != nil {
+		if err := r.fleet.TokenUpdate(ctx, m.UDID, "com.apple.mgmt.External.1"); err != nil {
 			r.t.Fatal(err)
 		}
 	}

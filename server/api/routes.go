@@ -99,6 +99,8 @@ func (a *API) routes(o Options) []route {
 		{del, "/v1/enrollment-codes/:id", admin, a.deleteCode},
 
 		{get, "/v1/backup", fleet.ScopeBackup, a.backup},
+		{get, "/v1/ca", read, a.getCAs},
+		{post, "/v1/ca/rotate", admin, a.rotateCA},
 
 		{get, "/healthz", "", a.health},
 		{get, "/readyz", "", a.ready},

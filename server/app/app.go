@@ -140,7 +140,7 @@ func (s *Server) assemble(ctx context.Context, alone bool) (http.Handler, error)
 	logins := api.NewLogins(s.fleet, time.Now)
 	pages, err := web.New(web.Options{
 		Fleet: s.fleet, Log: s.log, Version: s.version, URL: s.URL, Zone: s.zone, AdminToken: s.AdminToken, Identify: logins.Identify,
-		Installation: s.installation(nanoStore),
+		Store: redact(s.Store), MDM: s.MDMURL,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the dashboard: %w", err)
@@ -191,21 +191,8 @@ func sourceOf(spec string) (fleet.Source, error) {
 	}, nil
 }
 
-func (s *Server) deviceCA(ctx context.Context) (*mdm.CA, error) {
-	if s.Data != "" {
-		if ca, err := replacedCA(s.Data); err != nil || ca != nil {
-			return ca, err
-		}
-	}
-	pem, err := s.fleet.Secret(ctx, "device-ca", func() ([]byte, error) { return mdm.GenerateCA(time.Now()) })
-	if err != nil {
-		return nil, fmt.Errorf("read the device CA: %w", err)
-	}
-	return mdm.ParseCA(pem)
-}
-
 // replacedCA reads the CA that stands in for the generated one; nil when the folder has none.
-func replacedCA(folder string) (*mdm.CA, error) {
+func replacedCA(folder string) (*fleet.CA, error) {
 	if info, err := os.Stat(folder); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	} else if !info.IsDir() {
@@ -225,7 +212,7 @@ func replacedCA(folder string) (*mdm.CA, error) {
 	case err != nil:
 		return nil, fmt.Errorf("--data: ca.pem needs its key: %w", err)
 	}
-	ca, err := mdm.ParseCA(append(append(cert, '\n'), key...))
+	ca, err := fleet.ParseCA(append(append(cert, '\n'), key...))
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}

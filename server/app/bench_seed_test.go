@@ -239,7 +239,7 @@ func enrol(ctx context.Context, store *nano.Store, f *fleet.Fleet, n int, cert *
 	if err := store.StoreTokenUpdate(r, &nanomdm.TokenUpdate{Push: nanomdm.Push{PushMagic: id, Topic: "com.apple.mgmt.External.bench", Token: pushToken(id)}}); err != nil {
 		return err
 	}
-	if err := f.TokenUpdate(ctx, id); err != nil {
+	if err := f.TokenUpdate(ctx, id, "com.apple.mgmt.External.1"); err != nil {
 		return err
 	}
 	cmd, err := store.RetrieveNextCommand(r, false)

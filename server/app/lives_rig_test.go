@@ -61,7 +61,7 @@ var livesKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // livesCA is a device CA that is valid whenever these tests play.
-var livesCA = sync.OnceValue(func() *mdm.CA {
+var livesCA = sync.OnceValue(func() *fleet.CA {
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA of the lives"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: instantOf("2020-01-01T00:00"), NotAfter: instantOf("2040-01-01T00:00"), KeyUsage: x509.KeyUsageCertSign,
@@ -74,7 +74,7 @@ var livesCA = sync.OnceValue(func() *mdm.CA {
 	if err != nil {
 		panic(err)
 	}
-	return &mdm.CA{Cert: cert, Key: livesKey()}
+	return &fleet.CA{Cert: cert, Key: livesKey()}
 })
 
 func instantOf(s string) time.Time {
@@ -157,6 +157,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	}
 	l.fleet, err = fleet.New(fleet.Options{
 		Store: storage.New(db), Notifier: notifier, Log: log, AdminToken: adminToken, URL: "http://127.0.0.1", Alone: true, Now: l.now,
+		Identities:  &fleet.Identities{CA: livesCA(), DeviceOf: notifier.DeviceOf},
 		KeepReports: 20, KeepEvents: 90 * 24 * time.Hour, KeepHistory: l.keepHistory,
 		Catalogue: sourceOf(t, l.feed), Exploited: exploited,
 		SweepResults: func(ctx context.Context, id string, before time.Time) error {
@@ -172,7 +173,7 @@ func newLives(t *testing.T, at string, apple []byte, change ...func(*lives)) *li
 	}
 	mux := http.NewServeMux()
 	l.srv = httptest.NewServer(mux)
-	macs, err := mdm.New(mdm.Options{Notifier: notifier, Fleet: l.fleet, CA: livesCA(), URL: l.srv.URL, CertHeader: l.header, ListenLoopback: true, Log: log, Now: l.now})
+	macs, err := mdm.New(mdm.Options{Notifier: notifier, Fleet: l.fleet, URL: l.srv.URL, CertHeader: l.header, ListenLoopback: true, Log: log, Now: l.now})
 	if err != nil {
 		t.Fatal(err)
 	}

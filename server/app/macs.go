@@ -41,7 +41,12 @@ func (s *Server) reach(o *fleet.Options, store *nano.Store) (err error) {
 		_, err := store.SweepResults(ctx, id, before)
 		return err
 	}
-	return nil
+	o.Push = &fleet.PushSource{Certificates: s.notifier.Certificates, TopicOf: s.notifier.TopicOf}
+	o.Identities = &fleet.Identities{Further: s.deviceCAs, DeviceOf: s.notifier.DeviceOf}
+	if s.Data != "" {
+		o.Identities.CA, err = replacedCA(s.Data)
+	}
+	return err
 }
 
 // macSide makes it, once there is a fleet.
@@ -49,7 +54,7 @@ func (s *Server) macSide(ctx context.Context) (macSide, error) {
 	if s.beside != nil {
 		return macSide{counts: besideCounts(s.beside.notifier.Counters())}, s.beside.open(ctx, s)
 	}
-	macs, err := s.mdmServer(ctx, s.notifier)
+	macs, err := s.mdmServer(s.notifier)
 	if err != nil {
 		return macSide{}, err
 	}
@@ -59,14 +64,10 @@ func (s *Server) macSide(ctx context.Context) (macSide, error) {
 	}, nil
 }
 
-// mdmServer makes the MDM server, with the device CA of --data or the generated one.
-func (s *Server) mdmServer(ctx context.Context, notifier *mdm.Notifier) (*mdm.Server, error) {
-	ca, err := s.deviceCA(ctx)
-	if err != nil {
-		return nil, err
-	}
+// mdmServer makes the MDM server.
+func (s *Server) mdmServer(notifier *mdm.Notifier) (*mdm.Server, error) {
 	o := mdm.Options{
-		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, CA: ca, DeviceCAs: s.deviceCAs,
+		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader,
 		ListenLoopback: isLoopback(s.listener.Addr().String()), Enter: make(slots, inFlightMacs).enter,
 	}
 	if s.ProfileIdentity != "" {

@@ -59,7 +59,7 @@ func TestLostAnswers(t *testing.T) {
 			func(w *world) {
 				w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "S1", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
 			},
-			func(w *world) error { return w.TokenUpdate(ctx, "MAC-1") },
+			func(w *world) error { return w.TokenUpdate(ctx, "MAC-1", "com.apple.mgmt.External.1") },
 			func(w *world, rec *storage.Record) bool { return rec.Facts.Enrolled && w.pushes.Waiting("MAC-1") },
 		},
 		"status": {

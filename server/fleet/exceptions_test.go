@@ -89,7 +89,7 @@ func TestExemptions(t *testing.T) {
 	_, err = w.PutExemption(ctx, "MAC-1", w.now().Add(time.Hour), "again", Origin{Actor: "ada"})
 	w.must(err)
 	w.must(w.Authenticate(ctx, "MAC-1", status.CheckIn{UDID: "MAC-1", Serial: "C02AAA", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
-	w.must(w.TokenUpdate(ctx, "MAC-1"))
+	w.must(w.TokenUpdate(ctx, "MAC-1", "com.apple.mgmt.External.1"))
 	if d := w.device("MAC-1"); d.Exemption != nil {
 		t.Errorf("it survived the Mac's life: %+v", d.Exemption)
 	}

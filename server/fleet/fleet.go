@@ -47,6 +47,11 @@ type Options struct {
 	// KeepPatching is how long courses of versions and the closed days of patch reports are kept; 0: for ever.
 	KeepPatching time.Duration
 
+	// Identities of Macs; nil: none are issued here.
+	Identities *Identities
+	// Push knows push certificates and topics; nil: nothing is known of them.
+	Push *PushSource
+
 	// SweepResults deletes command results of a Mac older than a time; nil: none are kept.
 	SweepResults func(ctx context.Context, id string, before time.Time) error
 
@@ -74,7 +79,8 @@ type Fleet struct {
 
 	*access.Access
 	*book.Keeper
-	links access.Links
+	links       access.Links
+	authorities *Authorities // nil: no identities are issued here
 
 	audit      *audit.Chain
 	index      *inventory.Index
@@ -123,6 +129,9 @@ func New(o Options) (*Fleet, error) {
 	f.contacts = inventory.NewContacts(f.index)
 	f.audit = audit.New(audit.Options{Store: o.Store, Tell: f.tellAudit, Log: o.Log, Now: f.now})
 	f.Access = access.New(access.Options{Store: o.Store, Audit: f.audit, AdminToken: o.AdminToken, Alone: o.Alone, Now: f.now})
+	if i := o.Identities; i != nil {
+		f.authorities = f.newAuthorities(i)
+	}
 	f.outbox = f.newOutbox()
 	f.Keeper = book.New(book.Options{
 		Store: o.Store, Audit: f.audit, Macs: f.index, Log: o.Log, Zone: o.Zone, Now: f.now, Changed: func() { f.lead.Wake() },
@@ -156,6 +165,11 @@ func New(o Options) (*Fleet, error) {
 		Loops: []func(context.Context){
 			f.audit.Run, func(ctx context.Context) { f.catalogue.Run(ctx) }, func(ctx context.Context) { f.evidence.Run(ctx) },
 			func(ctx context.Context) { f.guard.Migrate(ctx) },
+			func(ctx context.Context) {
+				if f.authorities != nil {
+					f.authorities.Run(ctx)
+				}
+			},
 		},
 		Keep: lead.Retention{
 			Reports: o.KeepReports, Events: o.KeepEvents, History: o.KeepHistory, Patching: o.KeepPatching, Results: o.SweepResults,
@@ -194,6 +208,11 @@ func (f *Fleet) Start(ctx context.Context) error {
 		return fmt.Errorf("read the link key: %w", err)
 	}
 	f.links = access.Links{URL: f.o.URL, Key: key}
+	if f.authorities != nil {
+		if err := f.authorities.Load(ctx); err != nil {
+			return err
+		}
+	}
 	if err := f.ReloadBook(ctx); err != nil {
 		return fmt.Errorf("read policies and catalogue: %w", err)
 	}
@@ -210,6 +229,9 @@ func (f *Fleet) Start(ctx context.Context) error {
 	}
 	if err := f.loadIndex(ctx); err != nil {
 		return fmt.Errorf("read the index: %w", err)
+	}
+	if f.authorities != nil {
+		f.authorities.Warn()
 	}
 	f.lead.Wake()
 	return nil

@@ -149,7 +149,7 @@ func TestNewLife(t *testing.T) {
 		t.Errorf("a declaration of the old life: %v; it must be neither served nor called unknown", err)
 	}
 	n := w.notifier.commands("MAC-1")
-	w.must(w.TokenUpdate(ctx, "MAC-1"))
+	w.must(w.TokenUpdate(ctx, "MAC-1", "com.apple.mgmt.External.1"))
 	if w.notifier.commands("MAC-1") != n+1 {
 		t.Error("re-enrolment queues no command")
 	}
@@ -309,7 +309,7 @@ func TestTooOldForDeclarations(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	w.must(w.Authenticate(ctx, "OLD", status.CheckIn{UDID: "OLD", Serial: "C02OLD", Model: "MacBookPro16,1", Version: "12.7.6", Build: "21H1320"}))
-	w.must(w.TokenUpdate(ctx, "OLD"))
+	w.must(w.TokenUpdate(ctx, "OLD", "com.apple.mgmt.External.1"))
 	w.must(w.DeviceAnswer(ctx, "OLD", map[string]any{"QueryResponses": map[string]any{"SoftwareUpdateDeviceID": "J152FAP"}}))
 	if _, err := w.putPolicy(floor, WriteOptions{}); err != nil {
 		t.Fatal(err)

@@ -43,10 +43,10 @@ func (f *Fleet) enter(ctx context.Context, id string) error {
 	return nil
 }
 
-// TokenUpdate completes an enrolment: from now on the Mac is notified. Later ones, which only bring new push tokens, change
-// nothing.
-func (f *Fleet) TokenUpdate(ctx context.Context, id string) error {
-	if err := f.change(ctx, id, reconcile.TokenUpdate()); err != nil {
+// TokenUpdate completes an enrolment under a push topic: from now on the Mac is notified. Later ones, which only bring new push
+// tokens, change nothing.
+func (f *Fleet) TokenUpdate(ctx context.Context, id, topic string) error {
+	if err := f.change(ctx, id, reconcile.TokenUpdate(topic)); err != nil {
 		return fmt.Errorf("complete the enrolment of %s: %w", id, err)
 	}
 	return nil
@@ -146,12 +146,26 @@ func (f *Fleet) Refused(ctx context.Context, id, cause, fingerprint string) erro
 	return nil
 }
 
-// Identified notes the certificate of a Mac that is enrolled. Nothing is read when it is known already.
-func (f *Fleet) Identified(ctx context.Context, id string, i Identity) error {
-	if rec := f.index.Get(id); rec == nil || rec.Facts.IdentityEnds.Equal(i.ExpiresAt.UTC().Truncate(time.Second)) {
+// Identified notes the certificate of a Mac that is enrolled, and its push topic, which is only asked for when it is not known.
+// Nothing is read when both are known already.
+func (f *Fleet) Identified(ctx context.Context, id string, i Identity, topicOf func(context.Context) (string, error)) error {
+	rec := f.index.Get(id)
+	if rec == nil {
 		return nil
 	}
-	if err := f.change(ctx, id, reconcile.Identified(i)); err != nil {
+	known := &rec.Facts
+	identified := known.IdentityEnds.Equal(i.ExpiresAt.UTC().Truncate(time.Second)) && known.IdentityCA == i.CA
+	if identified && known.Topic != "" {
+		return nil
+	}
+	topic := ""
+	if known.Topic == "" {
+		var err error
+		if topic, err = topicOf(ctx); err != nil || topic == "" && identified {
+			return err
+		}
+	}
+	if err := f.change(ctx, id, reconcile.Identified(i, topic)); err != nil {
 		return fmt.Errorf("note the identity of %s: %w", id, err)
 	}
 	return nil

@@ -8,6 +8,11 @@ import (
 	"plimsoll/server/fleet/reconcile"
 )
 
+// PushState counts the enrolled devices by push topic. Those whose topic is not known yet are counted nowhere.
+func (f *Fleet) PushState(ctx context.Context) (PushState, error) {
+	return notify.StateOf(ctx, f.o.Push, f.index.Topics(), f.now())
+}
+
 // notePush notes what became of a push.
 func (f *Fleet) notePush(ctx context.Context, r notify.Result) error {
 	// Without a certificate a Mac is noted when its command is queued, so that nothing is left to do.

@@ -96,7 +96,7 @@ func TestTelling(t *testing.T) {
 	}
 	w.pushWaiting()
 	failed = nil
-	w.must(w.TokenUpdate(context.Background(), "MAC-1"))
+	w.must(w.TokenUpdate(context.Background(), "MAC-1", "com.apple.mgmt.External.1"))
 	if rec := w.index.Get("MAC-1"); rec.Push != "" || rec.Told != "" {
 		t.Errorf("a new push token does not end the failure: %q, told %q", rec.Push, rec.Told)
 	}

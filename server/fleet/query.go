@@ -156,6 +156,9 @@ func (f *Fleet) Compliance(context.Context) (Compliance, error) {
 // StoreFormat is the number of the store's format.
 func (f *Fleet) StoreFormat() int { return f.guard.Record().Format }
 
+// StoreID is made with the store, or by a restore.
+func (f *Fleet) StoreID() string { return f.guard.Record().ID }
+
 // Ready tells whether the server can do its work. It pings the store, which is a durable write.
 func (f *Fleet) Ready(ctx context.Context) Readiness {
 	r := Readiness{Ready: true, Store: "ok", Format: f.StoreFormat()}

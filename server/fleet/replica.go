@@ -112,9 +112,9 @@ func (f *Fleet) pollLoop(ctx context.Context) {
 
 // poll compares the revisions of book, tokens and shards with what is in memory, and reads what changed.
 func (f *Fleet) poll(ctx context.Context) error {
-	const others = 3
+	const others = 4
 	partitions := make([]string, 0, storage.Shards+others)
-	partitions = append(partitions, storage.BookPartition, storage.AuthPartition, storage.StartsPartition)
+	partitions = append(partitions, storage.BookPartition, storage.AuthPartition, storage.StartsPartition, storage.SecretsPartition)
 	for n := range storage.Shards {
 		partitions = append(partitions, storage.ShardPartition(n))
 	}
@@ -133,6 +133,11 @@ func (f *Fleet) poll(ctx context.Context) error {
 	}
 	if revs[1] != f.TokensRevision() {
 		if err := f.ReloadTokens(ctx); err != nil {
+			return err
+		}
+	}
+	if f.authorities != nil && revs[3] != f.authorities.Revision() {
+		if err := f.authorities.Reload(ctx); err != nil {
 			return err
 		}
 	}

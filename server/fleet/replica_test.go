@@ -76,7 +76,7 @@ func TestReplicaDiesBeforeItNotes(t *testing.T) {
 	if err := a.Authenticate(ctx, "MAC", status.CheckIn{UDID: "MAC", Serial: "S", Model: "Mac14,2", Version: "26.5", Build: "25F71"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.TokenUpdate(ctx, "MAC"); err != nil {
+	if err := a.TokenUpdate(ctx, "MAC", "com.apple.mgmt.External.1"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "one leads, and the other replica knows the Mac", func() bool {
@@ -104,7 +104,7 @@ func TestReplicas(t *testing.T) {
 		if err := b.Authenticate(ctx, id, status.CheckIn{UDID: id, Serial: "S" + id, Model: "Mac14,2", Version: "26.5", Build: "25F71"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.TokenUpdate(ctx, id); err != nil {
+		if err := b.TokenUpdate(ctx, id, "com.apple.mgmt.External.1"); err != nil {
 			t.Fatal(err)
 		}
 	}

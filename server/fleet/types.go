@@ -7,6 +7,7 @@ import (
 
 	"plimsoll/declarations/plan"
 	"plimsoll/declarations/policy"
+	"plimsoll/server/fleet/notify"
 	"plimsoll/server/fleet/reconcile"
 	"plimsoll/status"
 	"plimsoll/status/compliance"
@@ -62,6 +63,14 @@ type CommandLog interface {
 	// Command finds one by its UUID; ErrNotFound when there is none.
 	Command(ctx context.Context, id, uuid string) (CommandAnswer, error)
 }
+
+// What is known of push certificates and of the topics that devices enrolled with.
+type (
+	PushSource      = notify.Source
+	PushCertificate = notify.Certificate
+	PushState       = notify.State
+	OtherTopic      = notify.OtherTopic
+)
 
 // OS is what a Mac runs.
 type OS struct {

@@ -44,7 +44,7 @@ func TestCourseOfVersions(t *testing.T) {
 	if h := w.versions("a"); h.Open() || h.Lives[0].Board != "J413AP" || !h.Lives[0].Last.Equal(at) || !h.Lives[0].To.Equal(w.now()) {
 		t.Fatalf("enrolling again ends the life: %+v", h)
 	}
-	w.must(w.TokenUpdate(ctx, "a"))
+	w.must(w.TokenUpdate(ctx, "a", "com.apple.mgmt.External.1"))
 	w.pass(time.Hour)
 	w.must(w.CheckOut(ctx, "a"))
 	h := w.versions("a")

@@ -166,7 +166,7 @@ func (w *world) enrol(id, serial, version, build string) {
 	w.t.Helper()
 	ctx := context.Background()
 	w.must(w.Authenticate(ctx, id, status.CheckIn{UDID: id, Serial: serial, Name: "Mac " + serial, Model: "Mac14,2", ModelName: "MacBook Air", Version: version, Build: build}))
-	w.must(w.TokenUpdate(ctx, id))
+	w.must(w.TokenUpdate(ctx, id, "com.apple.mgmt.External.1"))
 	w.report(id, fmt.Sprintf(`{"StatusItems":{"device":{"identifier":{"serial-number":%q},"model":{"identifier":"Mac14,2"},"operating-system":{"version":%q,"build-version":%q}},"softwareupdate":{"device-id":"J413AP"},%s},"Errors":[],"FullReport":true}`, serial, version, build, capabilities))
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -14,7 +15,7 @@ import (
 	"math/big"
 	"net/http"
 	"os"
-	"plimsoll/server/mdm/cms"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -23,6 +24,11 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 	"pgregory.net/rapid"
+
+	"plimsoll/server/fleet/authority"
+	"plimsoll/server/mdm/cms"
+	"plimsoll/storage"
+	"plimsoll/storage/bolt"
 )
 
 // cmsKeys are the keys of a Mac, of another one, and of two CAs.
@@ -86,7 +92,17 @@ func newCMSWorld(t testing.TB) *cmsWorld {
 	w.twin = issue("Mac", 300, ca, keys[2], w.otherKey)
 	w.ec = issue("Mac", 302, ca, keys[2], w.ecKey)
 	w.untrusted = issue("Mac", 300, issue("CA", 1, nil, keys[3], keys[3]), keys[3], w.key)
-	w.sender = newSender("", []*x509.Certificate{ca}, func() time.Time { return w.during })
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "cas.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	now := func() time.Time { return w.during }
+	cas := authority.New(authority.Options{Store: storage.New(db), Supplied: &authority.CA{Cert: ca, Key: keys[2].(*rsa.PrivateKey)}, Alone: true, Now: now})
+	if err := cas.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.sender = newSender("", cas, now)
 	return w
 }
 
@@ -105,7 +121,7 @@ func (w *cmsWorld) longForm(t testing.TB) []byte {
 	raw := element(tag.SEQUENCE, signed, long, element(tag.BIT_STRING, []byte{0}, value))
 	cert, err := x509.ParseCertificate(raw)
 	if err == nil {
-		err = w.sender.chain(cert)
+		err = w.sender.chain(t.Context(), cert)
 	}
 	if err != nil {
 		t.Fatalf("the test has lost its point: %v", err)
@@ -356,7 +372,7 @@ func TestCMS(t *testing.T) {
 			t.Errorf("%s: read %t, want %t", name, read, tt.read)
 		}
 		certificate := func(body []byte) (*x509.Certificate, error) {
-			by, err := w.sender.certificate(http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(sent)}})
+			by, err := w.sender.certificate(t.Context(), http.Header{"Mdm-Signature": {base64.StdEncoding.EncodeToString(sent)}})
 			if err != nil {
 				return nil, err
 			}
@@ -513,7 +529,7 @@ func BenchmarkCertificate(b *testing.B) {
 			b.Run(name+"/"+way, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					s, err := w.sender.certificate(h)
+					s, err := w.sender.certificate(b.Context(), h)
 					if err == nil {
 						err = s.Verify(body)
 					}

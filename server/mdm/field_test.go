@@ -262,7 +262,7 @@ func TestIDsOfAppleDevices(t *testing.T) {
 
 // TestCertificatesFitForMDM: what another department's CA signs is not an identity for that alone.
 func TestCertificatesFitForMDM(t *testing.T) {
-	w := newWorld(t, func(s *setup) { s.DeviceCAs = []*x509.Certificate{otherCA().Cert} })
+	w := newWorld(t, func(s *setup) { s.Further = []*x509.Certificate{otherCA().Cert} })
 	for name, change := range map[string]func(*x509.Certificate){
 		"no key usage":          func(c *x509.Certificate) { c.KeyUsage = 0 },
 		"encryption only":       func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment },

@@ -51,8 +51,8 @@ var (
 	keys     = sync.OnceValue(readKeys)
 	macKey   = func() *rsa.PrivateKey { return keys()[0] }
 	otherKey = func() *rsa.PrivateKey { return keys()[1] }
-	deviceCA = sync.OnceValue(func() *mdm.CA { return newCA("device CA", keys()[2]) })
-	otherCA  = sync.OnceValue(func() *mdm.CA { return newCA("another CA", keys()[3]) })
+	deviceCA = sync.OnceValue(func() *fleet.CA { return newCA("device CA", keys()[2]) })
+	otherCA  = sync.OnceValue(func() *fleet.CA { return newCA("another CA", keys()[3]) })
 )
 
 func readKeys() (keys []*rsa.PrivateKey) {
@@ -70,7 +70,7 @@ func readKeys() (keys []*rsa.PrivateKey) {
 	return keys
 }
 
-func newCA(name string, key *rsa.PrivateKey) *mdm.CA {
+func newCA(name string, key *rsa.PrivateKey) *fleet.CA {
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-3 * time.Hour), NotAfter: time.Now().AddDate(20, 0, 0), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageKeyEncipherment,
@@ -83,7 +83,7 @@ func newCA(name string, key *rsa.PrivateKey) *mdm.CA {
 	if err != nil {
 		panic(err)
 	}
-	return &mdm.CA{Cert: cert, Key: key}
+	return &fleet.CA{Cert: cert, Key: key}
 }
 
 // world is a Server with the fleet behind it, on bolt.
@@ -105,31 +105,40 @@ type world struct {
 type setup struct {
 	mdm.Options
 	mdm.NotifierOptions
+	fleet.Identities
 }
 
 func newWorld(t testing.TB, change ...func(*setup)) *world {
 	t.Helper()
 	file, err := bolt.Open(filepath.Join(t.TempDir(), "plimsoll.db"))
 	check(t, err)
-	w := &world{db: storagetest.Faulty(file), time: time.Now().UTC(), logged: &buffer{}}
+	t.Cleanup(func() { check(t, file.Close()) })
+	return newWorldOn(t, file, true, change...)
+}
+
+// newWorldOn is a world on a database that others may have open too, unless it is alone. Its loops do not run.
+func newWorldOn(t testing.TB, db storage.DB, alone bool, change ...func(*setup)) *world {
+	t.Helper()
+	w := &world{db: storagetest.Faulty(db), time: time.Now().UTC(), logged: &buffer{}}
 	w.t, _ = t.(*testing.T)
-	t.Cleanup(func() { check(t, w.db.Close()) })
 	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.nano = nano.New(w.db, nano.WithClock(w.now))
 	w.store = storage.New(w.db)
 
 	w.srv = httptest.NewUnstartedServer(nil)
 	s := setup{
-		Options:         mdm.Options{CA: deviceCA(), URL: "http://" + w.srv.Listener.Addr().String(), ListenLoopback: true, Log: log, Now: w.now},
+		Options:         mdm.Options{URL: "http://" + w.srv.Listener.Addr().String(), ListenLoopback: true, Log: log, Now: w.now},
 		NotifierOptions: mdm.NotifierOptions{Store: w.nano, Log: log, Now: w.now},
+		Identities:      fleet.Identities{CA: deviceCA(), DeviceOf: w.nano.DeviceOf},
 	}
 	for _, f := range change {
 		f(&s)
 	}
+	var err error
 	w.notifier, err = mdm.NewNotifier(s.NotifierOptions)
 	check(t, err)
 	t.Cleanup(w.notifier.Close)
-	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.notifier, Log: log, URL: s.URL, Now: w.now, Alone: true})
+	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.notifier, Log: log, URL: s.URL, Now: w.now, Alone: alone, Identities: &s.Identities})
 	check(t, err)
 	check(t, w.fleet.Start(context.Background()))
 	s.Notifier, s.Fleet = w.notifier, w.fleet
@@ -202,7 +211,7 @@ func (w *world) mac(id string) *client {
 }
 
 // issue makes an identity without SCEP; change may spoil it.
-func issue(t testing.TB, ca *mdm.CA, name string, change func(*x509.Certificate)) *x509.Certificate {
+func issue(t testing.TB, ca *fleet.CA, name string, change func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100))
 	check(t, err)

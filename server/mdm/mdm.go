@@ -5,7 +5,6 @@ package mdm
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -40,9 +39,6 @@ const (
 type Options struct {
 	Notifier *Notifier
 	Fleet    *fleet.Fleet
-	CA       *CA // issues identities, and is trusted
-	// DeviceCAs are further CAs whose identities are trusted.
-	DeviceCAs []*x509.Certificate
 	// CertHeader is the header in which a proxy hands over the client certificate; then nothing else is read. Empty: requests are
 	// signed.
 	CertHeader string
@@ -93,8 +89,8 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.Notifier == nil || o.Fleet == nil || o.CA == nil || o.Log == nil {
-		return nil, errors.New("mdm: Notifier, Fleet, CA and Log are needed")
+	if o.Notifier == nil || o.Fleet == nil || o.Fleet.Authorities() == nil || o.Log == nil {
+		return nil, errors.New("mdm: Notifier, Fleet with Authorities, and Log are needed")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -107,6 +103,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("mdm: %q is not a base URL", o.URL)
 	}
 	log := nanoLog{o.Log}
+	sender := newSender(o.CertHeader, o.Fleet.Authorities(), o.Now)
 	store := o.Notifier.store
 	core := nanomdm.New(store,
 		nanomdm.WithLogger(log),
@@ -117,12 +114,12 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		o: o, log: o.Log, url: strings.TrimSuffix(o.URL, "/"),
 		local:     o.ListenLoopback && loopback(u.Hostname()),
-		sender:    newSender(o.CertHeader, append([]*x509.Certificate{o.CA.Cert}, o.DeviceCAs...), o.Now),
+		sender:    sender,
 		limit:     newLimiter(),
 		strangers: newSCEPQueue(),
 		traces:    rate.NewLimiter(tracesPerSecond, tracesPerSecond),
 		told:      recent[traced, time.Time]{max: maxKnown, every: traceEvery},
-		chain:     certauth.New(&lives{core, o.Fleet, o.Notifier, o.Log}, o.Notifier.associations, certauth.WithLogger(log)),
+		chain:     certauth.New(&lives{core, o.Fleet, o.Notifier, sender, o.Log}, o.Notifier.associations, certauth.WithLogger(log)),
 		count:     &o.Notifier.count,
 	}, nil
 }
@@ -187,8 +184,11 @@ func (d *Server) answer(w http.ResponseWriter, r *http.Request, v *visit) ([]byt
 	if err := checkLength(w, r, maxBody); err != nil {
 		return nil, err
 	}
-	by, err := d.sender.certificate(r.Header)
-	if err != nil {
+	by, err := d.sender.certificate(r.Context(), r.Header)
+	switch {
+	case errors.Is(err, fleet.ErrUnavailable):
+		return nil, err
+	case err != nil:
 		return nil, badRequest(err)
 	}
 	v.cert = by.Cert

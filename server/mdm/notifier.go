@@ -146,6 +146,11 @@ func (t *Notifier) Query(tx nano.Tx, id, requestType string, queries ...string) 
 	return nil
 }
 
+// DeviceOf tells whose current identity one is, given by its fingerprint, and whether a device ever showed it.
+func (t *Notifier) DeviceOf(ctx context.Context, fingerprint string) (device string, seen bool, err error) {
+	return t.store.DeviceOf(ctx, fingerprint)
+}
+
 // Forget deletes NanoMDM's records of a Mac: it is refused until it enrols again, by this replica at once.
 func (t *Notifier) Forget(ctx context.Context, id string) error {
 	id, _, _ = strings.Cut(id, ":") // the device of a user channel

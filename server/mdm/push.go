@@ -69,6 +69,21 @@ func (t *Notifier) Push(ctx context.Context, ids []string) (map[string]error, er
 	return failed, nil
 }
 
+// Certificates are the push certificates, the one stored last first.
+func (t *Notifier) Certificates(ctx context.Context) ([]fleet.PushCertificate, error) {
+	stored, err := t.store.PushCerts(ctx)
+	certs := make([]fleet.PushCertificate, 0, len(stored))
+	for _, c := range stored {
+		certs = append(certs, fleet.PushCertificate{Topic: c.Topic, StoredAt: c.Stored, ExpiresAt: c.NotAfter})
+	}
+	return certs, err
+}
+
+// TopicOf is the push topic that a device enrolled with.
+func (t *Notifier) TopicOf(ctx context.Context, id string) (string, error) {
+	return t.store.Topic(ctx, id)
+}
+
 // pushError words what APNs answered for an admin; reached is false when it did not answer at all.
 func pushError(a *push.Response) (err error, reached bool) { //nolint:revive // the error is the value here
 	if errors.Is(a.Err, pushservice.ErrIdNotFound) {

@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/micromdm/nanomdm/service"
 	"github.com/smallstep/pkcs7"
@@ -86,7 +87,7 @@ func (d *Server) scep(w http.ResponseWriter, r *http.Request) (contentType strin
 	case "GetCACaps":
 		return "text/plain", []byte(capabilities), nil
 	case "GetCACert":
-		return "application/x-x509-ca-cert", d.o.CA.Cert.Raw, nil
+		return "application/x-x509-ca-cert", d.o.Fleet.Authorities().Current().Issuing.Cert.Raw, nil
 	case "PKIOperation":
 	default:
 		return "", nil, badRequest(fmt.Errorf("SCEP operation %.40q is not offered", op))
@@ -171,50 +172,73 @@ func (d *Server) pkiOperation(ctx context.Context, message []byte) ([]byte, erro
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("read the SCEP message: %w", err))
 	}
+	cas := d.o.Fleet.Authorities()
+	if err := cas.Refresh(ctx); err != nil { // another replica may have made a new one just now
+		return nil, fmt.Errorf("read the device CAs: %w", err)
+	}
+	set := cas.Current()
 	if msg.MessageType != scep.PKCSReq {
 		if msg.SenderNonce == nil {
 			return nil, badRequest(fmt.Errorf("SCEP message type %.8q is not taken", string(msg.MessageType)))
 		}
-		return d.scepFailure(ctx, msg, scep.BadRequest, errors.New("identities are not renewed"))
+		return d.scepFailure(ctx, set.Issuing, msg, scep.BadRequest, errors.New("identities are not renewed"))
 	}
 	// Whatever is wrong with the envelope gets the same answer: anything more would help in guessing what is in it.
-	if err := d.openEnvelope(msg); err != nil {
-		return d.scepFailure(ctx, msg, scep.BadMessageCheck, fmt.Errorf("open the SCEP message: %w", err))
+	to, err := openEnvelope(msg, set)
+	if err != nil {
+		return d.scepFailure(ctx, to, msg, scep.BadMessageCheck, fmt.Errorf("open the SCEP message: %w", err))
 	}
 	if err := msg.CSR.CheckSignature(); err != nil {
-		return d.scepFailure(ctx, msg, scep.BadMessageCheck, fmt.Errorf("verify the certificate request: %w", err))
+		return d.scepFailure(ctx, to, msg, scep.BadMessageCheck, fmt.Errorf("verify the certificate request: %w", err))
 	}
 	if err := usableKey(msg.CSR.PublicKey); err != nil {
-		return d.scepFailure(ctx, msg, scep.BadAlg, err)
+		return d.scepFailure(ctx, to, msg, scep.BadAlg, err)
 	}
+	return d.issue(ctx, set, to, msg)
+}
+
+// issue answers a request that is in order. The CA that it was encrypted for signs the answer, because the Mac knows that one; the
+// identity comes from the one that issues, which may have taken its place meanwhile.
+func (d *Server) issue(ctx context.Context, set *fleet.AuthoritySet, to *fleet.CA, msg *scep.PKIMessage) ([]byte, error) {
 	name := cleanName(msg.CSR.Subject.CommonName)
 	request := sha256.Sum256(append([]byte(name+"\x00"), msg.CSR.RawSubjectPublicKeyInfo...))
-	first, err := d.o.Fleet.RedeemChallenge(ctx, msg.ChallengePassword, hex.EncodeToString(request[:]))
+	by := hex.EncodeToString(request[:])
+	redeemed, err := d.o.Fleet.RedeemChallenge(ctx, msg.ChallengePassword, by, set.Issuing.ID)
 	switch {
 	case errors.Is(err, fleet.ErrForbidden), errors.Is(err, fleet.ErrNotFound):
-		return d.scepFailure(ctx, msg, scep.BadRequest, err)
+		return d.scepFailure(ctx, to, msg, scep.BadRequest, err)
 	case err != nil:
 		return nil, fmt.Errorf("redeem a SCEP challenge: %w", err)
 	}
 	// A challenge gives one identity: whoever repeats the request gets the same one.
 	unique := sha256.Sum256(append([]byte(msg.ChallengePassword), request[:]...))
-	cert, err := d.o.CA.issue(name, msg.CSR.PublicKey, serialOf(unique[:]), first)
+	issuing := set.Issuing
+	if ca := set.ByID(redeemed.CA); ca != nil && ca.Key != nil {
+		issuing = ca
+	}
+	cert, err := issuing.Issue(name, msg.CSR.PublicKey, unique[:], redeemed.At)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := msg.Success(d.o.CA.Cert, d.o.CA.Key, cert)
+	print := fingerprintOf(cert)
+	if err := d.o.Fleet.NoteIssued(ctx, msg.ChallengePassword, hex.EncodeToString(print[:])); err != nil {
+		return nil, fmt.Errorf("note an identity: %w", err)
+	}
+	answer, err := msg.Success(to.Cert, to.Key, cert)
 	if err != nil { // the requester's own certificate cannot be encrypted for
-		return d.scepFailure(ctx, msg, scep.BadAlg, fmt.Errorf("encrypt the identity: %w", err))
+		return d.scepFailure(ctx, to, msg, scep.BadAlg, fmt.Errorf("encrypt the identity: %w", err))
 	}
 	d.count.Identities.Add(1)
 	d.log.InfoContext(ctx, "an identity was issued", "name", cert.Subject.CommonName, "serial", cert.SerialNumber.Text(16))
 	return answer.Raw, nil
 }
 
-func (d *Server) scepFailure(ctx context.Context, msg *scep.PKIMessage, info scep.FailInfo, why error) ([]byte, error) {
+func (d *Server) scepFailure(
+	ctx context.Context, by *fleet.CA, msg *scep.PKIMessage, info scep.FailInfo, why error,
+) ([]byte, error) {
 	d.count.IdentitiesRefused.Add(1)
 	d.log.InfoContext(ctx, "no identity was issued", "failInfo", string(info), "error", why)
-	answer, err := msg.Fail(d.o.CA.Cert, d.o.CA.Key, info)
+	answer, err := msg.Fail(by.Cert, by.Key, info)
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("answer a SCEP message: %w", err))
 	}
@@ -225,6 +249,20 @@ func (d *Server) scepFailure(ctx context.Context, msg *scep.PKIMessage, info sce
 type scepFailed struct{ answer []byte }
 
 func (*scepFailed) Error() string { return "no identity was issued" }
+
+// cleanName keeps at most 64 printable characters, X.520's limit, of what a Mac calls itself.
+func cleanName(name string) string {
+	var kept []rune
+	for _, r := range name {
+		if r != unicode.ReplacementChar && unicode.IsPrint(r) && len(kept) < 64 {
+			kept = append(kept, r)
+		}
+	}
+	if name = strings.TrimSpace(string(kept)); name == "" {
+		return "Mac"
+	}
+	return name
+}
 
 func usableKey(key any) error {
 	switch key := key.(type) {
@@ -241,15 +279,29 @@ func usableKey(key any) error {
 	return errors.New("the key is neither RSA nor on the curve P-256")
 }
 
-// openEnvelope decrypts the certificate request in a message. Content that does not come out right makes the library panic,
-// which is an error like any other.
-func (d *Server) openEnvelope(msg *scep.PKIMessage) (err error) {
+// openEnvelope decrypts the certificate request in a message, and tells which CA it was encrypted for: one that issues, or did
+// until a moment ago; the one that issues when it is none.
+func openEnvelope(msg *scep.PKIMessage, set *fleet.AuthoritySet) (to *fleet.CA, err error) {
+	for _, ca := range set.Trusted {
+		if ca.Key == nil {
+			continue
+		}
+		if err = openFor(ca, msg); err == nil {
+			return ca, nil
+		}
+	}
+	return set.Issuing, err
+}
+
+// openFor decrypts what was encrypted for a CA. Content that does not come out right makes the library panic, which is an error
+// like any other.
+func openFor(ca *fleet.CA, msg *scep.PKIMessage) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the content is damaged: %v", p)
 		}
 	}()
-	return msg.DecryptPKIEnvelope(d.o.CA.Cert, discreet{d.o.CA.Key})
+	return msg.DecryptPKIEnvelope(ca.Cert, discreet{ca.Key})
 }
 
 // discreet opens what is encrypted for the CA without telling whether its padding was right: a wrong one gives random bytes,

@@ -22,7 +22,7 @@ import (
 	"github.com/smallstep/scep"
 	"github.com/smallstep/scep/x509util"
 
-	"plimsoll/server/mdm"
+	"plimsoll/server/fleet"
 	"plimsoll/storage/storagetest"
 )
 
@@ -32,7 +32,7 @@ type pkcsReq struct {
 	challenge string
 	key       crypto.Signer // asks for an identity
 	signer    *rsa.PrivateKey
-	ca        *mdm.CA // encrypted for
+	ca        *fleet.CA // encrypted for
 	typ       scep.MessageType
 	spoil     func(csr []byte)
 }
@@ -281,69 +281,10 @@ func TestSCEPRefuses(t *testing.T) {
 	}
 }
 
-func TestParseCA(t *testing.T) {
-	good, err := mdm.GenerateCA(time.Now())
-	check(t, err)
-	cut := bytes.Index(good, []byte("-----BEGIN PRIVATE KEY"))
-	cert, key := good[:cut], good[cut:]
-	leafDER := issue(t, deviceCA(), "leaf", nil).Raw
-	for name, tt := range map[string]struct {
-		pem  []byte
-		want string // part of the error
-	}{
-		"certificate and key":  {good, ""},
-		"key first":            {append(bytes.Clone(key), cert...), ""},
-		"joined without lines": {append(bytes.TrimSpace(bytes.Clone(cert)), key...), ""},
-		"nothing":              {nil, "no certificate"},
-		"no certificate":       {key, "no certificate"},
-		"no key":               {cert, "no private key"},
-		"another's key":        {append(bytes.Clone(cert), otherCAKey(t)...), "not that of the certificate"},
-		"an elliptic key":      {append(bytes.Clone(cert), ecKey(t)...), "not RSA"},
-		"not a CA":             {append(pemOf("CERTIFICATE", leafDER), rsaPEM(macKey())...), "not that of a CA"},
-		"a broken certificate": {append(pemOf("CERTIFICATE", []byte("x")), key...), "read its certificate"},
-		"a broken key":         {append(bytes.Clone(cert), pemOf("PRIVATE KEY", []byte("x"))...), "read its key"},
-	} {
-		_, err := mdm.ParseCA(tt.pem)
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%s: error %v, want %q", name, err, tt.want)
-		}
-	}
-}
-
-func TestGenerateCA(t *testing.T) {
-	now := time.Now()
-	b, err := mdm.GenerateCA(now)
-	check(t, err)
-	ca, err := mdm.ParseCA(b)
-	check(t, err)
-	if years := ca.Cert.NotAfter.Year() - now.Year(); years != 20 || ca.Key.N.BitLen() != 3072 {
-		t.Errorf("the CA lasts %d years, its key has %d bits", years, ca.Key.N.BitLen())
-	}
-	if err := ca.Cert.CheckSignatureFrom(ca.Cert); err != nil {
-		t.Errorf("the CA's own signature: %v", err)
-	}
-}
-
 func pemOf(typ string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der})
 }
 
 func rsaPEM(key *rsa.PrivateKey) []byte {
 	return pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
-}
-
-func otherCAKey(t *testing.T) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(otherCA().Key)
-	check(t, err)
-	return pemOf("PRIVATE KEY", der)
-}
-
-func ecKey(t *testing.T) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	check(t, err)
-	return pemOf("PRIVATE KEY", der)
 }

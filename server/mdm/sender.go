@@ -1,20 +1,24 @@
 package mdm
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
-	"plimsoll/server/mdm/cms"
 	"slices"
 	"strings"
 	"time"
 
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
+
+	"plimsoll/server/fleet"
+	"plimsoll/server/mdm/cms"
 )
 
 const maxSignature = 32 << 10 // characters of the Mdm-Signature header; a Mac's has about 2,000
@@ -28,23 +32,26 @@ func fingerprintOf(cert *x509.Certificate) fingerprint { return sha256.Sum256(ce
 // sender finds out which certificate vouches for a request.
 type sender struct {
 	header string // in which a proxy hands the certificate over; empty: the request is signed
-	roots  *x509.CertPool
+	cas    *fleet.Authorities
 	now    func() time.Time
-	// verified holds until when the chain of a certificate is good.
-	verified recent[fingerprint, time.Time]
+	// verified holds the certificates whose chain was found good.
+	verified recent[fingerprint, verdict]
 }
 
-func newSender(header string, cas []*x509.Certificate, now func() time.Time) *sender {
-	s := &sender{header: header, roots: x509.NewCertPool(), now: now, verified: recent[fingerprint, time.Time]{max: maxKnown}}
-	for _, ca := range cas {
-		s.roots.AddCert(ca)
-	}
-	return s
+// verdict is that the chain of a certificate is good.
+type verdict struct {
+	until time.Time
+	ca    string              // short for the CA that issued it
+	set   *fleet.AuthoritySet // good as long as these are the CAs
+}
+
+func newSender(header string, cas *fleet.Authorities, now func() time.Time) *sender {
+	return &sender{header: header, cas: cas, now: now, verified: recent[fingerprint, verdict]{max: maxKnown}}
 }
 
 // certificate returns who vouches for a request, of which no more than the header was read: the certificate is a client's,
 // valid now, and issued by a CA that is trusted. Only verify tells whether its holder sent the body.
-func (s *sender) certificate(h http.Header) (*cms.Signer, error) {
+func (s *sender) certificate(ctx context.Context, h http.Header) (*cms.Signer, error) {
 	var by *cms.Signer
 	var err error
 	if s.header != "" {
@@ -57,7 +64,10 @@ func (s *sender) certificate(h http.Header) (*cms.Signer, error) {
 		return nil, &refusal{cause: causeUnsigned, err: err}
 	}
 	// The chain comes first: a stranger's key may be made to take long.
-	if err := s.chain(by.Cert); err != nil {
+	switch err := s.chain(ctx, by.Cert); {
+	case errors.Is(err, fleet.ErrUnavailable):
+		return nil, err
+	case err != nil:
 		return nil, &refusal{cause: s.chainCause(by.Cert), cert: by.Cert, err: err}
 	}
 	return by, nil
@@ -70,7 +80,7 @@ func (s *sender) chainCause(cert *x509.Certificate) string {
 		return causeUntrusted
 	}
 	opts := x509.VerifyOptions{
-		Roots:       s.roots,
+		Roots:       s.cas.Current().Roots,
 		CurrentTime: cert.NotBefore,
 		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
@@ -140,27 +150,54 @@ func signingKey(key any) error {
 	return usableKey(key)
 }
 
-// chain verifies that the certificate is a client's, valid now, and issued by a CA that is trusted.
-func (s *sender) chain(cert *x509.Certificate) error {
-	of, now := fingerprintOf(cert), s.now()
-	if until, _, ok := s.verified.get(of, now); ok && !now.After(until) {
+// chain verifies that the certificate is a client's, valid now, and issued by a CA that is trusted. An error that wraps
+// fleet.ErrUnavailable says that this could not be found out.
+func (s *sender) chain(ctx context.Context, cert *x509.Certificate) error {
+	of, now, set := fingerprintOf(cert), s.now(), s.cas.Current()
+	if v, _, ok := s.verified.get(of, now); ok && v.set == set && !now.After(v.until) {
 		return nil
 	}
 	if err := fitForMDM(cert); err != nil {
 		return fmt.Errorf("the certificate is not trusted: %w", err)
 	}
-	chains, err := cert.Verify(x509.VerifyOptions{
-		Roots: s.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
+	v, err := judge(cert, set, now)
+	if errors.As(err, new(x509.UnknownAuthorityError)) { // another replica may have made the CA just now
+		if err := s.cas.Look(ctx); err != nil {
+			return fmt.Errorf("look for the CA of a certificate: %w", err)
+		}
+		if now := s.cas.Current(); now != set {
+			v, err = judge(cert, now, s.now())
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("the certificate is not trusted: %w", err)
 	}
-	until := cert.NotAfter
-	for _, link := range chains[0] {
-		if link.NotAfter.Before(until) {
-			until = link.NotAfter
-		}
-	}
-	s.verified.change(of, now, func(time.Time, bool) time.Time { return until })
+	s.verified.change(of, now, func(verdict, bool) verdict { return v })
 	return nil
+}
+
+func judge(cert *x509.Certificate, set *fleet.AuthoritySet, now time.Time) (verdict, error) {
+	chains, err := cert.Verify(x509.VerifyOptions{
+		Roots: set.Roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return verdict{}, err
+	}
+	v := verdict{until: cert.NotAfter, set: set}
+	for _, link := range chains[0] {
+		if link.NotAfter.Before(v.until) {
+			v.until = link.NotAfter
+		}
+		v.ca = fleet.IDOf(link) // of the last one: a root
+	}
+	return v, nil
+}
+
+// identity is a certificate as the fleet keeps it, once its chain was found good.
+func (s *sender) identity(cert *x509.Certificate) fleet.Identity {
+	of := fingerprintOf(cert)
+	v, _, _ := s.verified.get(of, s.now())
+	return fleet.Identity{
+		Fingerprint: hex.EncodeToString(of[:]), IssuedAt: cert.NotBefore.UTC(), ExpiresAt: cert.NotAfter.UTC(), CA: v.ca,
+	}
 }

@@ -72,7 +72,7 @@ func TestCertHeader(t *testing.T) {
 }
 
 func TestFurtherCAs(t *testing.T) {
-	w := newWorld(t, func(s *setup) { s.DeviceCAs = []*x509.Certificate{otherCA().Cert} })
+	w := newWorld(t, func(s *setup) { s.Further = []*x509.Certificate{otherCA().Cert} })
 	mac := w.mac(macID)
 	mac.cert = issue(t, otherCA(), macID, nil)
 	mac.enrol()

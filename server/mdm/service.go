@@ -112,6 +112,7 @@ type lives struct {
 	service.CheckinAndCommandService
 	fleet    *fleet.Fleet
 	notifier *Notifier
+	sender   *sender
 	log      *slog.Logger
 }
 
@@ -137,7 +138,7 @@ func (s *lives) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
 	if !ok { // NanoMDM could read it
 		c = fleet.CheckIn{UDID: m.UDID, Serial: m.SerialNumber}
 	}
-	c.Identity = identityOf(r.Certificate)
+	c.Identity = s.sender.identity(r.Certificate)
 	return s.fleet.Authenticate(r.Context(), id, c)
 }
 
@@ -148,7 +149,7 @@ func (s *lives) TokenUpdate(r *mdm.Request, m *mdm.TokenUpdate) error {
 	if err := s.CheckinAndCommandService.TokenUpdate(r, m); err != nil || !itself {
 		return err
 	}
-	return s.fleet.TokenUpdate(r.Context(), id)
+	return s.fleet.TokenUpdate(r.Context(), id, m.Topic)
 }
 
 // CheckOut ends an enrolment.
@@ -191,7 +192,8 @@ func (s *lives) GetBootstrapToken(r *mdm.Request, m *mdm.GetBootstrapToken) (*md
 func (s *lives) DeclarativeManagement(r *mdm.Request, m *mdm.DeclarativeManagement) ([]byte, error) {
 	id, _ := device(&m.Enrollment)
 	s.fleet.Contact(id)
-	if err := s.fleet.Identified(r.Context(), id, identityOf(r.Certificate)); err != nil {
+	topic := func(ctx context.Context) (string, error) { return s.notifier.store.Topic(ctx, id) }
+	if err := s.fleet.Identified(r.Context(), id, s.sender.identity(r.Certificate), topic); err != nil {
 		s.log.Debug("the identity of a Mac was not written down", "mac", id, "error", err)
 	}
 	return s.CheckinAndCommandService.DeclarativeManagement(r, m)

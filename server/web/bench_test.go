@@ -17,7 +17,7 @@ func BenchmarkPages(b *testing.B) {
 		id := fmt.Sprintf("MAC-%05d", i)
 		m := hardware[i%len(hardware)]
 		w.must(w.Authenticate(ctx, id, status.CheckIn{UDID: id, Serial: fmt.Sprintf("C02%05d", i), Name: id, Model: m.model, Version: "26.5", Build: "25F71"}))
-		w.must(w.TokenUpdate(ctx, id))
+		w.must(w.TokenUpdate(ctx, id, "com.apple.mgmt.External.1"))
 	}
 	w.put(`{"name":"everyone","priority":10,"updates":{"mode":"automatic","within_days":14}}`)
 	c := w.client().signIn(adminToken)

@@ -35,7 +35,9 @@ type codeForm struct {
 }
 
 func (w *Web) enrollmentPage(c echo.Context) error {
-	return w.showEnrollment(c, http.StatusOK, codeForm{})
+	return w.showEnrollment(c, http.StatusOK, codeForm{
+		Expires: w.fleet.CodeEnd().In(w.zone).Format(time.DateOnly), Uses: strconv.Itoa(fleet.CodeUses),
+	})
 }
 
 func (w *Web) showEnrollment(c echo.Context, status int, form codeForm) error {

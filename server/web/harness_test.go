@@ -85,7 +85,7 @@ func (w *world) pass(d time.Duration) {
 // exploited is a feed that marks 26.6.1.
 const exploited = `{"OSVersions":[{"OSVersion":"26","SecurityReleases":[{"ProductVersion":"26.6.1","ActivelyExploitedCVEs":["CVE-2026-0001"]}]}]}`
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*fleet.Options)) *world {
 	t.Helper()
 	w := &world{t: t, clock: testDay}
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "p.db"))
@@ -98,7 +98,8 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	w.zone, err = time.LoadLocation("Europe/Berlin")
 	w.must(err)
-	w.Fleet, err = fleet.New(fleet.Options{
+	o := fleet.Options{
+		Push:  pushed(w.clock),
 		Store: w.store, Notifier: notifier{}, Commands: commandlog.New(w.nano), Log: log, URL: "https://mdm.example.com", Zone: w.zone, Now: w.now, Alone: true, AdminToken: adminToken,
 		Catalogue: fleet.Source{Fetch: func(_ context.Context, prev fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return feed, fleet.Validators{File: "the feed"}, prev.File != "", nil
@@ -106,7 +107,11 @@ func newWorld(t testing.TB) *world {
 		Exploited: fleet.Source{Fetch: func(context.Context, fleet.Validators) ([]byte, fleet.Validators, bool, error) {
 			return []byte(exploited), fleet.Validators{}, false, nil
 		}},
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	w.Fleet, err = fleet.New(o)
 	w.must(err)
 	w.must(w.Start(context.Background()))
 	ctx, stop := context.WithCancel(context.Background())
@@ -132,7 +137,7 @@ func (w *world) options() web.Options {
 	return web.Options{
 		Fleet: w.Fleet, Log: slog.New(slog.DiscardHandler), Version: "test", URL: w.srv.URL, Zone: w.zone, AdminToken: adminToken,
 		Identify: api.NewLogins(w.Fleet, w.now).Identify, Now: w.now,
-		Installation: func(context.Context) (web.Installation, error) { return installed(w.now()), nil },
+		Store: "redis://store:6379",
 	}
 }
 
@@ -156,7 +161,7 @@ func (w *world) enrol(m mac) {
 	w.t.Helper()
 	ctx := context.Background()
 	w.must(w.Authenticate(ctx, m.id, m.checkIn()))
-	w.must(w.TokenUpdate(ctx, m.id))
+	w.must(w.TokenUpdate(ctx, m.id, "com.apple.mgmt.External.1"))
 	w.must(w.BootstrapToken(ctx, m.id, true))
 	w.report(m.id, fmt.Sprintf(`{"StatusItems":{"device":{"identifier":{"serial-number":%q},"model":{"identifier":%q},"operating-system":{"version":%q,"build-version":%q}},"softwareupdate":{"device-id":%q},%s},"Errors":[],"FullReport":true}`,
 		m.serial, m.model, m.version, m.build, m.board, capabilities))

@@ -17,7 +17,8 @@ import (
 
 // notices are what a page says was done, by the word in its address.
 var notices = map[string]string{
-	"saved": "Saved.", "deleted": "Deleted.", "held": "The release is held.", "released": "The hold is released.",
+	"saved": "Saved.", "deleted": "Deleted.", "rotated": "Identities come from a new CA from now on.",
+	"held": "The release is held.", "released": "The hold is released.",
 	"paused": "Enforcement is paused.", "resumed": "Enforcement goes on.", "synced": "The Mac was told to sync.",
 	"moved": "The Mac's groups were changed.", "code": "The enrolment code was made.",
 	"exempted": "The exemption is saved.", "exemption-ended": "The exemption is ended.",

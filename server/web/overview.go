@@ -31,7 +31,8 @@ type fleetModel struct {
 	Underway  []attentionModel // Macs that need nothing but time
 	Settled   []attentionModel // Macs that an admin's own setting keeps where they are
 	Policies  []policyCount
-	NoPolicy  bool // there is none at all
+	NoPolicy  bool     // there is none at all
+	Problems  []string // what is wrong with pushing
 }
 
 // attentionModel is a group of Macs with one reason.
@@ -65,6 +66,9 @@ func (w *Web) fleetPage(c echo.Context) error {
 		return err
 	}
 	model := fleetModelOf(counts, overview, w.when(counts.AsOf))
+	if state, err := w.fleet.PushState(ctx); err == nil && (counts.Devices > 0 || len(state.Certificates) > 0) {
+		model.Problems = problems(&state)
+	}
 	rows := releaseRows(releases, w.now())
 	model.Newest = rows[:min(len(rows), newestReleases)]
 	return w.render(c, http.StatusOK, "fleet", frame{Title: "Fleet", Section: "fleet", Live: true}, model)

@@ -40,7 +40,7 @@ func (w *world) seed() {
 			m.name = []string{"Ada’s MacBook", "Studio", "Empfang", "Büro", "Lab"}[n%5] + fmt.Sprintf(" %d", n)
 			if r.version == "" {
 				w.must(w.Authenticate(ctx, m.id, m.checkIn()))
-				w.must(w.TokenUpdate(ctx, m.id))
+				w.must(w.TokenUpdate(ctx, m.id, "com.apple.mgmt.External.1"))
 				continue
 			}
 			w.enrol(m)

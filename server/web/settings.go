@@ -14,31 +14,6 @@ import (
 	"plimsoll/server/web/view"
 )
 
-// Installation is what only the process knows of itself: for the page Settings.
-type Installation struct {
-	// Store is where the data is kept, without a password.
-	Store string
-	// MDM is the address of the MDM server that the Macs are enrolled with; empty: this one.
-	MDM string
-	// CAs are the device CAs that are trusted; those that issue identities first.
-	CAs []Authority
-	// PushCerts are the push certificates, the one in use first.
-	PushCerts []PushCert
-}
-
-// Authority is a device CA.
-type Authority struct {
-	Subject, Fingerprint string // SHA-256, hex
-	From, Until          time.Time
-	Issues               bool // new identities come from it
-}
-
-// PushCert is an MDM push certificate.
-type PushCert struct {
-	Topic         string
-	Stored, Until time.Time
-}
-
 // The certificates about whose end the page warns.
 const certificateWarning = 30 * 24 * time.Hour
 
@@ -48,14 +23,22 @@ type settingsModel struct {
 	Form      tokenForm
 	Made      *madeToken // the token that was just made: shown once
 	Push      []certificateModel
+	Others    []fleet.OtherTopic // push topics without a certificate
+	Problems  []string           // what is wrong with pushing
 	CAs       []certificateModel
+	Rotates   bool // a new CA can be made here
+	CAElse    string
 	Catalogue catalogueModel
+	LeftOut   []string // entries of the catalogue's source
 	Store     string
+	Kind      string // of the store
+	Format    int    // of the store
+	StoreID   string
+	Replicas  int    // that run; 0: not known
 	StoreIs   string // how the store does: "Reachable."
 	Version   string
 	URL, Zone string
 	MDM       string // the MDM server that the Macs are enrolled with; empty: this one
-	Unknown   bool   // nothing is known of CA, store and push certificates
 }
 
 type tokenModel struct {
@@ -78,6 +61,7 @@ type certificateModel struct {
 	Name, Fingerprint, Until string
 	From                     view.Moment
 	Left                     string
+	Macs                     int
 	Warn, First              bool
 }
 
@@ -106,7 +90,7 @@ func (w *Web) settingsPage(c echo.Context) error {
 
 func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *madeToken) error {
 	ctx := c.Request().Context()
-	m := settingsModel{Form: form, Made: made, Version: w.o.Version, URL: w.o.URL, Zone: w.zone.String(), Catalogue: w.catalogueOf()}
+	m := settingsModel{Form: form, Made: made, Version: w.o.Version, URL: w.o.URL, Zone: w.zone.String()}
 	if len(form.Chosen) == 0 {
 		m.Form.Chosen = []string{string(fleet.ScopeRead)}
 	}
@@ -118,26 +102,98 @@ func (w *Web) showSettings(c echo.Context, status int, form tokenForm, made *mad
 	if err := w.eachToken(ctx, func(t *fleet.TokenInfo) { m.Tokens = append(m.Tokens, w.tokenOf(c, t)) }); err != nil {
 		return err
 	}
-	m.StoreIs = "Reachable."
-	if ready := w.fleet.Ready(ctx); ready.Store != "ok" {
+	w.describeStore(ctx, &m)
+	m.Catalogue, m.LeftOut = w.catalogueOf(), w.fleet.CatalogueReadiness().LeftOut
+	if err := w.describeCAs(ctx, &m); err != nil {
+		return err
+	}
+	if err := w.describePush(ctx, &m); err != nil {
+		return err
+	}
+	return w.render(c, status, "settings", frame{Title: "Settings", Section: "settings", Notice: notice(c)}, m)
+}
+
+func (w *Web) describeStore(ctx context.Context, m *settingsModel) {
+	ready := w.fleet.Ready(ctx)
+	m.MDM = w.o.MDM
+	m.Store, m.Kind, m.Format, m.StoreID, m.StoreIs = w.o.Store, storeKind(w.o.Store), ready.Format, w.fleet.StoreID(), "Reachable."
+	if ready.Store != "ok" {
 		m.StoreIs = view.Sentence(ready.Store)
 	}
-	if w.o.Installation == nil {
-		m.Unknown = true
-		return w.render(c, status, "settings", frame{Title: "Settings", Section: "settings", Notice: notice(c)}, m)
+}
+
+// storeKind names the kind of a store by its URL.
+func storeKind(store string) string {
+	switch scheme, _, _ := strings.Cut(store, ":"); scheme {
+	case "":
+		return ""
+	case "bolt":
+		return "Embedded (one server)"
+	case "redis+sentinel", "rediss+sentinel":
+		return "Redis with Sentinel"
+	case "redis+cluster", "rediss+cluster":
+		return "Redis Cluster"
 	}
-	in, err := w.o.Installation(ctx)
+	return "Redis"
+}
+
+func (w *Web) describePush(ctx context.Context, m *settingsModel) error {
+	state, err := w.fleet.PushState(ctx)
 	if err != nil {
 		return err
 	}
-	m.Store, m.MDM = in.Store, in.MDM
-	for i, p := range in.PushCerts {
-		m.Push = append(m.Push, w.certificate(p.Topic, "", p.Stored, p.Until, i == 0))
+	for i, p := range state.Certificates {
+		cert := w.certificate(p.Topic, "", p.StoredAt, p.ExpiresAt, i == 0)
+		cert.Macs = p.Devices
+		m.Push = append(m.Push, cert)
 	}
-	for _, a := range in.CAs {
-		m.CAs = append(m.CAs, w.certificate(a.Subject, a.Fingerprint, a.From, a.Until, a.Issues))
+	m.Others = state.Others
+	m.Problems = problems(&state)
+	return nil
+}
+
+// problems are what is wrong with pushing, as sentences.
+func problems(state *fleet.PushState) (all []string) {
+	for _, p := range []string{state.Problem(), state.OthersProblem()} {
+		if p != "" {
+			all = append(all, view.Sentence(p))
+		}
 	}
-	return w.render(c, status, "settings", frame{Title: "Settings", Section: "settings", Notice: notice(c)}, m)
+	return all
+}
+
+func (w *Web) describeCAs(ctx context.Context, m *settingsModel) error {
+	list, err := w.fleet.DeviceCAs(ctx)
+	if view.CodeOf(err) == "external_ca" {
+		m.CAElse = view.Sentence(err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.Rotates = !w.fleet.Authorities().External()
+	for _, a := range list.CAs {
+		cert := w.certificate(a.Subject, a.Fingerprint, a.CreatedAt, a.ExpiresAt, a.Issuing)
+		cert.Macs = a.Devices
+		m.CAs = append(m.CAs, cert)
+	}
+	return nil
+}
+
+// rotateCA makes a new device CA, once that is confirmed.
+func (w *Web) rotateCA(c echo.Context) error {
+	_, err := w.fleet.RotateCA(c.Request().Context(), fleet.WriteOptions{By: session.By(c), Confirm: c.FormValue("confirm") != ""})
+	if view.CodeOf(err) == "confirm_required" {
+		m := confirmModel{
+			Title: "Rotate the device CA", Action: "/settings/ca/rotate", Back: "/settings",
+			Text: view.Sentence(err.Error()) + " The old CA stays trusted until its last identity is gone.",
+		}
+		return w.render(c, http.StatusOK, "confirm", frame{Title: m.Title, Section: "settings"}, m)
+	}
+	if err != nil {
+		return err
+	}
+	return done(c, "/settings", "rotated")
 }
 
 func (w *Web) certificate(name, fingerprint string, from, until time.Time, first bool) certificateModel {

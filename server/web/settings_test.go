@@ -9,20 +9,18 @@ import (
 	"time"
 
 	"plimsoll/server/fleet"
-	"plimsoll/server/web"
 )
 
-// installed is what the process says of itself in these tests.
-func installed(now time.Time) web.Installation {
-	return web.Installation{
-		Store: "redis://store:6379", CAs: []web.Authority{
-			{Subject: "CN=Plimsoll", Fingerprint: "ab12", From: now.AddDate(-1, 0, 0), Until: now.AddDate(19, 0, 0), Issues: true},
-			{Subject: "CN=Old MDM", Fingerprint: "cd34", From: now.AddDate(-9, 0, 0), Until: now.AddDate(0, 0, 10)},
+// pushed are the push certificates of these tests: Macs enrol with the topic of the first.
+func pushed(now time.Time) *fleet.PushSource {
+	return &fleet.PushSource{
+		Certificates: func(context.Context) ([]fleet.PushCertificate, error) {
+			return []fleet.PushCertificate{
+				{Topic: "com.apple.mgmt.External.1", StoredAt: now.AddDate(0, -1, 0), ExpiresAt: now.AddDate(0, 11, 0)},
+				{Topic: "com.apple.mgmt.External.0", StoredAt: now.AddDate(-2, 0, 0), ExpiresAt: now.AddDate(0, 0, -3)},
+			}, nil
 		},
-		PushCerts: []web.PushCert{
-			{Topic: "com.apple.mgmt.External.1", Stored: now.AddDate(0, -1, 0), Until: now.AddDate(0, 11, 0)},
-			{Topic: "com.apple.mgmt.External.0", Stored: now.AddDate(-2, 0, 0), Until: now.AddDate(0, 0, -3)},
-		},
+		TopicOf: func(context.Context, string) (string, error) { return "com.apple.mgmt.External.other", nil },
 	}
 }
 
@@ -32,7 +30,7 @@ func TestSettings(t *testing.T) {
 	c := w.client().signIn(adminToken)
 	body := c.get("/settings").body
 	for _, want := range []string{
-		"redis://store:6379", "CN=Plimsoll", "issues identities", "CN=Old MDM", "in 10 days", "com.apple.mgmt.External.1", "in use", "expired",
+		"redis://store:6379", "Redis", "Format", "com.apple.mgmt.External.1", "in use", "expired", "The identities of Macs do not come from this server",
 		"reader", "Look at everything, change nothing", "Reachable.", "Europe/Berlin",
 	} {
 		if !strings.Contains(body, want) {
@@ -82,6 +80,53 @@ func TestSettings(t *testing.T) {
 	}
 	if p := reader.get("/"); p.status != http.StatusSeeOther {
 		t.Errorf("its session afterwards: %d", p.status)
+	}
+}
+
+// The CA is rotated after it was confirmed; who may only read is not offered it.
+func TestRotatingTheCA(t *testing.T) {
+	w := newWorld(t, func(o *fleet.Options) { o.Identities = &fleet.Identities{} })
+	reader := w.client().signIn(w.token("reader", fleet.ScopeRead))
+	c := w.client().signIn(adminToken)
+	rows := func() int { return strings.Count(c.get("/settings").body, "CN=Plimsoll device CA") }
+	if body := c.get("/settings").body; rows() != 1 || !strings.Contains(body, "issues identities") || !strings.Contains(body, "Rotate the device CA…") {
+		t.Fatalf("the page: %s", body)
+	}
+	if body := reader.get("/settings").body; strings.Contains(body, "Rotate the device CA") {
+		t.Error("who may only read is offered a rotation")
+	}
+	if p := reader.send("/settings/ca/rotate", "confirm", "yes"); p.status != http.StatusForbidden {
+		t.Errorf("who may only read rotates: %d", p.status)
+	}
+	if p := c.send("/settings/ca/rotate"); p.status != http.StatusOK || !strings.Contains(p.body, "Rotate the device CA?") || rows() != 1 {
+		t.Errorf("before it is confirmed: %d, %d CAs", p.status, rows())
+	}
+	if p := c.send("/settings/ca/rotate", "confirm", "yes"); p.status != http.StatusSeeOther || p.location != "/settings?done=rotated" {
+		t.Errorf("rotating: %d to %s", p.status, p.location)
+	}
+	if list, err := w.DeviceCAs(context.Background()); err != nil || list.CAs[0].Fingerprint == "" || !strings.Contains(c.get("/settings").body, list.CAs[0].Fingerprint) {
+		t.Errorf("the page does not show the new CA: %+v, %v", list, err)
+	}
+}
+
+// Macs of another topic than the certificate's are counted on the page and said on the fleet's.
+func TestMacsOfOtherTopics(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(air)
+	c := w.client().signIn(adminToken)
+	if body := c.get("/").body; strings.Contains(body, "push topic") {
+		t.Error("the fleet's page warns although every Mac has the certificate's topic")
+	}
+	w.must(w.TokenUpdate(context.Background(), air.id, "com.apple.mgmt.External.other"))
+	for path, wants := range map[string][]string{
+		"/":         {"1 Mac enrolled with another push topic"},
+		"/settings": {"1 Mac enrolled with another push topic", "com.apple.mgmt.External.other", "no certificate has this topic"},
+	} {
+		for _, want := range wants {
+			if body := c.get(path).body; !strings.Contains(body, want) {
+				t.Errorf("%s lacks %q", path, want)
+			}
+		}
 	}
 }
 

@@ -36,8 +36,10 @@ type Options struct {
 	// Identify tells whose token a secret is that somebody at an address shows, or how long to wait because too many logins failed
 	// there.
 	Identify func(ctx context.Context, ip, secret string) (p fleet.Principal, wait time.Duration, err error)
-	// Installation describes store, CAs and push certificates for the page Settings; nil: they are not shown.
-	Installation func(ctx context.Context) (Installation, error)
+	// Store is where the data is kept, without a password, for the page Settings.
+	Store string
+	// MDM is the address of the MDM server that the Macs are enrolled with; empty: this one.
+	MDM string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -163,6 +165,7 @@ func (w *Web) routes() error {
 	read("/settings", w.settingsPage)
 	write("/settings/tokens", w.tokenCreate)
 	write("/settings/tokens/delete", w.tokenDelete)
+	write("/settings/ca/rotate", w.rotateCA)
 	w.echo = e
 	return nil
 }

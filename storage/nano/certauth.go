@@ -155,6 +155,16 @@ func (s *Store) CertOwner(ctx context.Context, hash string) (device string, revo
 	return device, revoked, wrap(err, "looking up the owner of a certificate")
 }
 
+// DeviceOf tells whose current certificate one is, given as in CertOwner, "" when nobody's, and whether a device ever brought it.
+func (s *Store) DeviceOf(ctx context.Context, hash string) (device string, seen bool, err error) {
+	owner, _, err := s.CertOwner(ctx, hash)
+	if err != nil || owner == "" {
+		return "", false, err
+	}
+	device, err = s.EnrollmentFromHash(ctx, hash)
+	return device, true, err
+}
+
 // certOwner is the device that a certificate belongs to, empty when none ever brought it, and whether it was revoked.
 func (s *Store) certOwner(ctx context.Context, hash string) (owner string, revoked bool, err error) {
 	err = s.db.View(ctx, storage.CertPartition(hash), func(r storage.Reader) error {

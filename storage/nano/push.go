@@ -76,6 +76,20 @@ func (s *Store) collectPush(ctx context.Context, key string, channels []channel)
 	return found, nil
 }
 
+// Topic is the push topic that a device enrolled with; empty when it has told none.
+func (s *Store) Topic(ctx context.Context, id string) (string, error) {
+	c, err := parseID(id)
+	if err != nil {
+		return "", err
+	}
+	var rec record
+	err = s.view(ctx, c.partition(), c.enrolmentKey(), func(val []byte) error {
+		rec = record{}
+		return decode(c.enrolmentKey(), val, &rec)
+	})
+	return rec.Topic, wrap(err, "looking up the push topic of %s", id)
+}
+
 // pushCert is a stored push certificate. Its key is a secret.
 type pushCert struct {
 	Cert     string    `json:"cert"` // PEM

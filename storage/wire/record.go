@@ -66,6 +66,8 @@ type Record struct {
 	IDChanged int64     `json:"ic,omitempty"`
 	RefusedAt int64     `json:"ra,omitempty"`
 	Refused   string    `json:"rf,omitempty"`
+	CA        string    `json:"ca,omitempty"`
+	Topic     string    `json:"pt,omitempty"`
 	Revision  int64     `json:"q,omitempty"`
 }
 
@@ -197,6 +199,8 @@ func (r *Record) fields(w *object) {
 	integer(w, "ic", &r.IDChanged)
 	integer(w, "ra", &r.RefusedAt)
 	w.str("rf", &r.Refused)
+	w.str("ca", &r.CA)
+	w.str("pt", &r.Topic)
 	integer(w, "q", &r.Revision)
 }
 

@@ -144,9 +144,14 @@ func (a *Access) Challenge(ctx context.Context) (string, error) {
 	return secret, a.store.AddChallenge(ctx, hashSecret(secret), a.o.Now().Add(challengeTime))
 }
 
-// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and returns when that was. The same
-// request may repeat what it got no answer to; answer.ErrForbidden for another one, and for a challenge that is unknown or
-// has expired.
-func (a *Access) RedeemChallenge(ctx context.Context, challenge, by string) (time.Time, error) {
-	return a.store.RedeemChallenge(ctx, hashSecret(challenge), by, a.o.Now())
+// RedeemChallenge binds a challenge to the first request that uses it, given as a hash, and to the CA that issues then; both are
+// returned. The same request may repeat what it got no answer to; answer.ErrForbidden for another one, and for a challenge that
+// is unknown or has expired.
+func (a *Access) RedeemChallenge(ctx context.Context, challenge, by, ca string) (storage.Issued, error) {
+	return a.store.RedeemChallenge(ctx, hashSecret(challenge), by, ca, a.o.Now())
+}
+
+// NoteIssued notes the identity that was issued for a challenge.
+func (a *Access) NoteIssued(ctx context.Context, challenge, identity string) error {
+	return a.store.NoteIssued(ctx, hashSecret(challenge), identity)
 }

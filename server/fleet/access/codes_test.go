@@ -72,17 +72,17 @@ func TestChallenges(t *testing.T) {
 	a := replica(t, open(t))
 	a.o.Now = func() time.Time { return now }
 	secret := must(a.Challenge(ctx))(t)
-	first := must(a.RedeemChallenge(ctx, secret, "request 1"))(t)
+	first := must(a.RedeemChallenge(ctx, secret, "request 1", "CA 1"))(t)
 	now = now.Add(time.Minute)
-	if again := must(a.RedeemChallenge(ctx, secret, "request 1"))(t); !again.Equal(first) {
+	if again := must(a.RedeemChallenge(ctx, secret, "request 1", "CA 2"))(t); !again.At.Equal(first.At) || again.CA != "CA 1" {
 		t.Errorf("first used at %v, and then at %v", first, again)
 	}
-	if _, err := a.RedeemChallenge(ctx, secret, "request 2"); !errors.Is(err, answer.ErrForbidden) {
+	if _, err := a.RedeemChallenge(ctx, secret, "request 2", "CA 1"); !errors.Is(err, answer.ErrForbidden) {
 		t.Errorf("another request with the same challenge: %v", err)
 	}
 	late := must(a.Challenge(ctx))(t)
 	now = now.Add(challengeTime)
-	if _, err := a.RedeemChallenge(ctx, late, "request 3"); !errors.Is(err, answer.ErrForbidden) {
+	if _, err := a.RedeemChallenge(ctx, late, "request 3", "CA 1"); !errors.Is(err, answer.ErrForbidden) {
 		t.Errorf("after an hour: %v", err)
 	}
 }

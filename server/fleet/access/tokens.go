@@ -17,6 +17,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet/answer"
 	"plimsoll/server/fleet/audit"
+	"plimsoll/server/fleet/each"
 	"plimsoll/storage"
 )
 
@@ -61,12 +62,6 @@ func (p Principal) May(want Scope) bool {
 		return s == ScopeAdmin || s == want || s == ScopeOperator && want == ScopeRead
 	})
 }
-
-// How often a token that is not known may have the store looked at: guessing must not be an attack on it.
-const (
-	lookEvery = 250 * time.Millisecond
-	lookTime  = 2 * time.Second // at most for one look: strangers wait for it
-)
 
 // TokenInfo is an API token without its secret.
 type TokenInfo struct {
@@ -116,9 +111,7 @@ type Access struct {
 	auth   storage.Auth // tokens and codes as they stood at one revision
 	byHash map[string]storage.Token
 
-	looking sync.Mutex // one look at a time
-	looked  time.Time  // when the last look began, or failed; under looking
-	failed  error      // why the last look failed, under looking
+	look each.Look
 }
 
 // New makes an Access.
@@ -156,36 +149,15 @@ func (a *Access) ReloadTokens(ctx context.Context) error {
 	return nil
 }
 
-// lookForTokens reads the tokens again if they changed. It returns once a look is over that began after the call: all who
-// wait share it.
+// lookForTokens reads the tokens again if they changed.
 func (a *Access) lookForTokens(ctx context.Context) error {
-	came := time.Now()
-	a.looking.Lock()
-	defer a.looking.Unlock()
-	if a.looked.After(came) {
-		return a.failed
-	}
-	if wait := lookEvery - time.Since(a.looked); wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
+	return a.look.Take(ctx, func(ctx context.Context) error {
+		revs, err := a.store.Revisions(ctx, storage.AuthPartition)
+		if err == nil && revs[0] != a.TokensRevision() {
+			err = a.ReloadTokens(ctx)
 		}
-	}
-	a.looked = time.Now()
-	// Others wait for it too: it does not end with the one who began it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
-	defer cancel()
-	revs, err := a.store.Revisions(ctx, storage.AuthPartition)
-	if err == nil && revs[0] != a.TokensRevision() {
-		err = a.ReloadTokens(ctx)
-	}
-	if a.failed = err; err != nil {
-		a.looked = time.Now() // a store that is away is not waited for once more by those who came meanwhile
-	}
-	return err
+		return err
+	})
 }
 
 func hashSecret(secret string) string {

@@ -1,4 +1,4 @@
-// Package each does the same work for many Macs at once.
+// Package each does the same work for many Macs at once, and one work for many who wait for it.
 package each
 
 import (

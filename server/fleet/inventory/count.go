@@ -92,6 +92,44 @@ func (x *Index) Count(now time.Time, stale bool) (all *Tally, byPolicy map[strin
 	return all, byPolicy
 }
 
+// Identities counts the identities of devices that have not expired, by the CA that issued them; "" are enrolled devices of which
+// it is not known.
+func (x *Index) Identities(now time.Time) map[string]int {
+	numbers := map[uint32]int{}
+	unix := now.Unix()
+	names := x.scan(func(r *row) {
+		if (r.ca != 0 || r.enrolled) && (r.identityEnds == 0 || r.identityEnds > unix) {
+			numbers[r.ca]++
+		}
+	})
+	counts := make(map[string]int, len(numbers))
+	for n, count := range numbers {
+		counts[names[n]] = count
+	}
+	return counts
+}
+
+// Topic is how many enrolled devices have a push topic, and the id of one of them.
+type Topic struct {
+	Devices int
+	Example string
+}
+
+// Topics counts the enrolled devices by the push topic that they enrolled with; "" are those of which it is not known.
+func (x *Index) Topics() map[string]Topic {
+	numbers := map[uint32]Topic{}
+	names := x.scan(func(r *row) {
+		if r.enrolled {
+			numbers[r.topic] = Topic{numbers[r.topic].Devices + 1, r.id}
+		}
+	})
+	topics := make(map[string]Topic, len(numbers))
+	for n, t := range numbers {
+		topics[names[n]] = t
+	}
+	return topics
+}
+
 // Deadlines counts the enrolled Macs that were notified of what they have not fetched yet, and for each number of days
 // those whose deadline lies within as many days from now.
 func (x *Index) Deadlines(now time.Time, days ...int) (outstanding int, within map[int]int) {

@@ -232,6 +232,7 @@ func (x *Index) set(i int32, fresh row, rec *storage.Record) {
 		x.renumber()
 	}
 	fresh.policy, fresh.version = x.number(rec.Summary.Policy), x.number(string(rec.Facts.Version))
+	fresh.ca, fresh.topic = x.number(rec.Facts.IdentityCA), x.number(rec.Facts.Topic)
 	*r = fresh
 	if r.contact != 0 {
 		r.moments.Contact(time.Unix(r.contact, 0))

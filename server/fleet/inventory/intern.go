@@ -5,7 +5,7 @@ import "strings"
 // enoughNames is how many names there are at least before those that no row has are dropped.
 const enoughNames = 1000
 
-// number is the number that stands for a policy's name or a version in rows.
+// number is the number that stands for a name in rows: a policy's, a version, a CA's, a push topic's.
 func (x *Index) number(name string) uint32 {
 	n, ok := x.numbers[name]
 	if !ok {
@@ -24,6 +24,7 @@ func (x *Index) renumber() {
 	for i := range x.rows {
 		if r := &x.rows[i]; r.data != nil {
 			r.policy, r.version = x.number(old[r.policy]), x.number(old[r.version])
+			r.ca, r.topic = x.number(old[r.ca]), x.number(old[r.topic])
 		}
 	}
 	x.enough = max(enoughNames, 2*len(x.names))

@@ -484,3 +484,36 @@ func TestOrderByLastContactStandsStill(t *testing.T) {
 		}
 	}
 }
+
+// Identities that are in use are counted by CA, push topics by topic; both survive a renumbering of names.
+func TestIdentitiesAndTopics(t *testing.T) {
+	identity := func(ca, topic string, ends time.Time, enrolled bool) func(*storage.Record) {
+		return func(r *storage.Record) {
+			r.Facts.IdentityCA, r.Facts.Topic, r.Facts.IdentityEnds, r.Facts.Enrolled = ca, topic, ends, enrolled
+		}
+	}
+	later := testDay.Add(time.Hour)
+	x := indexOf(
+		t,
+		mac("A", "1", identity("ca-1", "topic-1", later, true)),
+		mac("B", "2", identity("ca-1", "topic-2", later, true)),
+		mac("C", "3", identity("ca-2", "", later, false)), // between Authenticate and TokenUpdate
+		mac("D", "4", identity("ca-2", "topic-1", testDay, true)),
+		mac("E", "5", identity("", "", time.Time{}, true)),
+		mac("F", "6", identity("", "topic-1", later, false)), // it has checked out
+	)
+	for range 2 {
+		if got := x.Identities(testDay); len(got) != 3 || got["ca-1"] != 2 || got["ca-2"] != 1 || got[""] != 1 {
+			t.Errorf("identities: %v", got)
+		}
+		got := x.Topics()
+		if len(got) != 3 || got["topic-1"].Devices != 2 || got["topic-2"] != (Topic{1, "B"}) || got[""].Devices != 1 {
+			t.Errorf("topics: %v", got)
+		}
+		x.renumber()
+	}
+	x.Remove("B")
+	if got := x.Identities(later); len(got) != 1 || got[""] != 1 {
+		t.Errorf("an hour later: %v", got)
+	}
+}

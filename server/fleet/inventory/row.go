@@ -24,6 +24,8 @@ type row struct {
 	snapshot        uint32 // the last one since which the Mac was in contact
 	prefix          uint64 // the beginning of the id, for comparing without looking at it
 	policy, version uint32
+	ca, topic       uint32 // of the identity, of pushes
+	identityEnds    int64
 	life            int32
 	enrolled        bool
 	pending         bool // a target is declared, and nothing failed
@@ -56,7 +58,8 @@ func newRow(rec *storage.Record, data []byte) row {
 		revision: rec.Revision, life: int32(rec.Life), enrolled: f.Enrolled, pending: s.State == compliance.Pending,
 		compliant: s.State == compliance.Compliant,
 		contact:   seconds(f.LastContactAt), model: f.Model, data: data,
-		foreign: !f.IsMac(), watched: !f.RefusedAt.IsZero() || f.Contradicted || f.Conflict,
+		identityEnds: seconds(f.IdentityEnds),
+		foreign:      !f.IsMac(), watched: !f.RefusedAt.IsZero() || f.Contradicted || f.Conflict,
 	}
 	// One string holds them all: the fewer there are, the less the garbage collector has to look through.
 	texts := f.ID + f.Serial + f.Name

@@ -110,7 +110,7 @@ func (r *rig) mac(id string, change ...func(*storage.Record)) *storage.Record {
 	r.t.Helper()
 	st := reconcile.State{ID: id, Memory: reconcile.Memory{CanPush: false}}
 	for _, cause := range []reconcile.Cause{
-		reconcile.Authenticate(status.CheckIn{UDID: id, Serial: "S" + id, Model: "Mac14,2", Version: "26.5", Build: "25F71"}), reconcile.TokenUpdate(), reconcile.AsksItems(),
+		reconcile.Authenticate(status.CheckIn{UDID: id, Serial: "S" + id, Model: "Mac14,2", Version: "26.5", Build: "25F71"}), reconcile.TokenUpdate("com.apple.mgmt.External.1"), reconcile.AsksItems(),
 	} {
 		o, err := reconcile.Step(st, cause, r.book, testDay)
 		r.must(err)

@@ -109,19 +109,22 @@ func CheckOut() Cause {
 	return known(Ordinary, func(o *Outcome, now time.Time) bool {
 		o.newLife()
 		o.Record.Facts.LastContactAt = now
+		o.Record.Facts.IdentityCA = "" // the Mac deletes its identity with the profile
 		o.ClearLife = true
 		return true
 	})
 }
 
 // TokenUpdate completes an enrolment: from now on the Mac is notified. Later ones, which only bring new push tokens, change
-// nothing, unless a push failed: what the Mac was notified of with the old token never reached it.
-func TokenUpdate() Cause {
+// nothing but the topic, unless a push failed: what the Mac was notified of with the old token never reached it.
+func TokenUpdate(topic string) Cause {
 	return Cause{Ordinary, func(o *Outcome, now time.Time) (bool, error) {
 		if o.Record == nil {
 			o.newLife()
 		}
-		return o.tokensUpdated(now), nil
+		before := o.Record.Facts.Topic
+		o.Record.Facts.Topic = status.TopicID(topic)
+		return o.tokensUpdated(now) || o.Record.Facts.Topic != before, nil
 	}}
 }
 

@@ -98,7 +98,7 @@ func (w *world) change(cause Cause) *Result {
 func (w *world) enrol() {
 	w.t.Helper()
 	w.change(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
-	w.change(TokenUpdate())
+	w.change(TokenUpdate("com.apple.mgmt.External.1"))
 	w.change(Report(reportOf(w.t, full("26.5", "25F71"))))
 }
 
@@ -178,7 +178,7 @@ func TestQueues(t *testing.T) {
 			w.change(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "14.6", Build: "23G80"}))
 			before := w.state().Record
 			w.queue.err = c.err
-			res, err := w.Change(t.Context(), macID, TokenUpdate())
+			res, err := w.Change(t.Context(), macID, TokenUpdate("com.apple.mgmt.External.1"))
 			if (err != nil) != c.fails {
 				t.Fatal(err)
 			}

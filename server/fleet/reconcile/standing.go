@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -30,16 +31,19 @@ func (o *Outcome) identify(i status.Identity, now time.Time) {
 		})
 	}
 	o.Identity = &i
-	o.Record.Facts.IdentityEnds = i.ExpiresAt
+	o.Record.Facts.IdentityEnds, o.Record.Facts.IdentityCA = i.ExpiresAt, i.CA
 }
 
-// Identified is a certificate under which an enrolled Mac is known, learnt outside Authenticate: it enrolled before identities
-// were kept, or the certificate was renewed.
-func Identified(i status.Identity) Cause {
+// Identified is a certificate under which an enrolled Mac is known, and the push topic that it enrolled with, both learnt
+// outside its enrolment: it enrolled before they were kept, or the certificate was renewed. An empty topic is not known.
+func Identified(i status.Identity, topic string) Cause {
 	return known(Noting, func(o *Outcome, now time.Time) bool {
-		before := o.Identity
+		before, f := o.Identity, &o.Record.Facts
+		was := *f
 		o.identify(i, now)
-		return o.Identity != before
+		f.IdentityCA = cmp.Or(i.CA, f.IdentityCA)
+		f.Topic = cmp.Or(status.TopicID(topic), f.Topic)
+		return o.Identity != before || *f != was
 	})
 }
 

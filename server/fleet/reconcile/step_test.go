@@ -112,7 +112,7 @@ func (m *mac) step(cause Cause) Outcome {
 func enrol(t interface{ Fatal(...any) }, book Book) *mac {
 	m := newMac(t, book)
 	m.step(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "26.5", Build: "25F71"}))
-	m.step(TokenUpdate())
+	m.step(TokenUpdate("com.apple.mgmt.External.1"))
 	m.step(Report(reportOf(t, full("26.5", "25F71"))))
 	m.step(AsksTokens())
 	m.step(AsksItems())
@@ -166,14 +166,14 @@ func TestStep(t *testing.T) {
 		{"the sweep looks at a Mac that is gone from the store", unknown, Look(), nothing, false, nil},
 		{"an unknown Mac escrows", unknown, BootstrapToken(true), nothing, false, nil},
 		{"an admin wants an unknown Mac to sync", unknown, Sync("ada"), refused, false, nil},
-		{"TokenUpdate without Authenticate", unknown, TokenUpdate(), written, true, []string{"enrolled"}},
+		{"TokenUpdate without Authenticate", unknown, TokenUpdate("com.apple.mgmt.External.1"), written, true, []string{"enrolled"}},
 		{"Authenticate", unknown, Authenticate(status.CheckIn{Serial: "S1"}), written, false, nil},
 		{"a Mac that has only authenticated asks", begun, AsksItems(), refused, false, nil},
-		{"TokenUpdate completes the enrolment", begun, TokenUpdate(), written, true, []string{"enrolled"}},
+		{"TokenUpdate completes the enrolment", begun, TokenUpdate("com.apple.mgmt.External.1"), written, true, []string{"enrolled"}},
 		{"the first look", idle, Look(), nothing + " written", false, nil},
 		{"the same question", idle, AsksTokens(), nothing + " written", false, nil},
 		{"the same items", idle, AsksItems(), nothing + " written", false, nil},
-		{"TokenUpdate again", idle, TokenUpdate(), nothing, false, nil},
+		{"TokenUpdate again", idle, TokenUpdate("com.apple.mgmt.External.1"), nothing, false, nil},
 		{"a boundary at which nothing happens", idle, Boundary(), written, false, nil},
 		{"the token is escrowed", idle, BootstrapToken(true), written, false, nil},
 		{"the token is missing still", idle, BootstrapToken(false), nothing, false, nil},
@@ -182,7 +182,7 @@ func TestStep(t *testing.T) {
 		{"an admin wants a sync", idle, Sync("ada"), written, true, []string{"sync_requested"}},
 		{"the end of the enrolment", idle, CheckOut(), written, false, []string{"removed"}},
 		{"a Mac that checked out asks", gone, AsksTokens(), refused, false, nil},
-		{"a Mac that checked out enrols again", gone, TokenUpdate(), written, true, []string{"re_enrolled"}},
+		{"a Mac that checked out enrols again", gone, TokenUpdate("com.apple.mgmt.External.1"), written, true, []string{"re_enrolled"}},
 		{"a new policy", targeted, Look(), written, true, []string{"policy_changed", "target_set"}},
 		{"a new policy, and the Mac asks by itself", targeted, AsksTokens(), written, false, []string{"policy_changed", "target_set"}},
 		{"a new policy, and the Mac takes it", targeted, AsksItems(), written, false, []string{"policy_changed", "target_set", "manifest_served"}},
@@ -192,7 +192,7 @@ func TestStep(t *testing.T) {
 		{"it takes what it was notified of", notified, AsksItems(), written, false, []string{"manifest_served"}},
 		{"the same push again", notified, Pushed("", ""), nothing, false, nil},
 		{"a push failed, and something changes", failed, BootstrapToken(true), written, true, nil},
-		{"a push failed, and a new push token comes", failed, TokenUpdate(), written, true, nil},
+		{"a push failed, and a new push token comes", failed, TokenUpdate("com.apple.mgmt.External.1"), written, true, nil},
 		{"a push failed, and it answers an old command", failed, CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), written, false, []string{"command_failed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -346,9 +346,9 @@ func random(t *rapid.T) *mac {
 		case n == 0 || kind == 0:
 			v := version()
 			m.step(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: v[0], Build: v[1]}))
-			m.step(TokenUpdate())
+			m.step(TokenUpdate("com.apple.mgmt.External.1"))
 		case !enrolled || kind == 1:
-			m.step(TokenUpdate())
+			m.step(TokenUpdate("com.apple.mgmt.External.1"))
 		case kind == 2:
 			v := version()
 			m.step(Report(reportOf(t, full(v[0], v[1]))))
@@ -450,7 +450,7 @@ func TestPure(t *testing.T) {
 			return
 		}
 		before := *m.st.Record
-		for _, cause := range []Cause{Look(), Boundary(), BootstrapToken(true), Pushed(before.Advertised, "bad"), CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), CheckOut(), TokenUpdate()} {
+		for _, cause := range []Cause{Look(), Boundary(), BootstrapToken(true), Pushed(before.Advertised, "bad"), CommandFailed(status.CommandFailure{RequestType: "DeclarativeManagement", Status: "Error"}), CheckOut(), TokenUpdate("com.apple.mgmt.External.1")} {
 			a, errA := Step(m.st, cause, m.book, m.now)
 			b, errB := Step(m.st, cause, m.book, m.now)
 			if errA != errB || a.Write != b.Write || a.Notify != b.Notify || fmt.Sprint(types(a)) != fmt.Sprint(types(b)) || !a.Record.Same(b.Record) {
