@@ -2,7 +2,7 @@ package status
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"strings"
 	"time"
 )
@@ -22,7 +22,7 @@ func TopicID(topic string) string {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(topic))
-	return hex.EncodeToString(sum[:4])
+	return base64.RawURLEncoding.EncodeToString(sum[:])[:3] // 18 bits: a fleet has a handful of topics
 }
 
 // ChainError is one link of the ErrorChain in a Mac's answer to a command, in Apple's words.

@@ -65,7 +65,7 @@ func (w *world) cas() (byPrint map[string]authority.DeviceCA, issuing string) {
 
 func (w *world) rotate() {
 	w.t.Helper()
-	_, err := w.fleet.RotateCA(context.Background(), fleet.WriteOptions{By: "test", Confirm: true})
+	_, err := w.fleet.RotateCA(context.Background(), fleet.WriteOptions{By: fleet.Origin{Actor: "test"}, Confirm: true})
 	check(w.t, err)
 }
 

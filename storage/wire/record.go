@@ -67,7 +67,7 @@ type Record struct {
 	RefusedAt int64     `json:"ra,omitempty"`
 	Refused   string    `json:"rf,omitempty"`
 	CA        string    `json:"ca,omitempty"`
-	Topic     string    `json:"pt,omitempty"`
+	Topic     string    `json:"T,omitempty"`
 	Revision  int64     `json:"q,omitempty"`
 }
 
@@ -200,7 +200,7 @@ func (r *Record) fields(w *object) {
 	integer(w, "ra", &r.RefusedAt)
 	w.str("rf", &r.Refused)
 	w.str("ca", &r.CA)
-	w.str("pt", &r.Topic)
+	w.str("T", &r.Topic)
 	integer(w, "q", &r.Revision)
 }
 

@@ -28,7 +28,7 @@ type old struct {
 func newOld(t *testing.T, version, build string, book Book) *old {
 	o := &old{mac: newMac(t, book), t: t, waiting: map[string]command.Action{}, seen: map[string]bool{}}
 	o.do(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: version, Build: build}))
-	o.do(TokenUpdate())
+	o.do(TokenUpdate("com.apple.mgmt.External.1"))
 	return o
 }
 
@@ -256,7 +256,7 @@ func TestQueueAndCourseAreOneCommit(t *testing.T) {
 	w := newWorld(t)
 	w.book = bookOf(1, minor)
 	w.change(Authenticate(status.CheckIn{UDID: macID, Serial: "S1", Model: "Mac14,2", Version: "13.7.7", Build: "22H722"}))
-	w.change(TokenUpdate())
+	w.change(TokenUpdate("com.apple.mgmt.External.1"))
 	yes, no := true, false
 	tell := Answer(status.CheckIn{}, command.Info{Board: "J413AP", AppleSilicon: &yes, AwaitingConfiguration: &no})
 	updates := func() []string {
