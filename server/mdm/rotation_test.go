@@ -106,7 +106,7 @@ func TestRotation(t *testing.T) {
 			lost := pkcsReq{name: foreignID, challenge: a.challenge()}
 			lostCert := a.scepFrom(before, lost) // its answer never came, or it is slow
 
-			_, err := a.fleet.RotateCA(context.Background(), fleet.WriteOptions{By: "test"})
+			_, err := a.fleet.RotateCA(context.Background(), fleet.WriteOptions{By: fleet.Origin{Actor: "test"}})
 			if err == nil || !strings.Contains(err.Error(), "(1 in use)") {
 				t.Errorf("a rotation that was not confirmed: %v", err)
 			}
@@ -143,7 +143,7 @@ func TestRotation(t *testing.T) {
 				check(t, w.fleet.Authorities().RetireUnused(context.Background()))
 			}
 			retire(a)
-			check(t, a.fleet.Forget(context.Background(), macID, "test"))
+			check(t, a.fleet.Forget(context.Background(), macID, fleet.Origin{Actor: "test"}))
 			retire(a)
 			if list, _ := a.cas(); list[beforePrint].Fingerprint == "" {
 				t.Fatal("the old CA is gone although an identity of it is on its way to a Mac")
@@ -226,7 +226,7 @@ func TestWhatHoldsAnOldCA(t *testing.T) {
 	if !here() {
 		t.Fatal("the CA is gone although nobody knows who issued the identity of a Mac")
 	}
-	check(t, w.fleet.Forget(ctx, otherID, "test"))
+	check(t, w.fleet.Forget(ctx, otherID, fleet.Origin{Actor: "test"}))
 	if here() {
 		t.Error("a Mac that has checked out holds the CA")
 	}
@@ -263,7 +263,7 @@ func TestReplacedCA(t *testing.T) {
 	if len(list) != 2 || list[issuing].Subject != "CN=the next CA" {
 		t.Errorf("trusted are %+v", list)
 	}
-	check(t, w.fleet.Forget(context.Background(), macID, "test"))
+	check(t, w.fleet.Forget(context.Background(), macID, fleet.Origin{Actor: "test"}))
 	check(t, w.fleet.Authorities().RetireUnused(context.Background()))
 	if list, _ := w.cas(); len(list) != 1 {
 		t.Errorf("the CA whose last Mac was removed is still trusted: %+v", list)
