@@ -39,6 +39,7 @@ type (
 	AuditEntry = audit.Entry
 	AuditHead  = audit.Head
 	AuditQuery = audit.Query
+	AuditMark  = audit.Mark
 
 	// Page is one page of a list; Next is empty at its end.
 	Page[T any] = answer.Page[T]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"plimsoll/declarations/release"
 	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/reconcile"
 )
@@ -18,6 +19,11 @@ func (f *Fleet) Audit(ctx context.Context, q AuditQuery) (Page[AuditEntry], erro
 
 // AuditHead tells where the chain of the audit ends.
 func (f *Fleet) AuditHead(ctx context.Context) (AuditHead, error) { return f.audit.Head(ctx) }
+
+// AuditOfDay is the last entry of a UTC day, or of one before; nil when there is none, or none is kept any more.
+func (f *Fleet) AuditOfDay(ctx context.Context, day release.Day) (*AuditMark, error) {
+	return f.audit.Last(ctx, (day + 1).Time())
+}
 
 // AuditAfter lists entries of the audit after a number, the oldest first.
 func (f *Fleet) AuditAfter(ctx context.Context, n uint64, limit int) ([]AuditEntry, error) {

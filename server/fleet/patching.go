@@ -48,29 +48,3 @@ func (f *Fleet) PatchingByScope(ctx context.Context, q PatchingQuestion) ([]Patc
 func (f *Fleet) LateMacs(ctx context.Context, q PatchingQuestion) ([]LateMac, error) {
 	return f.evidence.Late(ctx, q)
 }
-
-// AuditMark names an entry of the audit.
-type AuditMark struct {
-	N    uint64 `json:"n"`
-	Hash string `json:"hash"` // SHA-256 of its canonical JSON, hex
-}
-
-// AuditOfDay is the last entry of a UTC day or of a day before; nil when there is none, or none is kept any more.
-func (f *Fleet) AuditOfDay(ctx context.Context, day release.Day) (*AuditMark, error) {
-	page, err := f.audit.List(ctx, AuditQuery{Until: (day + 1).Time(), Limit: 1})
-	if err != nil || len(page.Items) == 0 {
-		return nil, err
-	}
-	mark := &AuditMark{N: page.Items[0].N}
-	next, err := f.AuditAfter(ctx, mark.N, 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(next) > 0 { // each entry holds the hash of the one before
-		mark.Hash = next[0].Previous
-		return mark, nil
-	}
-	head, err := f.AuditHead(ctx)
-	mark.Hash = head.Hash
-	return mark, err
-}

@@ -14,6 +14,7 @@ import (
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"
 	"plimsoll/server/web/editor"
+	"plimsoll/server/web/reports"
 	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/view"
 )
@@ -22,7 +23,7 @@ import (
 var pages = map[string]any{
 	"fleet": fleetModel{}, "devices": devicesModel{}, "device": deviceModel{}, "raw": rawModel{}, "policies": policiesModel{}, "policy": editorModel{},
 	"groups": groupsModel{}, "group": groupForm{}, "releases": releasesModel{}, "enrollment": enrollmentModel{}, "login": loginModel{}, "confirm": confirmModel{},
-	"error": errorModel{}, "settings": settingsModel{}, "calendar": rollout.Calendar{}, "exemption": rollout.Exceptions{},
+	"error": errorModel{}, "settings": settingsModel{}, "calendar": rollout.Calendar{}, "reports": reports.Page{}, "exemption": rollout.Exceptions{},
 }
 
 // hostile is what a Mac or an admin could write into a field.

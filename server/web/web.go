@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"plimsoll/server/fleet"
+	"plimsoll/server/web/reports"
 	"plimsoll/server/web/rollout"
 	"plimsoll/server/web/self"
 	"plimsoll/server/web/session"
@@ -54,6 +55,7 @@ type Web struct {
 	pages    *view.Set
 	self     *self.Room
 	rollout  *rollout.Room
+	reports  *reports.Room
 	echo     *echo.Echo
 	now      func() time.Time
 }
@@ -95,6 +97,9 @@ func New(o Options) (*Web, error) {
 			return w.render(c, p.Status, p.Name, frame{Title: p.Title, Section: p.Section, Notice: notice(c)}, p.Model)
 		},
 	})
+	w.reports = reports.New(reports.Options{Fleet: o.Fleet, Show: func(c echo.Context, m reports.Page) error {
+		return w.render(c, http.StatusOK, "reports", frame{Title: "Reports", Section: "reports"}, m)
+	}})
 	return w, w.routes()
 }
 
@@ -106,7 +111,7 @@ func (w *Web) Patterns() []string {
 	return []string{
 		"/", "/login", "/logout", "/session", "/stream", "/assets/", "/self/",
 		"/devices", "/devices.csv", "/devices/", "/policies", "/policies/", "/groups", "/groups/", "/releases", "/releases/",
-		"/enrollment", "/enrollment/", "/settings", "/settings/", "/calendar", "/calendar/",
+		"/enrollment", "/enrollment/", "/settings", "/settings/", "/calendar", "/calendar/", "/reports",
 	}
 }
 
@@ -162,6 +167,7 @@ func (w *Web) routes() error {
 	write("/enrollment", w.codeCreate)
 	write("/enrollment/delete", w.codeDelete)
 	w.rollout.Routes(read, write, operate)
+	w.reports.Routes(read)
 	read("/settings", w.settingsPage)
 	write("/settings/tokens", w.tokenCreate)
 	write("/settings/tokens/delete", w.tokenDelete)

@@ -142,3 +142,29 @@ func (c *Chain) Subscribe(ctx context.Context) <-chan struct{} {
 	}()
 	return news
 }
+
+// Mark names an entry.
+type Mark struct {
+	N    uint64 `json:"n"`
+	Hash string `json:"hash"` // SHA-256 of its canonical JSON, hex
+}
+
+// Last is the last entry before an instant; nil when there is none, or none is kept any more.
+func (c *Chain) Last(ctx context.Context, before time.Time) (*Mark, error) {
+	page, err := c.List(ctx, Query{Until: before, Limit: 1})
+	if err != nil || len(page.Items) == 0 {
+		return nil, err
+	}
+	mark := &Mark{N: page.Items[0].N}
+	next, err := c.After(ctx, mark.N, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(next) > 0 { // each entry holds the hash of the one before
+		mark.Hash = next[0].Previous
+		return mark, nil
+	}
+	head, err := c.Head(ctx)
+	mark.Hash = head.Hash
+	return mark, err
+}

@@ -143,3 +143,30 @@ func TestRun(t *testing.T) {
 	for range news { // until it is closed
 	}
 }
+
+// The last entry before an instant has the hash that an auditor computes, whether others followed it or not.
+func TestLast(t *testing.T) {
+	c := chainOn(openBolt(t))
+	ctx := t.Context()
+	now := testDay
+	c.o.Now = func() time.Time { return now }
+	if mark, err := c.Last(ctx, testDay); mark != nil || err != nil {
+		t.Errorf("an empty chain: %+v, %v", mark, err)
+	}
+	for day := range 3 {
+		now = testDay.AddDate(0, 0, day)
+		if err := c.Enter(ctx, ada, Act{Action: "device.sync", Object: "device/1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries := whole(t, c)
+	for days, want := range map[int]int{1: 1, 2: 2, 3: 3, 100: 3} {
+		mark, err := c.Last(ctx, testDay.AddDate(0, 0, days))
+		if err != nil || mark == nil || mark.N != uint64(want) || mark.Hash != hashOf(t, entries[want-1]) {
+			t.Errorf("after %d days: %+v, %v", days, mark, err)
+		}
+	}
+	if mark, err := c.Last(ctx, testDay); mark != nil || err != nil {
+		t.Errorf("before the first entry: %+v, %v", mark, err)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 	"plimsoll/status/patching"
 	"plimsoll/storage"
@@ -29,6 +28,7 @@ type LateMac struct {
 	Build       string          `json:"build"`
 	LastContact time.Time       `json:"last_contact_at"`
 	Reasons     []string        `json:"reasons"` // the codes of its state
+	Words       []string        `json:"words"`   // the same reasons as sentences
 }
 
 // defaultLimit is in days.
@@ -80,17 +80,13 @@ func (r *Reports) lateMac(rec *storage.Record, m *patching.Mac, row *patching.Ro
 		Device: f.ID, Serial: f.Serial, Name: f.Name, Policy: m.Policy, Release: row.Release.Version, Letter: row.Release.Letter,
 		Posted: row.Posted, State: row.State, Days: days, Limit: limit, Version: f.Version, Build: f.Build,
 		LastContact: f.LastContactAt, Reasons: []string{},
+		Words: []string{},
 	}
-	if row.State != patching.Patched {
-		l.Reasons = codes(r.o.Reasons(rec))
+	if row.State == patching.Patched {
+		return l
+	}
+	for _, reason := range r.o.Reasons(rec) {
+		l.Reasons, l.Words = append(l.Reasons, reason.Code), append(l.Words, reason.Text)
 	}
 	return l
-}
-
-func codes(reasons []policy.Reason) []string {
-	all := make([]string, 0, len(reasons))
-	for _, reason := range reasons {
-		all = append(all, reason.Code)
-	}
-	return all
 }
