@@ -97,7 +97,7 @@ func faults(expr string, known map[string]labels) []string {
 // fleetWide are the gauges of the whole fleet, which every replica gives: their sum counts each Mac once for each replica.
 var (
 	fleetWide = map[string]bool{
-		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_gate_halted": true, "plimsoll_ring_devices": true, "plimsoll_exempt_devices": true, "plimsoll_due_within_days": true,
+		"plimsoll_devices": true, "plimsoll_flagged": true, "plimsoll_policy_devices": true, "plimsoll_gate_halted": true, "plimsoll_ring_devices": true, "plimsoll_exempt_devices": true, "plimsoll_identities_expiring": true, "plimsoll_due_within_days": true,
 		"plimsoll_outstanding_devices": true, "plimsoll_catalogue_stale": true, "plimsoll_catalogue_source": true, "plimsoll_catalogue_left_out": true, "plimsoll_catalogue_age_seconds": true, "plimsoll_catalogue_revision": true,
 		"plimsoll_patch_days": true, "plimsoll_sla_open": true,
 	}

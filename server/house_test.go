@@ -21,7 +21,7 @@ const module = "plimsoll"
 // pure are the domain packages: they do no I/O and read no clock.
 var pure = []string{
 	"declarations", "declarations/release", "declarations/policy", "declarations/plan",
-	"declarations/command", "status", "status/compliance", "status/patching",
+	"declarations/command", "declarations/enrolment", "status", "status/compliance", "status/patching",
 }
 
 // table says which packages of ours each package may import, test files and schemas/gen aside.
@@ -32,6 +32,7 @@ var table = map[string][]string{
 	"declarations/policy":      {"declarations", "declarations/release", "status"},
 	"declarations/plan":        {"declarations", "declarations/release", "declarations/policy", "status"},
 	"declarations/command":     {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
+	"declarations/enrolment":   {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
 	"status/patching":          {"declarations/release", "status"},
 	"status/compliance":        {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "declarations/command", "status"},
 	"storage":                  with("storage/wire"),

@@ -49,6 +49,7 @@ All values are JSON unless said otherwise; values over 600 bytes are compressed.
 	  e/0000000000000007           compliance.Event
 	  book                         the key of the last one that came from the book
 	  audit                        number of the last entry of the audit that stands in the timelines, decimal
+	  asked/C02XYZ                 enrolment.Asks of the Mac with that serial number (rules 15)
 	auth                         who may do what
 	  token/ci                     Token (only the hash of its secret)
 	  code/7GQ2...                 Code

@@ -2,12 +2,14 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
+	"plimsoll/declarations/enrolment"
 	"plimsoll/status/compliance"
 )
 
@@ -93,21 +95,26 @@ func (s *Store) AddFleetEvents(ctx context.Context, events []compliance.Event, t
 		if err != nil || known >= told {
 			return err
 		}
-		n, err := number(tx, keyCounter)
-		if err != nil {
+		setNumber(tx, keyTold, told)
+		return appendFleetEvents(tx, in, events...)
+	})
+}
+
+// appendFleetEvents keeps events in the fleet's partition, under numbers above in, the last that the shard has.
+func appendFleetEvents(tx Tx, in uint64, events ...compliance.Event) error {
+	n, err := number(tx, keyCounter)
+	if err != nil {
+		return err
+	}
+	n = max(n, in)
+	for i := range events {
+		n++
+		if err := setJSON(tx, fleetEventKey(n), events[i]); err != nil {
 			return err
 		}
-		n = max(n, in)
-		for i := range events {
-			n++
-			if err := setJSON(tx, fleetEventKey(n), events[i]); err != nil {
-				return err
-			}
-		}
-		setNumber(tx, keyCounter, n)
-		setNumber(tx, keyTold, told)
-		return nil
-	})
+	}
+	setNumber(tx, keyCounter, n)
+	return nil
 }
 
 // fleetPage is how many of the fleet's own events are published at once.
@@ -158,7 +165,47 @@ func (s *Store) collectFleetEvents(ctx context.Context) (published string, err e
 	return published, err
 }
 
-// TrimFleet deletes the fleet's own events from before the given time.
+// CheckEnrolment keeps one decision about a Mac that wants to enrol: what decide makes of when the Mac with that serial number
+// was asked before (rules 15), and the event of it. decide may run more than once. PublishFleetEvents brings the event to the
+// fleet's timeline.
+func (s *Store) CheckEnrolment(
+	ctx context.Context, serial string, decide func(before enrolment.Asks) (after enrolment.Asks, event compliance.Event),
+) error {
+	in, err := s.number(ctx, ShardPartition(FleetShard), keyFleetEvents)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(ctx, FleetPartition, func(tx Tx) error {
+		var before enrolment.Asks
+		b, err := tx.Get(prefixAsked + serial)
+		if err != nil {
+			return err
+		}
+		if b != nil && json.Unmarshal(b, &before) != nil {
+			before = enrolment.Asks{} // damaged: the Mac is asked once more, no worse
+		}
+		after, event := decide(before)
+		if len(after.At) > len(before.At) || after.Build != before.Build && after.Build != "" {
+			if err := setJSON(tx, prefixAsked+serial, after); err != nil {
+				return err
+			}
+		}
+		return appendFleetEvents(tx, in, event)
+	})
+}
+
+// TrimFleet deletes the fleet's own events from before the given time, and what was asked of Macs before they enrolled.
 func (s *Store) TrimFleet(ctx context.Context, before time.Time) error {
-	return s.trimEvents(ctx, FleetPartition, before)
+	if err := s.trimEvents(ctx, FleetPartition, before); err != nil {
+		return err
+	}
+	return s.db.Update(ctx, FleetPartition, func(tx Tx) error {
+		return each(tx, prefixAsked, func(e Entry) error {
+			var asked enrolment.Asks
+			if json.Unmarshal(e.Value, &asked) != nil || len(asked.At) == 0 || asked.At[len(asked.At)-1].Before(before) {
+				tx.Delete(e.Key)
+			}
+			return nil
+		})
+	})
 }

@@ -139,6 +139,9 @@ const (
 	keyTold     = "audit"
 )
 
+// prefixAsked begins the keys of the fleet's partition that tell when Macs were asked for a version before they enrolled.
+const prefixAsked = "asked/"
+
 func memberKey(id string) string    { return prefixMember + id }
 func changeKey(n uint64) string     { return fmt.Sprintf("%s%016x", prefixChange, n) }
 func fleetEventKey(n uint64) string { return fmt.Sprintf("%s%016x", prefixEvents, n) }

@@ -16,6 +16,7 @@ type draft struct {
 	unknownRule *policy.Compiled // the policy of which it is not known whether it applies
 	track       track
 	satisfied   bool // the floor or the named version is reached
+	enrolling   bool // the Mac is asked before it enrols, where a floor that is reached ends nothing (rules 15)
 	lanes       [lanes]*lane
 	worked      []*lane // the OS lanes before those without a use are dropped
 }
@@ -181,7 +182,7 @@ func (d *draft) planOS() {
 	upgrade := track > d.major && (rule.Upgrade == policy.UpgradeEnforce || wish != nil)
 	floor := d.floor(track, upgrade)
 	d.satisfied = floor != "" && v.Compare(floor) >= 0
-	if d.satisfied && (wish == nil || !upgrade || rule.Mode != policy.ModeMinimum || d.table == nil) {
+	if d.satisfied && !d.enrolling && (wish == nil || !upgrade || rule.Mode != policy.ModeMinimum || d.table == nil) {
 		d.otherBuild()
 		return
 	}
@@ -195,7 +196,7 @@ func (d *draft) planOS() {
 		d.end(Satisfied, CodeUpgradeNotEnforced, e)
 		return
 	}
-	if !d.satisfied { // else only the upgrade that the user asked for is left to do
+	if !d.satisfied || d.enrolling { // else only the upgrade that the user asked for is left to do
 		d.work(d.planLane(Patch, d.major, floor, nil))
 	}
 	if upgrade {

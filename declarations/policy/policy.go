@@ -26,7 +26,7 @@ type Policy struct {
 	Rings              []Ring                 `json:"rings,omitempty"`
 	Gate               *Gate                  `json:"gate,omitempty"`
 	TimeZone           string                 `json:"time_zone,omitempty"`    // IANA, for deadlines told by command (rules 14)
-	AtEnrolment        string                 `json:"at_enrolment,omitempty"` // "newest" or "floor" (rules 15)
+	AtEnrolment        string                 `json:"at_enrolment,omitempty"` // AtEnrolmentNewest or AtEnrolmentFloor (rules 15)
 }
 
 // Assign tells which Macs a policy applies to; empty means every Mac.

@@ -25,6 +25,9 @@ const (
 	UpgradeHold        = "hold"
 
 	DetailsSelf = "self"
+
+	AtEnrolmentNewest = "newest"
+	AtEnrolmentFloor  = "floor"
 )
 
 // The defaults of rules 5.

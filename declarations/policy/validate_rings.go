@@ -48,7 +48,7 @@ func (c *check) zone() {
 func (c *check) enrolment() {
 	switch c.p.AtEnrolment {
 	case "":
-	case "newest", "floor":
+	case AtEnrolmentNewest, AtEnrolmentFloor:
 		if u := c.p.Updates; u == nil || u.Mode == ModeNone {
 			c.fault("at_enrolment", noMeaning, "updates are not managed")
 		}

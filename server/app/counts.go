@@ -9,7 +9,7 @@ import (
 func counts(c *mdm.Counters) []metrics.Count {
 	const (
 		messages   = "MDM messages of Macs: all, and of those refused (400 and other 4xx), too large (413), too many (429), failed (5xx)."
-		profiles   = "Requests for the enrolment profile: given, refused."
+		profiles   = "Requests for the enrolment profile: given, refused, and answered with a version to install first (asked)."
 		identities = "Requests for a device identity (SCEP): issued, refused."
 		pushes     = "Notifications to APNs: sent, failed."
 		queries    = "Queries that were queued for Macs."
@@ -34,6 +34,12 @@ func counts(c *mdm.Counters) []metrics.Count {
 		{Name: "mdm_messages_total", Help: messages, Result: "failed", Of: &c.Failed},
 		{Name: "enrolment_profiles_total", Help: profiles, Result: "given", Of: &c.Profiles},
 		{Name: "enrolment_profiles_total", Help: profiles, Result: "refused", Of: &c.ProfilesRefused},
+		{Name: "enrolment_profiles_total", Help: profiles, Result: "asked", Of: &c.UpdatesAsked},
+		{
+			Name: "machineinfo_unverified_total",
+			Help: "Macs that wanted to enrol and whose MachineInfo had no good signature; they were let through.",
+			Of:   &c.Unverified,
+		},
 		{Name: "identities_total", Help: identities, Result: "issued", Of: &c.Identities},
 		{Name: "identities_total", Help: identities, Result: "refused", Of: &c.IdentitiesRefused},
 		{Name: "apns_notifications_total", Help: pushes, Result: "sent", Of: &c.PushesSent},

@@ -67,7 +67,7 @@ func (s *Server) macSide(ctx context.Context) (macSide, error) {
 // mdmServer makes the MDM server.
 func (s *Server) mdmServer(notifier *mdm.Notifier) (*mdm.Server, error) {
 	o := mdm.Options{
-		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader,
+		Fleet: s.fleet, Notifier: notifier, Log: s.log, URL: s.URL, CertHeader: s.CertHeader, MachineCAs: s.machineCAs,
 		ListenLoopback: isLoopback(s.listener.Addr().String()), Enter: make(slots, inFlightMacs).enter,
 	}
 	if s.ProfileIdentity != "" {

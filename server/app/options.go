@@ -39,6 +39,7 @@ type Options struct {
 	KeepHistory      string   `default:"400d"             env:"PLIMSOLL_KEEP_HISTORY"     help:"How long history and manifests are kept."`
 	BackupRecipient  []string `                           env:"PLIMSOLL_BACKUP_RECIPIENT" help:"A public key of age (age1…): every backup is encrypted to it. May repeat."                                                                           name:"backup-recipient" sep:"none"`
 	CompanionOptions `embed:""`
+	EnrolmentOptions `embed:""`
 
 	LogLevel  string `default:"info"             env:"PLIMSOLL_LOG_LEVEL"        help:"debug, info, warn or error."                                                                                                                                                                      enum:"debug,info,warn,error"`
 	LogFormat string `default:"text"             env:"PLIMSOLL_LOG_FORMAT"       help:"text, or json for machines."                                                                                                                                                                      enum:"text,json"`
@@ -69,6 +70,11 @@ func Demo(listen, store string) Options {
 // DefaultCatalog is Apple's feed.
 const DefaultCatalog = feed.AppleURL
 
+// EnrolmentOptions are those of how Macs enrol.
+type EnrolmentOptions struct {
+	MachineCA string `env:"PLIMSOLL_MACHINE_CA" help:"PEM file in place of Apple's Device CA, for tests." name:"machine-ca"`
+}
+
 // BadOption is a wrong flag or value: exit status 2.
 type BadOption struct {
 	Flag string
@@ -89,6 +95,7 @@ type settings struct {
 	url          *url.URL
 	zone         *time.Location
 	deviceCAs    []*x509.Certificate
+	machineCAs   []*x509.Certificate
 	keepEvents   time.Duration
 	keepHistory  time.Duration
 	keepPatching time.Duration
@@ -183,7 +190,7 @@ func span(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// readDeviceCAs reads the files of --device-ca.
+// readDeviceCAs reads the files of --device-ca and --machine-ca.
 func (s *settings) readDeviceCAs() error {
 	for _, path := range s.DeviceCA {
 		certs, err := readCertificates(path)
@@ -191,6 +198,13 @@ func (s *settings) readDeviceCAs() error {
 			return fmt.Errorf("--device-ca: %w", err)
 		}
 		s.deviceCAs = append(s.deviceCAs, certs...)
+	}
+	if s.MachineCA == "" {
+		return nil
+	}
+	var err error
+	if s.machineCAs, err = readCertificates(s.MachineCA); err != nil {
+		return fmt.Errorf("--machine-ca: %w", err)
 	}
 	return nil
 }

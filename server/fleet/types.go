@@ -18,6 +18,8 @@ import (
 type (
 	Tx      = storage.Tx
 	CheckIn = status.CheckIn
+	// MachineInfo is what a Mac says of itself before it enrols.
+	MachineInfo = status.MachineInfo
 	// Identity is a Mac's certificate, CommandFailure a command that it refused.
 	Identity       = status.Identity
 	CommandFailure = status.CommandFailure

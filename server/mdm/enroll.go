@@ -22,23 +22,25 @@ var (
 func (d *Server) Enroll() http.Handler { return d.guarded(d.serveEnroll) }
 
 func (d *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", "GET")
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
 		refuse(w, http.StatusMethodNotAllowed)
 		return
 	}
-	leave, ok := d.o.Enter()
-	if !ok {
-		refuse(w, http.StatusServiceUnavailable)
+	profile, err := d.enroll(w, r)
+	if first := (*updateFirst)(nil); errors.As(err, &first) {
+		d.count.UpdatesAsked.Add(1)
+		first.answer(w)
 		return
 	}
-	defer leave()
-	profile, err := d.enroll(r)
 	if err != nil {
 		d.count.ProfilesRefused.Add(1)
 		status, text := http.StatusServiceUnavailable, "the enrolment profile cannot be made at the moment"
-		if errors.Is(err, errNoCode) || errors.Is(err, errBadCode) {
+		switch bad := (*badArrival)(nil); {
+		case errors.Is(err, errNoCode), errors.Is(err, errBadCode):
 			status, text = http.StatusForbidden, err.Error()
+		case errors.As(err, &bad):
+			status, text = http.StatusBadRequest, bad.Error()
 		}
 		d.log.Log(r.Context(), levelOf(status), "no enrolment profile was given out", "status", status, "error", err)
 		refuseWith(w, status, text)
@@ -52,15 +54,46 @@ func (d *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(profile) // who went away asks again
 }
 
-// enroll makes a profile for whoever is allowed one. A code is counted last, when there is a profile to deliver.
-func (d *Server) enroll(r *http.Request) ([]byte, error) {
-	ctx, code := r.Context(), r.URL.Query().Get("code")
-	needed := !d.local || forwarded(r)
-	if needed {
-		if err := d.checkCode(ctx, code); err != nil {
+// enroll makes a profile for whoever is allowed one. A POST comes from a Mac in Setup Assistant, of which a newer version may be
+// asked first (rules 15). A code is counted last, when there is a profile to deliver.
+func (d *Server) enroll(w http.ResponseWriter, r *http.Request) (profile []byte, err error) {
+	code := ""
+	if !d.local || forwarded(r) {
+		code = r.URL.Query().Get("code")
+		if err := d.entered(func() error { return d.checkCode(r.Context(), code) }); err != nil {
 			return nil, err
 		}
 	}
+	var m *arrival
+	if r.Method == http.MethodPost { // nobody fills the house by sending slowly
+		if m, err = d.readArrival(w, r); err != nil {
+			return nil, err
+		}
+	}
+	err = d.entered(func() error {
+		if m != nil {
+			if err := d.admit(r.Context(), m); err != nil {
+				return err
+			}
+		}
+		profile, err = d.makeProfile(r.Context(), code)
+		return err
+	})
+	return profile, err
+}
+
+// entered does something for a stranger, unless too much is in flight.
+func (d *Server) entered(do func() error) error {
+	leave, ok := d.o.Enter()
+	if !ok {
+		return errBusy
+	}
+	defer leave()
+	return do()
+}
+
+// makeProfile makes a profile, and counts a use of the code unless it is empty.
+func (d *Server) makeProfile(ctx context.Context, code string) ([]byte, error) {
 	topic, err := d.topic(ctx)
 	if err != nil {
 		return nil, err
@@ -70,7 +103,7 @@ func (d *Server) enroll(r *http.Request) ([]byte, error) {
 		return nil, fmt.Errorf("make a SCEP challenge: %w", err)
 	}
 	profile, err := d.profile(topic, challenge)
-	if err != nil || !needed {
+	if err != nil || code == "" {
 		return profile, err
 	}
 	switch err := d.o.Fleet.UseCode(ctx, code); {

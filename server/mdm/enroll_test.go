@@ -168,7 +168,7 @@ func TestEnrolmentCodes(t *testing.T) {
 	a = w.get("/enroll?code=" + once.Code)
 	want(t, "when no challenge can be kept", a, http.StatusServiceUnavailable)
 	w.db.Set(storagetest.Fault{})
-	for _, method := range []string{http.MethodHead, http.MethodPost} {
+	for _, method := range []string{http.MethodHead, http.MethodPut} {
 		req, err := http.NewRequest(method, w.srv.URL+"/enroll?code="+once.Code, nil)
 		check(t, err)
 		want(t, method, w.do(req), http.StatusMethodNotAllowed)

@@ -5,6 +5,7 @@ package mdm
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -43,6 +44,9 @@ type Options struct {
 	// signed.
 	CertHeader string
 
+	// MachineCAs sign what Macs say of themselves before they enrol (rules 15); none: Apple's.
+	MachineCAs []*x509.Certificate
+
 	URL string // base URL that Macs use
 	// ListenLoopback says that only this machine can reach the server.
 	ListenLoopback bool
@@ -63,6 +67,7 @@ type Counters struct {
 	Refused, TooLarge, TooMany     atomic.Int64 // of those: 400 and other 4xx, 413, 429
 	Failed                         atomic.Int64 // of those: 5xx
 	Profiles, ProfilesRefused      atomic.Int64
+	UpdatesAsked, Unverified       atomic.Int64 // at enrolment (rules 15)
 	Identities, IdentitiesRefused  atomic.Int64
 	PushesSent, PushesFailed, Asks atomic.Int64
 
@@ -97,6 +102,13 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Enter == nil {
 		o.Enter = func() (func(), bool) { return func() {}, true }
+	}
+	if len(o.MachineCAs) == 0 {
+		ca, err := appleDeviceCA()
+		if err != nil {
+			return nil, err
+		}
+		o.MachineCAs = []*x509.Certificate{ca}
 	}
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Host == "" {

@@ -23,6 +23,7 @@ var (
 	descDue         = desc("due_within_days", "Macs whose deadline lies within so many days from now.", "days")
 	descOutstanding = desc("outstanding_devices", "Macs that were told to sync and have not synced yet.")
 	descExempt      = desc("exempt_devices", "Macs with an exemption that lasts.")
+	descExpiring    = desc("identities_expiring", "Enrolled Macs whose certificate ends within 30 days.")
 	descLeader      = desc("leader", "1 on the replica that sweeps and fetches; the others have 0.")
 	descAge         = desc("catalogue_age_seconds", "Time since the last response of the feed that was accepted.")
 	descRevision    = desc("catalogue_revision", "Counts the contents of the feed that were accepted.")
@@ -93,7 +94,7 @@ type fleetCollector struct {
 // Describe names all metrics.
 func (*fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descExempt, descLeader,
+		descDevices, descFlagged, descPolicies, descHalted, descRings, descDue, descOutstanding, descExempt, descExpiring, descLeader,
 		descAge, descRevision, descStale, descSource, descLeftOut,
 		descPatchDays, descSLAOpen, descReports, descIngest, descFetches, descPushes, descServed,
 	} {
@@ -137,6 +138,7 @@ func (f *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descOutstanding, float64(s.Outstanding))
 	gauge(descExempt, float64(s.Exempt))
+	gauge(descExpiring, float64(s.Compliance.Flags["identity_expiring"]))
 	leader := 0.0
 	if s.Leading {
 		leader = 1

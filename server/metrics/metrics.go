@@ -50,17 +50,25 @@ func New(stats func() fleet.Stats, version string, counts []Count) *Metrics {
 	)
 	for _, c := range counts {
 		m.Registry.MustRegister(prometheus.NewCounterFunc(
-			prometheus.CounterOpts{Name: "plimsoll_" + c.Name, Help: c.Help, ConstLabels: prometheus.Labels{"result": c.Result}},
+			prometheus.CounterOpts{Name: "plimsoll_" + c.Name, Help: c.Help, ConstLabels: c.labels()},
 			func() float64 { return float64(c.Of.Load()) },
 		))
 	}
 	return m
 }
 
-// Count is a counter that is kept elsewhere: plimsoll_NAME{result}. Those of one name have one help.
+// Count is a counter that is kept elsewhere: plimsoll_NAME{result}, or plimsoll_NAME when there is no result. Those of one name
+// have one help.
 type Count struct {
 	Name, Help, Result string
 	Of                 *atomic.Int64
+}
+
+func (c *Count) labels() prometheus.Labels {
+	if c.Result == "" {
+		return nil
+	}
+	return prometheus.Labels{"result": c.Result}
 }
 
 // Refuser is the writer of an answer whose status does not say that the request was refused, as SCEP's.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/micromdm/plist"
 
@@ -71,6 +72,34 @@ func CheckIn(raw []byte) (c status.CheckIn, ok bool) {
 		Version: get("OSVersion"), Build: get("BuildVersion"),
 		SupplementalBuild: get("SupplementalBuildVersion"), Letter: get("SupplementalOSVersionExtra"),
 	}, true
+}
+
+// MachineInfo reads what a Mac says of itself in Setup Assistant. A value that is no text, or too long for one, is not told.
+func MachineInfo(raw []byte) (m status.MachineInfo, err error) {
+	if err := Check(raw); err != nil {
+		return m, fmt.Errorf("MachineInfo: %w", err)
+	}
+	var all map[string]any
+	if err := plist.Unmarshal(raw, &all); err != nil {
+		return m, errors.New("MachineInfo is not a property list with a dictionary")
+	}
+	get := func(key string) string {
+		text, _ := all[key].(string)
+		if len(text) > maxName || strings.ContainsFunc(text, unicode.IsControl) {
+			return ""
+		}
+		return strings.TrimSpace(text)
+	}
+	m = status.MachineInfo{
+		Serial: get("SERIAL"), UDID: get("UDID"), Model: get("PRODUCT"), Version: get("OS_VERSION"), Build: get("VERSION"),
+		SupplementalBuild: get("SUPPLEMENTAL_BUILD_VERSION"), Letter: get("SUPPLEMENTAL_OS_VERSION_EXTRA"),
+		Board: get("SOFTWARE_UPDATE_DEVICE_ID"),
+	}
+	m.CanUpdate, _ = all["MDM_CAN_REQUEST_SOFTWARE_UPDATE"].(bool)
+	if m.Serial == "" {
+		return m, errors.New("MachineInfo has no SERIAL")
+	}
+	return m, nil
 }
 
 // Errors is why a Mac refused a command, in Apple's words and whole.

@@ -118,3 +118,34 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// Apple's samples of what a Mac says of itself in Setup Assistant.
+func TestMachineInfo(t *testing.T) {
+	for name, want := range map[string]status.MachineInfo{
+		"machineinfo-ade-14.4.plist": {
+			Serial: "ZSAMPLE00001", UDID: "AAAAAAAA-0000-4000-8000-000000000001", Model: "Mac14,2", Version: "14.4.1", Build: "23E224",
+			SupplementalBuild: "23E224", Board: "J413AP", CanUpdate: true,
+		},
+		"machineinfo-ade-13.6.plist": {
+			Serial: "ZSAMPLE00001", UDID: "AAAAAAAA-0000-4000-8000-000000000001", Model: "Mac14,2", Build: "22G120",
+		},
+	} {
+		got, err := message.MachineInfo(sample(t, name))
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+	}
+	for name, raw := range map[string]string{
+		"nothing":            "",
+		"cut short":          "<plist><dict><key>SERIAL</key>",
+		"no dictionary":      "<plist><string>a</string></plist>",
+		"without SERIAL":     "<plist><dict><key>UDID</key><string>A</string></dict></plist>",
+		"SERIAL is a number": "<plist><dict><key>SERIAL</key><integer>7</integer></dict></plist>",
+		"SERIAL is too long": "<plist><dict><key>SERIAL</key><string>" + strings.Repeat("A", 301) + "</string></dict></plist>",
+		"binary":             "bplist00",
+	} {
+		if got, err := message.MachineInfo([]byte(raw)); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
