@@ -34,7 +34,7 @@ var (
 )
 
 // mostElsewhere is how many blocks may be marked "sh elsewhere".
-const mostElsewhere = 2
+const mostElsewhere = 4
 
 // documents are the pages of the repository with their texts, from its root.
 func documents(t *testing.T) map[string]string {

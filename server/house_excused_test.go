@@ -6,7 +6,8 @@ var (
 	excusedPackages = map[string]int{
 		"storage":           2618,
 		"examples/macs/sim": 3324,
-		"server/fleet":      2715,
+		"server/fleet":      2891,
+		"storage":           2809,
 	}
 	excusedBranches = map[string]int{
 		"examples/macs/sim.ParseProfile": 27,
@@ -19,8 +20,7 @@ var (
 	excusedColumns = map[string]int{
 		"examples/macs/sim":   4,
 		"schemas":             2,
-		"server/api":          1,
-		"server/app":          21,
+		"server/app":          20,
 		"server/cli":          8,
 		"status":              2,
 		"status/compliance":   16,
@@ -29,12 +29,13 @@ var (
 		"storage/storagetest": 2,
 	}
 	excusedUpward = map[string]int{
-		"server/fleet":      16,
+		"server/fleet":      21,
 		"server/fleet/book": 21,
 	}
 	// lines of tests for each hundred lines
 	excusedTests = map[string]int{
 		"server/fleet/reconcile": 77,
+		"server/fleet":           77,
 		"server/fleet/book":      72,
 	}
 )

@@ -20,7 +20,7 @@ const module = "plimsoll"
 
 // pure are the domain packages: they do no I/O and read no clock.
 var pure = []string{
-	"declarations", "declarations/release", "declarations/policy", "declarations/plan",
+	"declarations", "declarations/release", "declarations/policy", "declarations/calendar", "declarations/plan",
 	"declarations/command", "declarations/enrolment", "status", "status/compliance", "status/patching",
 }
 
@@ -30,7 +30,8 @@ var table = map[string][]string{
 	"declarations/release":     nil,
 	"status":                   {"declarations/release"},
 	"declarations/policy":      {"declarations", "declarations/release", "status"},
-	"declarations/plan":        {"declarations", "declarations/release", "declarations/policy", "status"},
+	"declarations/plan":        {"declarations", "declarations/release", "declarations/policy", "declarations/calendar", "status"},
+	"declarations/calendar":    {"declarations", "declarations/release", "declarations/policy"},
 	"declarations/command":     {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
 	"declarations/enrolment":   {"declarations", "declarations/release", "declarations/policy", "declarations/plan", "status"},
 	"status/patching":          {"declarations/release", "status"},

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"pgregory.net/rapid"
 
 	"plimsoll/declarations"
@@ -247,7 +249,7 @@ func TestDeadlinesFallOnOpenDays(t *testing.T) {
 		for range 6 {
 			first := m.Lanes[Patch].Promise == 0
 			p := w.step(m, now.Format(time.RFC3339), rapid.Bool().Draw(t, "asks"))
-			d := dayOf(p.Deadline)
+			d := calendar.DayOf(p.Deadline)
 			for _, f := range w.in.Freezes {
 				if f.Covers(d) && (f.Strict || exploited == "") {
 					t.Fatalf("%v: deadline %s in the freeze %s to %s", now, p.Deadline, f.From, f.To)

@@ -3,6 +3,8 @@ package plan
 import (
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -43,18 +45,18 @@ func (in *input) dueOf(l *lane, r *release.Release) due {
 		}
 	}
 	d.slotDays = d.days
-	d.at = dueAt(d.from, d.days, l.clock)
-	d.slot = l.cal.slot(d.at, d.from, d.days)
+	d.at = calendar.DueAt(d.from, d.days, l.clock)
+	d.slot = l.cal.Slot(d.at, d.from, d.days)
 	exploited := in.rule.ExploitedWithinDays
 	if d.urgent = l.Lane != Upgrade && r.Exploited && exploited > 0; !d.urgent {
 		return d
 	}
-	urgent := dueAt(d.from, exploited, l.clock)
+	urgent := calendar.DueAt(d.from, exploited, l.clock)
 	if l.Lane == Patch && exploited < d.days {
 		d.at, d.days = urgent, exploited
 	}
 	d.slotDays = min(d.slotDays, exploited)
-	d.slot = min(d.slot, l.cal.from(urgent, true))
+	d.slot = min(d.slot, l.cal.From(urgent, true))
 	return d
 }
 
@@ -72,8 +74,8 @@ func (in *input) dates(l *lane, r *release.Release) LanePlan {
 		in.earliest(l, &d)
 		notice = min(notice, d.SlotDays)
 	} else {
-		d.Due, d.Slot = in.rule.Deadline, l.cal.from(in.rule.Deadline, false)
-		clock = int(mod(int64(d.Due), daySeconds))
+		d.Due, d.Slot = in.rule.Deadline, l.cal.From(in.rule.Deadline, false)
+		clock = int(calendar.Mod(int64(d.Due), calendar.DaySeconds))
 	}
 	in.deadline(l, &d, notice, clock)
 	d.Own = d.Deadline
@@ -127,11 +129,11 @@ func (in *input) earliest(l *lane, d *LanePlan) {
 
 // deadline sets the deadline from the slot, the promise found and fair notice (rules 6.4 and 11).
 func (in *input) deadline(l *lane, d *LanePlan, notice, clock int) {
-	promise := l.cal.counts(d.Promise, d.Urgent)
+	promise := l.cal.Counts(d.Promise, d.Urgent)
 	if promise != 0 && promise <= d.Slot {
 		d.Deadline = d.Slot
 	} else {
-		d.Fair = l.cal.fair(in.now, notice, clock, d.Urgent)
+		d.Fair = l.cal.Fair(in.now, notice, clock, d.Urgent)
 		d.Deadline = max(d.Slot, d.Fair)
 		if promise != 0 {
 			d.Deadline = min(d.Deadline, promise)
@@ -144,14 +146,14 @@ func (in *input) deadline(l *lane, d *LanePlan, notice, clock int) {
 		return
 	}
 	in.wait(d.Deadline.At(declarations.LastZone))
-	if moved, by := l.cal.passed(d.Deadline, in.now, clock, d.Urgent); by != nil {
+	if moved, by := l.cal.Passed(d.Deadline, in.now, clock, d.Urgent); by != nil {
 		d.Deadline, d.MovedBy = moved, by
 	}
 }
 
 // renew makes a promise anew for one of the two causes of rules 6.4; neither ever makes it earlier.
 func (in *input) renew(l *lane, d *LanePlan, promise declarations.Local, notice, clock int) {
-	anewFair := l.cal.fair(in.now, notice, clock, d.Urgent)
+	anewFair := l.cal.Fair(in.now, notice, clock, d.Urgent)
 	anew := max(d.Slot, anewFair)
 	s := &l.state
 	switch arrives := promise.At(declarations.FirstZone); {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -29,7 +31,7 @@ func TestFair(t *testing.T) {
 	}
 	for _, tt := range tests {
 		clock := (&policy.Policy{Updates: &policy.Updates{Mode: "automatic", WithinDays: new(int), Time: tt.time}}).Rule().Time
-		if got := (calendar{}).fair(at(t, tt.now), tt.days, clock, false); got != local(t, tt.want) {
+		if got := (calendar.Calendar{}).Fair(at(t, tt.now), tt.days, clock, false); got != local(t, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}

@@ -3,6 +3,8 @@ package plan
 import (
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -69,13 +71,13 @@ func (in *input) wait(at time.Time) {
 }
 
 // calendar is that of a lane.
-func (in *input) calendar(id Lane) calendar {
-	c := calendar{freezes: in.freezes}
+func (in *input) calendar(id Lane) calendar.Calendar {
+	c := calendar.Calendar{Freezes: in.freezes}
 	switch {
 	case id == BSI:
-		c.days = in.rule.BSIDays
+		c.Days = in.rule.BSIDays
 	case in.rule.Mode == policy.ModeAutomatic:
-		c.days = in.rule.Days
+		c.Days = in.rule.Days
 	}
 	return c
 }
@@ -140,7 +142,7 @@ func (in *input) evidence(keys ...string) map[string]any {
 // updateNow is what an admin asked of a lane, while that is in force (rules 12).
 func (in *input) updateNow(id Lane) *UpdateNow {
 	u := in.m.UpdateNow
-	if u == nil || u.Lane != id || !in.now.Before(u.EndsAt()) || in.calendar(id).frozen(in.now) != nil {
+	if u == nil || u.Lane != id || !in.now.Before(u.EndsAt()) || in.calendar(id).Frozen(in.now) != nil {
 		return nil
 	}
 	in.wait(u.EndsAt())

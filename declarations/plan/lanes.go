@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
 )
@@ -13,7 +15,7 @@ type lane struct {
 	LanePlan
 	major int      // of an OS lane's releases
 	list  []judged // the lane's releases above what the Mac has, newest first
-	cal   calendar
+	cal   calendar.Calendar
 	clock int       // the time of day of its deadlines, in seconds
 	state LaneState // as found; the zero value when its obligation belongs to something else
 	told  string    // the build that was advertised last in this life, whatever became of the obligation

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/status"
@@ -94,7 +96,7 @@ func (in *input) frozenAt(zone *time.Location) (by *policy.Freeze) {
 		if !f.Strict {
 			continue
 		}
-		from, to := onDay(0, f.From).In(zone), onDay(0, f.To+1).In(zone)
+		from, to := calendar.OnDay(0, f.From).In(zone), calendar.OnDay(0, f.To+1).In(zone)
 		in.wait(from)
 		in.wait(to)
 		if by == nil && !in.now.Before(from) && in.now.Before(to) {

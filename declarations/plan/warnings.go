@@ -3,6 +3,8 @@ package plan
 import (
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/policy"
 	"plimsoll/declarations/release"
@@ -33,13 +35,13 @@ func LateWarnings(p *policy.Policy, freezes []policy.Freeze, now time.Time) []po
 func late(p *policy.Policy, freezes []policy.Freeze, days policy.Weekdays, within, clock, notice int, part string,
 	now time.Time,
 ) []policy.Reason {
-	cal := calendar{days: days}
+	cal := calendar.Calendar{Days: days}
 	for i := range freezes {
 		if concerns(&freezes[i], p) {
-			cal.freezes = append(cal.freezes, &freezes[i])
+			cal.Freezes = append(cal.Freezes, &freezes[i])
 		}
 	}
-	if days == 0 && len(cal.freezes) == 0 {
+	if days == 0 && len(cal.Freezes) == 0 {
 		return nil
 	}
 	var out []policy.Reason
@@ -55,9 +57,9 @@ func late(p *policy.Policy, freezes []policy.Freeze, days policy.Weekdays, withi
 	}
 	today := release.DayOf(now)
 	for day := today; day < today+warnFor; day++ {
-		due := dueAt(day, within, clock)
-		open := calendar{}.fair(day.Time().Add(feedTime*time.Second), min(notice, within), clock, false)
-		deadline := max(cal.slot(due, day, within), cal.from(open, false))
+		due := calendar.DueAt(day, within, clock)
+		open := calendar.Calendar{}.Fair(day.Time().Add(feedTime*time.Second), min(notice, within), clock, false)
+		deadline := max(cal.Slot(due, day, within), cal.From(open, false))
 		if deadline <= max(due, open) { // without closed days it would be no earlier
 			end()
 			continue

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"plimsoll/declarations/calendar"
+
 	"plimsoll/declarations"
 	"plimsoll/declarations/release"
 )
@@ -87,8 +89,8 @@ func (d *draft) noticeWords(l *lane, say func(string, ...any)) {
 	if l.Slot != l.Due {
 		due = "open day"
 	}
-	if counts := l.cal.counts(l.Promise, l.Urgent); counts != l.Promise {
-		f := l.cal.closing(dayOf(l.Promise), l.Urgent)
+	if counts := l.cal.Counts(l.Promise, l.Urgent); counts != l.Promise {
+		f := l.cal.Closing(calendar.DayOf(l.Promise), l.Urgent)
 		say("The Mac was promised %s, which lies in the freeze %s now, so that counts as %s.", l.Promise, f.Name, counts)
 	}
 	switch {
@@ -126,9 +128,9 @@ func (d *draft) slotWords(l *lane, say func(string, ...any)) {
 		say("The earliest open day is that of macOS %s, which is due %s.", name(l.SlotSetBy), due)
 	}
 	closed := "closed"
-	if f := l.cal.closing(dayOf(due), false); f != nil {
+	if f := l.cal.Closing(calendar.DayOf(due), false); f != nil {
 		closed = fmt.Sprintf("in the freeze %s (%s to %s)", f.Name, f.From, f.To)
-	} else if !l.cal.days.Has(dayOf(due)) {
+	} else if !l.cal.Days.Has(calendar.DayOf(due)) {
 		closed = "a weekday on which the policy sets no deadlines"
 	}
 	switch {
@@ -145,6 +147,6 @@ func (d *draft) slotWords(l *lane, say func(string, ...any)) {
 }
 
 func dayText(l declarations.Local) string {
-	d := dayOf(l)
+	d := calendar.DayOf(l)
 	return d.Time().Weekday().String() + " " + d.String()
 }

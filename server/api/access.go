@@ -3,9 +3,10 @@ package api
 import (
 	"encoding/json"
 	"net/http"
-	"plimsoll/server/rest"
 	"strconv"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 

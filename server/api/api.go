@@ -3,12 +3,13 @@ package api
 import (
 	"log/slog"
 	"net/http"
-	"plimsoll/server/metrics"
-	"plimsoll/server/rest"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"plimsoll/server/metrics"
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"plimsoll/server/rest"
 	"strings"
 	"sync"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"

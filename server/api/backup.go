@@ -3,8 +3,9 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"plimsoll/server/rest"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 

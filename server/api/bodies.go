@@ -2,8 +2,9 @@
 package api
 
 import (
-	"plimsoll/server/rest"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"plimsoll/declarations/policy"
 	"plimsoll/server/fleet"

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+
 	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"plimsoll/server/rest"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 

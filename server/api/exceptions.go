@@ -2,8 +2,9 @@ package api
 
 import (
 	"net/url"
-	"plimsoll/server/rest"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 )

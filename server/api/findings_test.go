@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"plimsoll/server/metrics"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"plimsoll/server/metrics"
 
 	"plimsoll/server/fleet"
 )

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/url"
+
 	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"

@@ -1,9 +1,10 @@
 package api
 
 import (
-	"plimsoll/server/rest"
 	"strings"
 	"testing"
+
+	"plimsoll/server/rest"
 
 	"plimsoll/server/fleet"
 )

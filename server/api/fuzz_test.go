@@ -3,9 +3,10 @@ package api
 import (
 	"encoding/json"
 	"net/http/httptest"
-	"plimsoll/server/rest"
 	"strings"
 	"testing"
+
+	"plimsoll/server/rest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"

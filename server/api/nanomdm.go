@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+
 	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"plimsoll/server/rest"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"

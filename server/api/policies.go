@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
 	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"plimsoll/server/rest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/google/go-cmp/cmp"
 

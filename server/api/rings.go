@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+
 	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"plimsoll/server/rest"
 	"strings"
 	"sync"
 	"time"
+
+	"plimsoll/server/rest"
 
 	"github.com/labstack/echo/v4"
 

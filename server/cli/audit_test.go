@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,9 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"crypto/sha256"
-	"encoding/hex"
 )
 
 // chainOf makes a chain of n entries, and its head. Maps are encoded with sorted keys, which is the canonical form here.

@@ -131,8 +131,10 @@ func New(o Options) (*Server, error) {
 		strangers: newSCEPQueue(),
 		traces:    rate.NewLimiter(tracesPerSecond, tracesPerSecond),
 		told:      recent[traced, time.Time]{max: maxKnown, every: traceEvery},
-		chain:     certauth.New(&lives{core, o.Fleet, o.Notifier, sender, o.Log}, o.Notifier.associations, certauth.WithLogger(log)),
-		count:     &o.Notifier.count,
+		chain: certauth.New(
+			&lives{core, o.Fleet, o.Notifier, sender, o.Log}, o.Notifier.associations, certauth.WithLogger(log),
+		),
+		count: &o.Notifier.count,
 	}, nil
 }
 

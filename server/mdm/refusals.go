@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"plimsoll/server/mdm/cms"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"plimsoll/server/mdm/cms"
 
 	"github.com/micromdm/nanomdm/service/certauth"
 

@@ -16,11 +16,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"plimsoll/server/mdm/cms"
 	"runtime"
 	"slices"
 	"strings"
 	"unicode"
+
+	"plimsoll/server/mdm/cms"
 
 	"github.com/micromdm/nanomdm/service"
 	"github.com/smallstep/pkcs7"
@@ -197,8 +198,8 @@ func (d *Server) pkiOperation(ctx context.Context, message []byte) ([]byte, erro
 	return d.issue(ctx, set, to, msg)
 }
 
-// issue answers a request that is in order. The CA that it was encrypted for signs the answer, because the Mac knows that one; the
-// identity comes from the one that issues, which may have taken its place meanwhile.
+// issue answers a request that is in order. The CA that it was encrypted for signs the answer, because the Mac knows that one;
+// the identity comes from the one that issues, which may have taken its place meanwhile.
 func (d *Server) issue(ctx context.Context, set *fleet.AuthoritySet, to *fleet.CA, msg *scep.PKIMessage) ([]byte, error) {
 	name := cleanName(msg.CSR.Subject.CommonName)
 	request := sha256.Sum256(append([]byte(name+"\x00"), msg.CSR.RawSubjectPublicKeyInfo...))

@@ -35,7 +35,8 @@ func TestChanges(t *testing.T) {
 		"a list":     {`{"l":[1,2]}`, `{"l":[2,1]}`, nil, `[{"path":"/l","from":[1,2],"to":[2,1]}]`},
 		"odd names":  {`{"a/b":1,"m~n":1}`, `{}`, nil, `[{"path":"/a~1b","from":1,"to":null},{"path":"/m~0n","from":1,"to":null}]`},
 		"a group": {
-			`{"devices":["A","B"]}`, `{"devices":["B","C"]}`, []string{"devices"},
+			`{"devices":["A","B"]}`, `{"devices":["B","C"]}`,
+			[]string{"devices"},
 			`[{"path":"/devices","from":null,"to":null,"added":["C"],"removed":["A"]}]`,
 		},
 		"another order": {`{"devices":["A","B"]}`, `{"devices":["B","A"]}`, []string{"devices"}, `[]`},

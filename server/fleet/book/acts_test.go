@@ -35,17 +35,27 @@ func TestWritesAreAudited(t *testing.T) {
 		{func() error { return put(5, "one") }, ``},
 		{func() error { return put(6, "one") }, `policy.put policy/one  [{"path":"/priority","from":5,"to":6}]`},
 		{func() error { return put(7, "two") }, `policy.put policy/two  [{"path":"","from":null,"to":{"name":"two","priority":7,"updates":{"mode":"none"}}}]`},
-		{func() error { _, err := d.MovePolicy(ctx, "one", true, o); return err },
-			`policy.put policy/one  [{"path":"/priority","from":6,"to":7}]policy.put policy/two  [{"path":"/priority","from":7,"to":6}]`},
-		{func() error { _, err := d.DeletePolicy(ctx, "two", o); return err },
-			`policy.delete policy/two  [{"path":"","from":{"name":"two","priority":6,"updates":{"mode":"none"}},"to":null}]`},
-		{func() error { _, _, _, err := d.PutHold(ctx, "26.6.2", "VPN", true, nil, o); return err },
-			`hold.put hold/26.6.2 VPN [{"path":"","from":null,"to":{"reason":"VPN","subject":"26.6.2","successors":true}}]`},
+		{
+			func() error { _, err := d.MovePolicy(ctx, "one", true, o); return err },
+			`policy.put policy/one  [{"path":"/priority","from":6,"to":7}]policy.put policy/two  [{"path":"/priority","from":7,"to":6}]`,
+		},
+		{
+			func() error { _, err := d.DeletePolicy(ctx, "two", o); return err },
+			`policy.delete policy/two  [{"path":"","from":{"name":"two","priority":6,"updates":{"mode":"none"}},"to":null}]`,
+		},
+		{
+			func() error { _, _, _, err := d.PutHold(ctx, "26.6.2", "VPN", true, nil, o); return err },
+			`hold.put hold/26.6.2 VPN [{"path":"","from":null,"to":{"reason":"VPN","subject":"26.6.2","successors":true}}]`,
+		},
 		{func() error { _, _, _, err := d.PutHold(ctx, "26.6.2", "VPN", true, nil, o); return err }, ``},
-		{func() error { _, _, _, err := d.PutHold(ctx, "26.6.2", "VPN", true, &later, o); return err },
-			`hold.put hold/26.6.2 VPN [{"path":"/until","from":null,"to":"2026-08-19T10:00:00Z"}]`},
-		{func() error { _, err := d.PutFreeze(ctx, freeze, o); return err },
-			`freeze.put freeze/end a launch [{"path":"","from":null,"to":{"from":"2026-09-01","name":"end","reason":"a launch","to":"2026-09-01"}}]`},
+		{
+			func() error { _, _, _, err := d.PutHold(ctx, "26.6.2", "VPN", true, &later, o); return err },
+			`hold.put hold/26.6.2 VPN [{"path":"/until","from":null,"to":"2026-08-19T10:00:00Z"}]`,
+		},
+		{
+			func() error { _, err := d.PutFreeze(ctx, freeze, o); return err },
+			`freeze.put freeze/end a launch [{"path":"","from":null,"to":{"from":"2026-09-01","name":"end","reason":"a launch","to":"2026-09-01"}}]`,
+		},
 		{func() error { _, _, err := d.ClearPause(ctx, o); return err }, ``},
 		{func() error { _, _, err := d.SetPause(ctx, "a fire", o); return err }, `pause.put pause a fire [{"path":"","from":null,"to":{"reason":"a fire"}}]`},
 		{func() error { _, _, err := d.ClearPause(ctx, o); return err }, `pause.delete pause  [{"path":"","from":{"reason":"a fire"},"to":null}]`},
@@ -55,8 +65,10 @@ func TestWritesAreAudited(t *testing.T) {
 			_, _, _, err := d.PutGroup(ctx, "lab", []string{"A"}, dry)
 			return err
 		}, ``},
-		{func() error { _, _, _, err := d.PutGroup(ctx, "lab", []string{"A"}, o); return err },
-			`group.put group/lab  [{"path":"","from":null,"to":{"devices":["A"],"name":"lab"}}]`},
+		{
+			func() error { _, _, _, err := d.PutGroup(ctx, "lab", []string{"A"}, o); return err },
+			`group.put group/lab  [{"path":"","from":null,"to":{"devices":["A"],"name":"lab"}}]`,
+		},
 	} {
 		before, err := d.audit.Head(ctx)
 		d.must(err)

@@ -52,7 +52,8 @@ func (l *Log) Command(ctx context.Context, id, uuid string) (fleet.CommandAnswer
 
 func commandOf(kept *nano.Logged) fleet.Command {
 	c := fleet.Command{
-		UUID: kept.UUID, RequestType: kept.RequestType, QueuedAt: kept.Queued.UTC(), Status: kept.Status, Errors: []fleet.ChainError{},
+		UUID: kept.UUID, RequestType: kept.RequestType, QueuedAt: kept.Queued.UTC(), Status: kept.Status,
+		Errors: []fleet.ChainError{},
 	}
 	if kept.At.IsZero() {
 		c.Status = "Queued"
