@@ -4,10 +4,9 @@ package main_test
 // name may be added.
 var (
 	excusedPackages = map[string]int{
-		"storage":           2618,
 		"examples/macs/sim": 3324,
-		"server/fleet":      2891,
-		"storage":           2809,
+		"server/fleet":      2925,
+		"storage":           2851,
 	}
 	excusedBranches = map[string]int{
 		"examples/macs/sim.ParseProfile": 27,
@@ -35,7 +34,7 @@ var (
 	// lines of tests for each hundred lines
 	excusedTests = map[string]int{
 		"server/fleet/reconcile": 77,
-		"server/fleet":           77,
+		"server/fleet":           76,
 		"server/fleet/book":      72,
 	}
 )

@@ -1,4 +1,4 @@
-// Package enrolment decides whether a Mac in Setup Assistant is to install a version before it enrols (rules 15). It is pure.
+// Package enrolment decides whether a Mac in Setup Assistant is to install a version before it enrols (rules 15).
 package enrolment
 
 import (

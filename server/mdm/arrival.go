@@ -134,7 +134,8 @@ func (u *updateFirst) answer(w http.ResponseWriter) {
 		Details     details `json:"details"`
 	}{
 		"com.apple.softwareupdate.required", u.Error(),
-		"This Mac needs macOS " + u.version + " before it can be enrolled.", details{u.version},
+		"This Mac needs macOS " + u.version + " before it can be enrolled.",
+		details{u.version},
 	})
 	if err != nil {
 		refuse(w, http.StatusInternalServerError)
