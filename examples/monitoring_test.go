@@ -50,6 +50,8 @@ func exported(t *testing.T) map[string]labels {
 	for _, p := range patching.Profiles {
 		found["plimsoll_sla_open"]["profile"][p.Profile] = true
 	}
+	// That of what Macs send is the process's own, which counts it in front of the API.
+	found["plimsoll_mdm_messages_total"] = labels{"result": {"all": true, "refused": true}}
 	if len(found) < 40 {
 		t.Fatalf("the server gives %d metrics: %v", len(found), slices.Sorted(maps.Keys(found)))
 	}

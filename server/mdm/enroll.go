@@ -94,6 +94,7 @@ func (d *Server) entered(do func() error) error {
 
 // makeProfile makes a profile, and counts a use of the code unless it is empty.
 func (d *Server) makeProfile(ctx context.Context, code string) ([]byte, error) {
+	d.warnOfPushes(ctx, (*fleet.PushState).Problem)
 	topic, err := d.topic(ctx)
 	if err != nil {
 		return nil, err

@@ -23,9 +23,28 @@ import (
 // The handlers of NanoMDM's own API, for package api to put behind its tokens. Their answers are NanoMDM's, but for a 503 while
 // the store is away.
 
-// PushCertHandler is PUT /v1/pushcert: certificate and unencrypted key in one PEM file.
+// PushCertHandler is PUT /v1/pushcert: certificate and unencrypted key in one PEM file. The log warns of Macs of other topics.
 func (d *Server) PushCertHandler() http.Handler {
-	return d.api("", false, func(a *attempt) http.Handler { return nanoapi.NewStorePushCertHandler(a, nanoLog{d.log}) })
+	return d.api("", false, func(a *attempt) http.Handler {
+		a.stored = func(ctx context.Context) {
+			d.warnOfPushes(ctx, (*fleet.PushState).Problem, (*fleet.PushState).OthersProblem)
+		}
+		return nanoapi.NewStorePushCertHandler(a, nanoLog{d.log})
+	})
+}
+
+// warnOfPushes logs what is wrong with pushing.
+func (d *Server) warnOfPushes(ctx context.Context, problems ...func(*fleet.PushState) string) {
+	state, err := d.o.Fleet.PushState(ctx)
+	if err != nil {
+		d.log.DebugContext(ctx, "the push certificates could not be looked at", "error", err)
+		return
+	}
+	for _, problem := range problems {
+		if p := problem(&state); p != "" {
+			d.log.WarnContext(ctx, p)
+		}
+	}
 }
 
 // PushHandler is GET /v1/push/{ids}, mounted with its whole path.
@@ -87,8 +106,9 @@ type attempt struct {
 	http.ResponseWriter
 	notifier *Notifier
 	fleet    *fleet.Fleet
-	away     error // what the store said
-	status   int   // in place of a 500 that is the client's own mistake; 0: none is
+	away     error                 // what the store said
+	stored   func(context.Context) // called when a push certificate was stored
+	status   int                   // in place of a 500 that is the client's own mistake; 0: none is
 }
 
 // mistakes are the kinds of error that the one who queues a command can mend, with their statuses.
@@ -166,5 +186,6 @@ func (a *attempt) StorePushCert(ctx context.Context, pemCert, pemKey []byte) err
 		return a.told(err)
 	}
 	a.fleet.PushReady()
+	a.stored(ctx)
 	return nil
 }

@@ -138,7 +138,10 @@ func newWorldOn(t testing.TB, db storage.DB, alone bool, change ...func(*setup))
 	w.notifier, err = mdm.NewNotifier(s.NotifierOptions)
 	check(t, err)
 	t.Cleanup(w.notifier.Close)
-	w.fleet, err = fleet.New(fleet.Options{Store: w.store, Notifier: w.notifier, Log: log, URL: s.URL, Now: w.now, Alone: alone, Identities: &s.Identities})
+	w.fleet, err = fleet.New(fleet.Options{
+		Store: w.store, Notifier: w.notifier, Log: log, URL: s.URL, Now: w.now, Alone: alone, Identities: &s.Identities,
+		Push: &fleet.PushSource{Certificates: w.notifier.Certificates, TopicOf: w.notifier.TopicOf},
+	})
 	check(t, err)
 	check(t, w.fleet.Start(context.Background()))
 	s.Notifier, s.Fleet = w.notifier, w.fleet

@@ -300,3 +300,19 @@ func TestNanoMDMsAPI(t *testing.T) {
 	want(t, "what is no command", w.put("/v1/enqueue/"+ids[0], []byte("junk")), http.StatusBadRequest)
 	want(t, "a command that is too long", w.put("/v1/enqueue/"+ids[0], make([]byte, 4<<20+1)), http.StatusRequestEntityTooLarge)
 }
+
+// Who enrols before there is a push certificate, or stores one of another topic than the Macs have, is warned: those Macs can never
+// be woken.
+func TestPushCertificatesWarn(t *testing.T) {
+	w := newWorld(t, public)
+	w.get("/enroll?code=" + w.code(0, nil).Code)
+	if !strings.Contains(w.logged.String(), "level=WARN msg=\"there is no push certificate") {
+		t.Errorf("a profile without a push certificate was given without a word: %s", w.logged.String())
+	}
+	w.enrolled(2)
+	certPEM, keyPEM := pushPair(t, pushTopic+".another")
+	want(t, "pushcert", w.put("/v1/pushcert", append(certPEM, keyPEM...)), http.StatusOK)
+	if !strings.Contains(w.logged.String(), "level=WARN msg=\"2 Macs enrolled with another push topic") {
+		t.Errorf("2 Macs cannot be woken, and nothing says so: %s", w.logged.String())
+	}
+}
