@@ -66,6 +66,14 @@ var counters = []counter{
 		desc("commands_total", "DeclarativeManagement commands that were queued."),
 		func(c *fleet.Counters) *atomic.Int64 { return &c.Commands },
 	},
+	{
+		desc("update_commands_total", "Update commands that were queued for Macs below macOS 14."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.UpdateCommands },
+	},
+	{
+		desc("odd_update_answers_total", "Answers to update commands that no command waits for."),
+		func(c *fleet.Counters) *atomic.Int64 { return &c.OddAnswers },
+	},
 	{desc("sweeps_total", "Sweeps over the fleet."), func(c *fleet.Counters) *atomic.Int64 { return &c.Sweeps }},
 	{desc("swept_devices_total", "Macs that sweeps looked at."), func(c *fleet.Counters) *atomic.Int64 { return &c.SweptMacs }},
 	{

@@ -44,6 +44,7 @@ const (
 	EventRefused             = "refused"
 	EventContradicted        = "report_contradicts"
 	EventConflict            = "conflict"
+	EventUpdateCommand       = "update_command"
 	EventCommandFailed       = "command_failed"
 	EventExempted            = "exempted"
 	EventExemptionEnded      = "exemption_ended"

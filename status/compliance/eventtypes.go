@@ -67,6 +67,11 @@ var EventTypes = []struct {
 	},
 	{EventContradicted, "the Mac reported another serial number or UDID than it enrolled with", []string{"odd"}},
 	{EventConflict, "the Mac named a declaration that is not this server's as the cause of its update", []string{"identifier"}},
+	{
+		EventUpdateCommand,
+		"a command that downloads, announces or installs the release was queued for a Mac below macOS 14",
+		[]string{"action", "uuid", "version", "build", "deadline_local"},
+	},
 	{EventCommandFailed, "the Mac answered a command with an error", []string{"uuid", "request_type", "status", "errors"}},
 	{
 		EventExempted,

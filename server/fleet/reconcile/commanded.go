@@ -4,9 +4,6 @@ import (
 	"plimsoll/status"
 )
 
-// EventUpdateCommand is an update command that was queued for a Mac below macOS 14.
-const EventUpdateCommand = "update_command"
-
 // declares is the first major that updates reach by declaration; below it they are told by command (rules 14).
 const declares = 14
 

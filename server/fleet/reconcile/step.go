@@ -358,7 +358,8 @@ func (o *Outcome) drive(st *State, now time.Time) {
 		o.Queries = append(o.Queries, versionQueries)
 	}
 	if q := orders.Queue; q != nil && q.Action != command.UpdateStatus {
-		o.say(EventUpdateCommand, "The Mac is told by command: "+string(q.Action)+" of macOS "+string(q.Version)+".", map[string]any{
+		what := string(q.Action) + " of macOS " + string(q.Version)
+		o.say(compliance.EventUpdateCommand, "The Mac is told by command: "+what+".", map[string]any{
 			"action": string(q.Action), "uuid": q.UUID, "version": q.Version, "build": c.Build, "deadline_local": c.Deadline,
 		})
 	}
