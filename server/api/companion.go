@@ -29,7 +29,7 @@ func (a *API) importDevices(c echo.Context) error {
 
 // keptElsewhere are the routes of what the other MDM server does beside which this one stands (rules 16).
 var keptElsewhere = []string{
-	"/v1/pushcert", "/v1/push/:ids", "/v1/enqueue/:ids", "/v1/enrollment-codes", "/v1/enrollment-codes/:code",
+	"/v1/pushcert", "/v1/push/:ids", "/v1/enqueue/:ids", "/v1/enrollment-codes", "/v1/enrollment-codes/:id",
 	"/v1/ca", "/v1/ca/rotate",
 }
 

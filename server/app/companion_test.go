@@ -125,6 +125,7 @@ func TestCompanionProcess(t *testing.T) {
 	}
 	for _, route := range []string{
 		"PUT /v1/pushcert", "GET /v1/push/A", "PUT /v1/enqueue/A", "GET /v1/enrollment-codes", "POST /v1/enrollment-codes", "DELETE /v1/enrollment-codes/A",
+		"GET /v1/ca", "POST /v1/ca/rotate",
 	} {
 		method, path, _ := strings.Cut(route, " ")
 		if status, body := call(method, s.BaseURL()+path, besideToken, ""); status != http.StatusConflict || !strings.Contains(body, `"companion"`) {
