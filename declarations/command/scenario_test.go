@@ -210,7 +210,7 @@ func (m *mac) cached() *mac {
 	return m
 }
 
-// The scenarios of issue H. Each wants the whole sequence, so a command more or less fails it.
+// Named courses of update commands. Each wants the whole sequence, so a command more or less fails it.
 func TestScenarios(t *testing.T) {
 	for _, c := range []struct {
 		name string
