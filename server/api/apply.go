@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -67,7 +66,7 @@ func (a *API) apply(c echo.Context) error {
 }
 
 func applyBody(c echo.Context) (objects []fleet.Object, confirm bool, faults []rest.FieldError, err error) {
-	b, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxApply))
+	b, err := rest.ReadUpTo(c, maxApply)
 	if err != nil {
 		return nil, false, nil, err
 	}

@@ -1,8 +1,12 @@
 package api
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"plimsoll/server/fleet"
 )
@@ -43,5 +47,13 @@ func TestApply(t *testing.T) {
 	}
 	for body, status := range map[string]int{`{`: 400, `[]`: 422, `{}`: 422, `{"objects":[],"prune":true}`: 422, `{"objects":[],"confirm":1}`: 422, `{"objects":[]}`: 200} {
 		r.want(call{method: "POST", target: "/v1/apply", body: body}, status, nil)
+	}
+	// A body that is cut short is the client's fault, as on every route.
+	req := httptest.NewRequest(http.MethodPost, "/v1/apply", io.MultiReader(strings.NewReader(`{"objects":[`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	req.Header.Set("Authorization", "Bearer "+adminSecret)
+	rec := httptest.NewRecorder()
+	r.api.Handler().ServeHTTP(rec, req)
+	if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), `"bad_request"`) {
+		t.Errorf("a body that is cut short: %d %s", rec.Code, rec.Body)
 	}
 }

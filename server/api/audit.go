@@ -103,7 +103,7 @@ func (a *API) entered(acts func(echo.Context, []byte) []fleet.Act, h http.Handle
 		if err != nil {
 			return err
 		}
-		w, err := held{header: c.Response().Header(), status: http.StatusOK}, error(nil)
+		w := held{header: c.Response().Header(), status: http.StatusOK}
 		serve := func() error {
 			w.serve(c.Request(), body, h)
 			if w.status >= http.StatusBadRequest {

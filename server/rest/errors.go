@@ -115,8 +115,10 @@ func AsProblem(err error) *Problem {
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		w := Words[http.StatusRequestEntityTooLarge]
-		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: w[0], Text: w[1], Cause: err}
+		return &Problem{
+			Status: http.StatusRequestEntityTooLarge, Code: Words[http.StatusRequestEntityTooLarge][0],
+			Text: fmt.Sprintf("the body is over %d MiB", tooLarge.Limit>>20), Cause: err,
+		}
 	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {

@@ -181,8 +181,11 @@ func Paging(c echo.Context) (limit int, cursor string, err error) {
 }
 
 // ReadBody reads the whole body, of at most MaxBody bytes (413).
-func ReadBody(c echo.Context) ([]byte, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, MaxBody))
+func ReadBody(c echo.Context) ([]byte, error) { return ReadUpTo(c, MaxBody) }
+
+// ReadUpTo is ReadBody with another limit, in bytes.
+func ReadUpTo(c echo.Context, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
 	if err != nil {
 		if AsProblem(err).Status == http.StatusRequestEntityTooLarge {
 			return nil, err
