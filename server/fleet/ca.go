@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"plimsoll/server/fleet/answer"
-	"plimsoll/server/fleet/audit"
 	"plimsoll/server/fleet/authority"
 )
 
@@ -76,7 +75,7 @@ func (f *Fleet) RotateCA(ctx context.Context, o WriteOptions) (DeviceCAs, error)
 	case !o.Confirm:
 		return DeviceCAs{}, f.authorities.Confirm()
 	}
-	err := f.audit.Do(ctx, o.By, func() error { return f.authorities.Rotate(ctx) }, audit.Act{Action: "ca.rotate", Object: "ca"})
+	err := f.audit.Do(ctx, o.By, func() error { return f.authorities.Rotate(ctx) }, Act{Action: "ca.rotate", Object: "ca"})
 	if err != nil {
 		return DeviceCAs{}, fmt.Errorf("rotate the device CA: %w", err)
 	}

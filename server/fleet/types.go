@@ -74,6 +74,9 @@ type (
 	OtherTopic      = notify.OtherTopic
 )
 
+// PushStored is the state of push certificates alone: no Mac is counted.
+var PushStored = notify.Stored
+
 // OS is what a Mac runs.
 type OS struct {
 	Version           string `json:"version"`

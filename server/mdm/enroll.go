@@ -94,7 +94,6 @@ func (d *Server) entered(do func() error) error {
 
 // makeProfile makes a profile, and counts a use of the code unless it is empty.
 func (d *Server) makeProfile(ctx context.Context, code string) ([]byte, error) {
-	d.warnOfPushes(ctx, (*fleet.PushState).Problem)
 	topic, err := d.topic(ctx)
 	if err != nil {
 		return nil, err
@@ -183,12 +182,14 @@ func loopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// topic is the one of the push certificate that was stored last.
+// topic is the one of the push certificate that was stored last. The log warns when it wakes nobody.
 func (d *Server) topic(ctx context.Context) (string, error) {
-	certs, err := d.o.Notifier.store.PushCerts(ctx)
+	certs, err := d.o.Notifier.Certificates(ctx)
 	if err != nil {
 		return "", err
 	}
+	state := fleet.PushStored(certs, d.o.Now())
+	d.warn(ctx, state.Problem())
 	if len(certs) == 0 {
 		return placeholderTopic, nil
 	}

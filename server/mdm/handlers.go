@@ -27,21 +27,21 @@ import (
 func (d *Server) PushCertHandler() http.Handler {
 	return d.api("", false, func(a *attempt) http.Handler {
 		a.stored = func(ctx context.Context) {
-			d.warnOfPushes(ctx, (*fleet.PushState).Problem, (*fleet.PushState).OthersProblem)
+			state, err := d.o.Fleet.PushState(ctx)
+			if err != nil {
+				d.log.DebugContext(ctx, "the push certificates could not be looked at", "error", err)
+				return
+			}
+			d.warn(ctx, state.Problem(), state.OthersProblem())
 		}
 		return nanoapi.NewStorePushCertHandler(a, nanoLog{d.log})
 	})
 }
 
-// warnOfPushes logs what is wrong with pushing.
-func (d *Server) warnOfPushes(ctx context.Context, problems ...func(*fleet.PushState) string) {
-	state, err := d.o.Fleet.PushState(ctx)
-	if err != nil {
-		d.log.DebugContext(ctx, "the push certificates could not be looked at", "error", err)
-		return
-	}
-	for _, problem := range problems {
-		if p := problem(&state); p != "" {
+// warn logs problems; one that is empty is none.
+func (d *Server) warn(ctx context.Context, problems ...string) {
+	for _, p := range problems {
+		if p != "" {
 			d.log.WarnContext(ctx, p)
 		}
 	}

@@ -76,17 +76,22 @@ func (s *State) expired(c Certificate) bool { return !s.now.Before(c.ExpiresAt) 
 
 const namedTopics = 20 // topics without a certificate whose names are read
 
+// Stored is the state of certificates alone: no device is counted.
+func Stored(certificates []Certificate, now time.Time) State {
+	return State{Certificates: certificates, known: true, now: now}
+}
+
 // StateOf counts devices by push topic; topics are those of the enrolled ones. Those whose topic is not known yet are counted
 // nowhere. Without a source nothing is known.
 func StateOf(ctx context.Context, source *Source, topics map[string]inventory.Topic, now time.Time) (State, error) {
-	s := State{known: source != nil, now: now}
 	if source == nil {
-		return s, nil
+		return State{}, nil
 	}
-	var err error
-	if s.Certificates, err = source.Certificates(ctx); err != nil {
-		return s, fmt.Errorf("read the push certificates: %w", err)
+	certificates, err := source.Certificates(ctx)
+	if err != nil {
+		return State{}, fmt.Errorf("read the push certificates: %w", err)
 	}
+	s := Stored(certificates, now)
 	topics = maps.Clone(topics)
 	delete(topics, "")
 	for i := range s.Certificates {
